@@ -1,0 +1,117 @@
+"""Registration, and the way to our configs from Python."""
+
+import difflib
+import functools
+import importlib
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    'config_path',
+    'config_root',
+    'get_config',
+    'register_all_modules',
+    'registered_names',
+]
+
+_SUBPACKAGES = ('datasets', 'engine', 'evaluation', 'models', 'visualization')
+
+
+@functools.cache
+def register_all_modules(init_default_scope: bool = False) -> None:
+    """Register all classes of the package with mmdet's registries.
+
+    Importing the package does this; calling it again costs nothing.
+
+    Args:
+        init_default_scope: Also make ``mmdet`` the default scope, as mmdet's
+            function of the same name does.
+
+    Raises:
+        ImportError: mmdet, mmcv or mmengine is missing or broken; the message
+            names the command that mends it.
+    """
+    try:
+        importlib.import_module('mmdet.models')
+    except ImportError as error:
+        raise ImportError(
+            f'mmdet cannot be imported ({error}). mmdet_assigners joins an '
+            'existing MMDetection 3.x; run `python -m mmdet_assigners check` '
+            'for the pip lines that mend this environment.'
+        ) from error
+    from . import compat
+
+    compat.apply()
+    for name in _SUBPACKAGES:
+        importlib.import_module(f'{__package__}.{name}')
+    if init_default_scope:
+        from mmengine.registry import init_default_scope as init
+
+        init('mmdet')
+
+
+@functools.cache
+def registered_names() -> dict[str, type]:
+    """Every class that this package registers, by its registered name."""
+    register_all_modules()
+    from mmengine import registry as root
+    from mmdet import registry as mmdet_registry
+
+    found: dict[str, type] = {}
+    for module in (root, mmdet_registry):
+        for entry in vars(module).values():
+            if not isinstance(entry, root.Registry):
+                continue
+            for name, cls in entry.module_dict.items():
+                if getattr(cls, '__module__', '').startswith(__package__):
+                    found[name] = cls
+    return found
+
+
+def config_root() -> Path:
+    """The folder of our configs, in a wheel and in a source tree alike."""
+    package = Path(__file__).parent
+    for root in (package / '.mim' / 'configs', package.parent / 'configs'):
+        if root.is_dir():
+            return root.resolve()
+    raise FileNotFoundError(
+        f'no configs beside {package}: the installation is incomplete, '
+        'reinstall mmdet_assigners'
+    )
+
+
+def config_path(name: str) -> str:
+    """The path of one of our configs, for tools that take only a path.
+
+    Args:
+        name: File of the config, with or without its folder, the prefix
+            ``mmdet_assigners::`` and the suffix ``.py``, e.g.
+            ``sepc/sepc_retinanet_r50_fpn_1x_coco`` or
+            ``sepc_retinanet_r50_fpn_1x_coco.py``.
+
+    Raises:
+        FileNotFoundError: There is no such config; names the nearest ones.
+    """
+    root = config_root()
+    wanted = Path(name.removeprefix('mmdet_assigners::')).with_suffix('.py')
+    if (root / wanted).is_file():
+        return str(root / wanted)
+    by_name = {path.name: path for path in sorted(root.glob('*/*.py'))}
+    if len(wanted.parts) == 1 and wanted.name in by_name:
+        return str(by_name[wanted.name])
+    stems = [path.stem for path in by_name.values()]
+    near = difflib.get_close_matches(wanted.stem, stems, n=3, cutoff=0.5)
+    hint = f'; did you mean {" or ".join(near)}?' if near else ''
+    raise FileNotFoundError(f'mmdet_assigners has no config {name!r}{hint}')
+
+
+def get_config(name: str) -> Any:
+    """Load one of our configs (names as in :func:`config_path`).
+
+    Returns:
+        The parsed :class:`mmengine.config.Config`.
+    """
+    register_all_modules()
+    from mmengine.config import Config
+
+    return Config.fromfile(config_path(name))
