@@ -1,0 +1,71 @@
+"""Command line: ``python -m mmdet_assigners`` or ``mmdet-assigners``."""
+
+import argparse
+import difflib
+import importlib
+import sys
+from collections.abc import Iterable, Sequence
+from types import ModuleType
+
+from . import __version__
+
+# Command -> module of `cli`; only the one that is asked for is imported.
+COMMANDS = {
+    'list': 'list',
+    'show': 'show',
+    'train': 'train',
+    'test': 'test',
+    'demo': 'demo',
+    'viz': 'viz',
+    'check': 'check',
+    'new-method': 'new_method',
+}
+
+
+def _command(name: str) -> ModuleType:
+    return importlib.import_module(f'{__package__}.cli.{COMMANDS[name]}')
+
+
+def build_parser(names: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
+    """The parser of the named commands, by default of all."""
+    parser = argparse.ArgumentParser(
+        prog='mmdet-assigners',
+        description='Detection research as config diffs for MMDetection 3.x.',
+    )
+    parser.add_argument('--version', action='version', version=__version__)
+    subparsers = parser.add_subparsers(
+        dest='command', metavar='COMMAND', required=True
+    )
+    for name in names:
+        _command(name).add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: Arguments without the program name; those of the process if
+            None.
+
+    Returns:
+        Exit code: 0 done, 1 problems found, 2 wrong arguments.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv and not argv[0].startswith('-') and argv[0] not in COMMANDS:
+        near = difflib.get_close_matches(argv[0], COMMANDS, n=2)
+        hint = f'did you mean {" or ".join(near)}?' if near else ''
+        names = ', '.join(COMMANDS)
+        print(
+            f'mmdet-assigners: no command {argv[0]!r}; '
+            f'{hint or f"there are {names}"}',
+            file=sys.stderr,
+        )
+        return 2
+    known = argv and argv[0] in COMMANDS
+    args = build_parser(argv[:1] if known else COMMANDS).parse_args(argv)
+    return _command(args.command).run(args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""``test CONFIG CHECKPOINT``: evaluate a checkpoint."""
+
+import argparse
+from pathlib import Path
+
+from . import common
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the arguments of the command."""
+    parser = subparsers.add_parser(
+        'test', help='evaluate a checkpoint', description=__doc__
+    )
+    common.add_config_arguments(parser)
+    parser.add_argument('checkpoint', help='file that train has written')
+    parser.add_argument('--work-dir', help='default: work_dirs/<config>')
+    parser.add_argument(
+        '--show-dir', help='write pictures of detections to this folder'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate."""
+    cfg = common.load_config(args)
+    from mmengine.runner import Runner
+
+    from ..checkpoints import check_weights
+
+    common.check_files(cfg)
+    cfg.work_dir = args.work_dir or str(
+        Path('work_dirs') / common.run_name(args)
+    )
+    cfg.load_from = args.checkpoint
+    if args.show_dir:
+        cfg.default_hooks.visualization = dict(
+            type='DetVisualizationHook', draw=True, test_out_dir=args.show_dir
+        )
+    runner = Runner.from_cfg(cfg)
+    try:
+        check_weights(runner.model, args.checkpoint)
+    except ValueError as error:
+        common.fail(str(error))
+    runner.test()
+    return 0

@@ -1,0 +1,66 @@
+"""``train CONFIG``: train any config, at full or at small scale."""
+
+import argparse
+from pathlib import Path
+
+from . import common
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the arguments of the command."""
+    parser = subparsers.add_parser(
+        'train',
+        help='train a config (--mini: small enough for a CPU)',
+        description=__doc__,
+    )
+    common.add_config_arguments(parser)
+    parser.add_argument('--work-dir', help='default: work_dirs/<config>')
+    parser.add_argument(
+        '--resume',
+        action='store_true',
+        help='go on from the last checkpoint of the work folder',
+    )
+    parser.add_argument('--seed', type=int)
+    parser.add_argument(
+        '--amp', action='store_true', help='mixed precision (needs a GPU)'
+    )
+    parser.add_argument(
+        '--no-pretrained', action='store_true', help='random initial weights'
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=('none', 'pytorch', 'slurm', 'mpi'),
+        default='none',
+        help='as in mmdet; with torchrun use pytorch',
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train."""
+    cfg = common.load_config(args)
+    from mmengine.runner import Runner
+
+    from ..checkpoints import check_resume
+    from ..small_scale import drop_pretrained
+
+    cfg.work_dir = args.work_dir or str(
+        Path('work_dirs') / common.run_name(args)
+    )
+    cfg.launcher = args.launcher
+    if args.no_pretrained:
+        drop_pretrained(cfg.model)
+    if args.seed is not None:
+        cfg.randomness = dict(seed=args.seed)
+    if args.amp:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.loss_scale = 'dynamic'
+    common.check_files(cfg)
+    if args.resume:
+        cfg.resume = True
+        try:
+            check_resume(cfg)
+        except ValueError as error:
+            common.fail(str(error))
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    return 0

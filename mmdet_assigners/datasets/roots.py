@@ -1,0 +1,133 @@
+"""Find the annotation files and pictures of a COCO-format data set."""
+
+import difflib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+DATA_NAMES = ('shapes', 'bccd', 'coco128')
+_SPLITS = {'train': 'train*', 'val': 'val*'}
+_KINDS = ('', 'instances_', 'detection_')
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of a data set.
+
+    Attributes:
+        ann_file: COCO annotation file.
+        img_dir: Folder that the ``file_name`` entries start from.
+        classes: Category names in the order of the annotation file, which
+            is the order of mmdet's labels.
+        has_masks: Whether the first annotation has a segmentation.
+    """
+
+    ann_file: Path
+    img_dir: Path
+    classes: tuple[str, ...]
+    has_masks: bool
+
+
+@dataclass(frozen=True)
+class DataRoot:
+    """Training and validation split of a data set."""
+
+    name: str
+    train: Split
+    val: Split
+
+
+def resolve_data(name: str, masks: bool = False) -> DataRoot:
+    """Find a data set by name or root folder.
+
+    Args:
+        name: ``shapes`` (generated on first use), ``bccd`` or ``coco128``
+            (looked for as ``data/<name>``), or the root of any COCO-format
+            data set.
+        masks: Prefer annotation files that have segmentations.
+
+    Raises:
+        FileNotFoundError: Nothing usable is there; says where it looked.
+        ValueError: An annotation file is not COCO format.
+    """
+    root = Path(name)
+    if name == 'shapes':
+        from .shapes import generate_shapes
+
+        root = generate_shapes(Path('data/shapes'))
+    elif name in DATA_NAMES and not root.is_dir():
+        root = Path('data') / name
+    if not root.is_dir():
+        near = difflib.get_close_matches(name, DATA_NAMES, n=1)
+        hint = f' (did you mean {near[0]}?)' if near else ''
+        raise FileNotFoundError(
+            f'data {name!r}{hint}: {root.absolute()} is not a folder; '
+            f'expected one of {", ".join(DATA_NAMES)} or the root of a '
+            'COCO-format data set with an annotations/ folder'
+        )
+    return DataRoot(
+        name=root.name,
+        train=find_split(root, 'train', masks),
+        val=find_split(root, 'val', masks),
+    )
+
+
+def find_split(root: Path, split: str, masks: bool = False) -> Split:
+    """Find a split of a COCO-format root; arguments as `resolve_data`."""
+    folder = root / 'annotations'
+    candidates = [
+        path
+        for kind in _KINDS
+        for path in sorted(folder.glob(f'{kind}{_SPLITS[split]}.json'))
+        # `train*` also fits trainval, which would leak the other split
+        if not path.stem.endswith('trainval')
+    ]
+    if not candidates:
+        raise FileNotFoundError(
+            f'no annotations of the {split} split: expected '
+            f'{folder}/{{,instances_,detection_}}{_SPLITS[split]}.json'
+        )
+    read = [(path, read_annotations(path)) for path in candidates]
+    fits = [(p, a) for p, a in read if _has_masks(a) == masks]
+    path, content = (fits or read)[0]
+    return Split(
+        ann_file=path.absolute(),
+        img_dir=_image_folder(root, path, content, split).absolute(),
+        classes=tuple(c['name'] for c in content['categories']),
+        has_masks=_has_masks(content),
+    )
+
+
+def read_annotations(path: Path) -> dict:
+    """Read a COCO annotation file and check that it is one."""
+    try:
+        content = json.loads(Path(path).read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f'{path} is not valid JSON: {error}') from error
+    for key in ('images', 'annotations', 'categories'):
+        if key not in content:
+            raise ValueError(
+                f'{path} is not a COCO annotation file: it has no {key!r}'
+            )
+    return content
+
+
+def _has_masks(content: dict) -> bool:
+    annotations = content['annotations']
+    return bool(annotations) and bool(annotations[0].get('segmentation'))
+
+
+def _image_folder(root: Path, ann: Path, content: dict, split: str) -> Path:
+    if not content['images']:
+        raise ValueError(f'{ann} lists no images')
+    file_name = content['images'][0]['file_name']
+    stem = ann.stem.rpartition('_')[2]  # instances_train2017 -> train2017
+    folders = [root / part for part in (stem, 'images', f'images/{stem}')]
+    folders += [root / split, root / 'images' / split, root]
+    for folder in folders:
+        if (folder / file_name).is_file():
+            return folder
+    looked = ', '.join(str(folder) for folder in dict.fromkeys(folders))
+    raise FileNotFoundError(
+        f'{ann} names the picture {file_name!r}, which is in none of {looked}'
+    )

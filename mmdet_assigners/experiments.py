@@ -1,0 +1,159 @@
+"""Small-scale trainings with a result each, for the demo and the tables.
+
+A run is a subprocess of our own ``train`` command, so what a table reports
+is what a user gets from the printed command. A finished run is not repeated;
+an interrupted one is resumed.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training at small scale.
+
+    Attributes:
+        config: Name of our config, or ``mmdet::name``.
+        data: Name or root of the data set.
+        epochs: Length of the schedule.
+        seed: Seed of weights and order.
+        eval_on: Split that is evaluated.
+    """
+
+    config: str
+    data: str
+    epochs: int
+    seed: int = 0
+    eval_on: str = 'val'
+
+    @property
+    def name(self) -> str:
+        """Folder name of the run."""
+        data = Path(self.data).name
+        return f'{Path(self.config).stem}_{data}_{self.epochs}e_s{self.seed}'
+
+    def arguments(self) -> list[str]:
+        """Arguments of ``mmdet-assigners`` that make this run."""
+        arguments = ['train', self.config, '--mini', '--data', self.data]
+        arguments += ['--epochs', str(self.epochs), '--seed', str(self.seed)]
+        if self.eval_on != 'val':
+            arguments += ['--eval-on', self.eval_on]
+        return arguments
+
+
+def execute(run: Run, work_dir: Path, quiet: bool = False) -> dict[str, Any]:
+    """Train, or go on, or read the result of a run that is finished.
+
+    Args:
+        run: What to train.
+        work_dir: Folder of checkpoints, logs and ``result.json``.
+        quiet: Write the output of the training to ``train.log`` only.
+
+    Returns:
+        The content of ``result.json``: final metrics, the curve of mAP over
+        epochs, median seconds per iteration, parameters, versions.
+
+    Raises:
+        RuntimeError: The training failed; names its log.
+    """
+    result_file = work_dir / 'result.json'
+    if result_file.is_file():
+        result = json.loads(result_file.read_text())
+        if result['command'] == _command(run):
+            return result
+        raise RuntimeError(
+            f'{work_dir} holds the result of another run '
+            f'({result["command"]}); remove it or choose another folder'
+        )
+    work_dir.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, '-m', __package__, *run.arguments()]
+    command += ['--work-dir', str(work_dir), '--resume']
+    log = work_dir / 'train.log'
+    with log.open('a') as stream:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            stream.write(line)
+            if not quiet and 'Epoch(' in line:
+                print('  ' + line.rstrip()[:110], flush=True)
+    if process.wait() != 0:
+        tail = log.read_text().strip().splitlines()[-1]
+        raise RuntimeError(f'the training of {run.name} failed: {tail} ({log})')
+    result = _collect(run, work_dir)
+    write_json(result_file, result)
+    return result
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON so that the file is complete or not there."""
+    part = path.with_name(path.name + '.part')
+    part.write_text(json.dumps(content, indent=1) + '\n')
+    os.replace(part, path)
+
+
+def versions() -> dict[str, str]:
+    """Versions that a measured number depends on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {'python': platform.python_version()}
+    for name in (
+        'mmdet_assigners torch mmcv mmengine mmdet numpy onedl-mmdetection'
+    ).split():
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _command(run: Run) -> str:
+    return ' '.join(['mmdet-assigners', *run.arguments()])
+
+
+def _collect(run: Run, work_dir: Path) -> dict[str, Any]:
+    import torch
+    from mmengine.runner import find_latest_checkpoint
+
+    curve: dict[int, dict[str, float]] = {}
+    times: list[float] = []
+    for scalars in sorted(work_dir.glob('*/vis_data/scalars.json')):
+        for line in scalars.read_text().splitlines():
+            entry = json.loads(line)
+            if 'coco/bbox_mAP' in entry:
+                values = {m: entry[f'coco/{m}'] for m in METRICS}
+                curve[int(entry['step'])] = values
+            elif 'loss' in entry:
+                times.append(entry['time'])
+    checkpoint = find_latest_checkpoint(str(work_dir))
+    weights = torch.load(checkpoint, map_location='cpu', weights_only=False)
+    parameters = sum(
+        value.numel()
+        for key, value in weights['state_dict'].items()
+        if not key.endswith(('running_mean', 'running_var', 'tracked'))
+    )
+    return {
+        'config': run.config,
+        'data': Path(run.data).name,
+        'epochs': run.epochs,
+        'seed': run.seed,
+        'eval_on': run.eval_on,
+        **curve[max(curve)],
+        'curve': [curve[epoch]['bbox_mAP'] for epoch in sorted(curve)],
+        'seconds_per_iter': round(median(times), 4),
+        'parameters': parameters,
+        'threads': torch.get_num_threads(),
+        'command': _command(run),
+        'versions': versions(),
+    }

@@ -1,0 +1,247 @@
+"""The small-scale overlay: any COCO config, small enough for a laptop CPU.
+
+:func:`apply_small_scale` shrinks a parsed config in four generic steps and
+leaves the method itself untouched:
+
+1. pre-trained weights are dropped;
+2. a ResNet becomes a ResNet-18 with 16 base channels, every channel count
+   after it is divided by four and the towers of the heads are halved (other
+   backbones stay as they are);
+3. pictures are resized to fit 320x240 instead of 1333x800;
+4. the schedule becomes ``epochs`` long and the optimiser AdamW
+   (``configs/_base_/small_scale.py``).
+
+Classes and files come from the data set. What these steps can't know (an own
+backbone, a keypoint head) a method says in its own config, as a top-level
+``mini = dict(...)``: a config diff that is merged last, with ``_delete_`` and
+list indices as in ``--cfg-options``.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from .datasets.roots import DataRoot, Split, resolve_data
+from .utils import config_root
+
+IMAGE_SCALE = (320, 240)
+_FULL_LONG_SIDE = 1333
+_WIDTH = 4
+_STAGE_WIDTHS = {256: 16, 512: 32, 1024: 64, 2048: 128}
+_CHANNEL_KEYS = {
+    'channels',
+    'conv_out_channels',
+    'fc_out_channels',
+    'feat_channels',
+    'in_channels',
+    'mid_channels',
+    'num_deconv_filters',
+    'out_channels',
+}
+_DEPTH_KEYS = {'num_convs', 'stacked_convs'}
+
+
+def apply_small_scale(
+    cfg: Config,
+    data: str = 'shapes',
+    eval_on: str = 'val',
+    epochs: int = 4,
+    batch_size: int = 4,
+) -> Config:
+    """Shrink a COCO config and point it at a data set.
+
+    Args:
+        cfg: Parsed config of ours or mmdet's; changed in place.
+        data: Name or root of the data set (see `resolve_data`).
+        eval_on: Split that is evaluated, ``val`` or ``train``.
+        epochs: Length of the schedule.
+        batch_size: Pictures per step.
+
+    Returns:
+        The same config.
+    """
+    if epochs < 1:
+        raise ValueError(f'epochs must be at least 1, got {epochs}')
+    if batch_size < 1:
+        raise ValueError(f'batch_size must be at least 1, got {batch_size}')
+    root = resolve_data(data, masks=_needs_masks(cfg))
+    shrink_model(cfg.model)
+    shrink_pictures(cfg)
+    set_epochs(cfg, epochs)
+    cfg.merge_from_dict(
+        Config.fromfile(config_root() / '_base_' / 'small_scale.py')
+        ._cfg_dict.to_dict()
+    )
+    use_data(cfg, root, eval_on)
+    _set_loaders(cfg, batch_size)
+    merge_mini(cfg)
+    set_num_classes(cfg.model, len(root.train.classes))
+    return cfg
+
+
+def merge_mini(cfg: Config) -> None:
+    """Merge the method's own ``mini`` diff, the hook of the overlay."""
+    mini = cfg.pop('mini', None)
+    if mini is not None:
+        cfg.merge_from_dict(mini.to_dict())
+
+
+def shrink_model(model: ConfigDict) -> None:
+    """Steps 1 and 2 of the overlay, in place."""
+    drop_pretrained(model)
+    backbone = model.backbone
+    if not str(backbone.type).startswith(('ResNet', 'ResNeXt')):
+        return  # the widths of an own backbone are for `mini` to say
+    bottleneck = backbone.get('depth', 50) >= 50
+    model.backbone = _small_resnet(backbone)
+    for key, node in model.items():
+        if key != 'backbone':
+            _shrink_widths(node, bottleneck)
+
+
+def drop_pretrained(model: ConfigDict) -> None:
+    """Remove every trace of pre-trained weights, in place."""
+    for node in _dicts(model):
+        if 'pretrained' in node:
+            node['pretrained'] = None
+        init = node.get('init_cfg')
+        if isinstance(init, dict) and init.get('type') == 'Pretrained':
+            node['init_cfg'] = None
+
+
+def set_num_classes(model: ConfigDict, num_classes: int) -> None:
+    """Set ``num_classes`` in every part of a model, in place."""
+    for node in _dicts(model):
+        if 'num_classes' in node:
+            node['num_classes'] = num_classes
+
+
+def shrink_pictures(cfg: Config) -> None:
+    """Step 3 of the overlay: resize transforms of all pipelines."""
+    factor = IMAGE_SCALE[0] / _FULL_LONG_SIDE
+
+    def small(scale: tuple[int, int]) -> tuple[int, int]:
+        if scale == (_FULL_LONG_SIDE, 800):
+            return IMAGE_SCALE
+        return (round(scale[0] * factor), round(scale[1] * factor))
+
+    for node in _dicts(cfg._cfg_dict):
+        if node.get('type') in ('Resize', 'RandomResize', 'RandomChoiceResize'):
+            for key in ('scale', 'scales'):
+                if key in node:
+                    node[key] = _map_scales(node[key], small)
+
+
+def set_epochs(cfg: Config, epochs: int) -> None:
+    """Step 4 of the overlay: as many epochs, milestones in proportion."""
+    factor = epochs / cfg.train_cfg.max_epochs
+    cfg.train_cfg.max_epochs = epochs
+    for scheduler in cfg.param_scheduler:
+        if not scheduler.get('by_epoch', True):
+            # warm-up: 500 of 90 000 iterations on COCO
+            scheduler.end = min(scheduler.end, 50)
+            continue
+        for key in ('begin', 'end', 'T_max'):
+            if key in scheduler:
+                scheduler[key] = math.ceil(scheduler[key] * factor)
+        if 'milestones' in scheduler:
+            scheduler.milestones = [
+                max(1, math.ceil(step * factor))
+                for step in scheduler.milestones
+            ]
+
+
+def use_data(cfg: Config, root: DataRoot, eval_on: str = 'val') -> None:
+    """Point the loaders and evaluators of a config at a data set.
+
+    Args:
+        cfg: Changed in place.
+        root: Where the data are.
+        eval_on: Split that is evaluated, ``val`` or ``train``.
+
+    Raises:
+        ValueError: The two splits have different classes.
+    """
+    evaluated = root.train if eval_on == 'train' else root.val
+    if evaluated.classes != root.train.classes:
+        raise ValueError(
+            f'{evaluated.ann_file} has the classes {evaluated.classes}, but '
+            f'{root.train.ann_file} has {root.train.classes}'
+        )
+    _set_files(cfg.train_dataloader, root.train)
+    for part in ('val', 'test'):
+        _set_files(cfg[f'{part}_dataloader'], evaluated)
+        cfg[f'{part}_evaluator']['ann_file'] = str(evaluated.ann_file)
+
+
+def _set_loaders(cfg: Config, batch_size: int) -> None:
+    cfg.train_dataloader.batch_size = batch_size
+    for part in ('train', 'val', 'test'):
+        # small pictures: worker processes cost more than they bring
+        cfg[f'{part}_dataloader'].num_workers = 0
+        cfg[f'{part}_dataloader'].persistent_workers = False
+
+
+def _set_files(loader: ConfigDict, split: Split) -> None:
+    for node in _dicts(loader):
+        if 'ann_file' in node:
+            node['data_root'] = ''
+            node['ann_file'] = str(split.ann_file)
+            node['data_prefix'] = dict(img=str(split.img_dir) + '/')
+            node['metainfo'] = dict(classes=split.classes)
+
+
+def _needs_masks(cfg: Config) -> bool:
+    return any(node.get('with_mask') for node in _dicts(cfg._cfg_dict))
+
+
+def _dicts(node: Any) -> Iterator[ConfigDict]:
+    """Every dict of a config, outermost first."""
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    if isinstance(node, list | tuple):
+        for value in node:
+            yield from _dicts(value)
+
+
+def _small_resnet(backbone: ConfigDict) -> ConfigDict:
+    keep = ('out_indices', 'num_stages', 'strides', 'dilations')
+    return ConfigDict(
+        type='ResNet',
+        depth=18,
+        stem_channels=16,
+        base_channels=16,
+        norm_cfg=dict(type='BN', requires_grad=True),
+        **{key: backbone[key] for key in keep if key in backbone},
+    )
+
+
+def _shrink_widths(node: Any, bottleneck: bool) -> None:
+    for child in _dicts(node):
+        for key, value in child.items():
+            if key in _CHANNEL_KEYS:
+                child[key] = _narrow(value, bottleneck)
+            elif key in _DEPTH_KEYS and isinstance(value, int):
+                child[key] = math.ceil(value / 2)
+
+
+def _narrow(value: Any, bottleneck: bool) -> Any:
+    if isinstance(value, list | tuple):
+        stages = value[-1] > value[0] or 2048 in value  # of a ResNet-50
+        if bottleneck and stages:
+            return [_STAGE_WIDTHS.get(width, width) for width in value]
+        return [_narrow(width, bottleneck) for width in value]
+    if isinstance(value, int) and value >= 64:
+        return value // _WIDTH
+    return value
+
+
+def _map_scales(
+    value: Any, small: Callable[[tuple[int, int]], tuple[int, int]]
+) -> Any:
+    if isinstance(value[0], int | float):
+        return small(tuple(value))
+    return [_map_scales(scale, small) for scale in value]

@@ -1,0 +1,110 @@
+"""Small models and batches for the tests."""
+
+from pathlib import Path
+
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+
+from mmdet_assigners.small_scale import (
+    merge_mini,
+    set_num_classes,
+    shrink_model,
+)
+from mmdet_assigners.utils import config_path, config_root
+
+# x1, y1, x2, y2 in pixels of a 128x160 picture: a level each, one elongated
+BOXES = [[8, 10, 30, 34], [40, 20, 100, 90], [5, 60, 155, 84], [2, 2, 150, 120]]
+
+
+def leaf_configs() -> list[Path]:
+    """Every config that a user can train."""
+    return sorted(
+        path
+        for path in config_root().glob('*/*.py')
+        if not path.parent.name.startswith('_')
+        and not path.name.startswith('_')
+    )
+
+
+def main_configs() -> list[Path]:
+    """The config that stands for its method: the first of its metafile."""
+    from mmdet_assigners.catalog import load_methods
+
+    return [Path(config_path(m.configs[0])) for m in load_methods()]
+
+
+def mini_config(path, num_classes=2) -> Config:
+    """A config as the small-scale overlay makes it, without data."""
+    init_default_scope('mmdet')
+    cfg = Config.fromfile(path)
+    shrink_model(cfg.model)
+    merge_mini(cfg)
+    set_num_classes(cfg.model, num_classes)
+    return cfg
+
+
+def mini_model(path, num_classes=2, seed=0):
+    """The shrunk model of a config, with initialised weights."""
+    torch.manual_seed(seed)
+    model = MODELS.build(mini_config(path, num_classes).model)
+    model.init_weights()
+    return model
+
+
+def demo_batch(boxes_per_image, size=(128, 160), seed=0, num_classes=2):
+    """Noise pictures with the given boxes.
+
+    Args:
+        boxes_per_image: A list of xyxy boxes per picture.
+        size: Height and width in pixels.
+        seed: Of the noise.
+        num_classes: Labels cycle through these.
+
+    Returns:
+        Batch as a data loader gives it to ``data_preprocessor``.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    inputs, samples = [], []
+    for index, boxes in enumerate(boxes_per_image):
+        picture = torch.randint(
+            0, 255, (3, *size), generator=generator, dtype=torch.uint8
+        )
+        sample = DetDataSample(
+            metainfo=dict(
+                img_id=index,
+                img_shape=size,
+                ori_shape=size,
+                scale_factor=(1.0, 1.0),
+                batch_input_shape=size,
+                pad_shape=size,
+            )
+        )
+        sample.gt_instances = InstanceData(
+            bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+            labels=torch.arange(len(boxes)) % num_classes,
+        )
+        sample.ignored_instances = InstanceData(
+            bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)
+        )
+        inputs.append(picture)
+        samples.append(sample)
+    return dict(inputs=inputs, data_samples=samples)
+
+
+def losses_of(model, batch, training=True):
+    """The loss dict of a batch."""
+    data = model.data_preprocessor(batch, training)
+    return model(**data, mode='loss')
+
+
+def total_loss(losses):
+    """Sum of the entries that mmengine would sum."""
+    return sum(
+        sum(value) if isinstance(value, list | tuple) else value.sum()
+        for name, value in losses.items()
+        if 'loss' in name
+    )

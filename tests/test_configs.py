@@ -1,0 +1,162 @@
+"""Sweep over every config: whatever is added is tested without being named."""
+
+import io
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import (
+    BOXES,
+    demo_batch,
+    leaf_configs,
+    losses_of,
+    main_configs,
+    mini_model,
+    total_loss,
+)
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+CONFIGS = leaf_configs()
+IDS = [path.stem for path in CONFIGS]
+
+# Parameters without a gradient, each with its reason.
+NO_GRADIENT = {
+    # ResNet has layer norms of none of our making here: nothing is listed.
+}
+
+
+@pytest.fixture(scope='module', params=CONFIGS, ids=IDS)
+def config(request):
+    return request.param
+
+
+@pytest.fixture(scope='module')
+def model(config):
+    return mini_model(config)
+
+
+def test_full_size_builds(config):
+    """The constructor takes every key of the config at full size."""
+    init_default_scope('mmdet')
+    cfg = Config.fromfile(config)
+    assert cfg.custom_imports.imports == ['mmdet_assigners']
+    assert cfg.auto_scale_lr.base_batch_size > 0
+    with torch.device('meta'):
+        MODELS.build(cfg.model)
+
+
+def test_loss_reaches_every_parameter(model):
+    model.train()
+    model.zero_grad()
+    losses = losses_of(model, demo_batch([BOXES, BOXES[:2]]))
+    loss = total_loss(losses)
+    assert torch.isfinite(loss) and loss > 0
+    loss.backward()
+    missing = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+        and parameter.grad is None
+        and name not in NO_GRADIENT
+    ]
+    assert not missing
+
+
+@pytest.mark.parametrize(
+    'boxes',
+    [[BOXES, []], [[], []]],
+    ids=['one empty image', 'no object at all'],
+)
+def test_no_ground_truth(model, boxes):
+    """Same keys, finite, and every parameter stays in the graph (DDP)."""
+    model.train()
+    model.zero_grad()
+    expected = losses_of(model, demo_batch([BOXES, BOXES])).keys()
+    losses = losses_of(model, demo_batch(boxes))
+    assert losses.keys() == expected
+    loss = total_loss(losses)
+    assert torch.isfinite(loss)
+    loss.backward()
+    assert not [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and parameter.grad is None
+    ]
+
+
+def test_awkward_boxes(model):
+    """Zero-sized, one-pixel and outside boxes give a finite loss."""
+    model.train()
+    boxes = [[10, 10, 10, 10], [30, 40, 31, 41], [-50, -40, -10, -5]]
+    boxes += [[100, 90, 400, 300], [0, 0, 160, 128], [20, 20, 20, 60]]
+    loss = total_loss(losses_of(model, demo_batch([boxes, BOXES])))
+    assert torch.isfinite(loss)
+    model.zero_grad()
+    loss.backward()
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            assert torch.isfinite(parameter.grad).all(), name
+
+
+def test_autocast_is_finite(model):
+    model.train()
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = losses_of(model, demo_batch([BOXES, BOXES[:1]]))
+    loss = total_loss(losses)
+    assert loss.dtype == torch.float32
+    assert torch.isfinite(loss)
+    model.zero_grad()
+    loss.backward()
+
+
+def test_predict_batched_equals_single(model):
+    model.eval()
+    with torch.no_grad():
+        both = demo_batch([BOXES, BOXES[:1]])
+        data = model.data_preprocessor(both, False)
+        batched = model(**data, mode='predict')
+        for index, expected in enumerate(batched):
+            one = {key: [value[index]] for key, value in both.items()}
+            data = model.data_preprocessor(one, False)
+            single = model(**data, mode='predict')[0].pred_instances
+            expected = expected.pred_instances
+            assert len(single) == len(expected)
+            # equal scores may come in another order
+            torch.testing.assert_close(
+                single.scores.sort().values, expected.scores.sort().values
+            )
+            torch.testing.assert_close(
+                single.bboxes.sum(0), expected.bboxes.sum(0), rtol=1e-3,
+                atol=1e-2,
+            )
+
+
+def test_state_dict_round_trip(model, config):
+    """A saved model loads strictly and predicts the same."""
+    buffer = io.BytesIO()
+    torch.save(model.state_dict(), buffer)
+    buffer.seek(0)
+    other = mini_model(config, seed=1)
+    other.load_state_dict(torch.load(buffer), strict=True)
+    for ours, theirs in zip(
+        model.state_dict().values(), other.state_dict().values(), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+
+
+def test_pickles(model):
+    """DDP with spawn and EMA copy the module."""
+    clone = pickle.loads(pickle.dumps(model))
+    assert len(list(clone.parameters())) == len(list(model.parameters()))
+
+
+@pytest.mark.parametrize('path', main_configs(), ids=lambda p: Path(p).stem)
+def test_tensor_mode_exports(path):
+    """The inference graph of each method's main config is exportable."""
+    model = mini_model(path).eval()
+    picture = torch.rand(1, 3, 128, 160)
+    exported = torch.export.export(model, (picture,), strict=False)
+    assert exported.graph_module is not None

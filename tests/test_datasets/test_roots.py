@@ -1,0 +1,87 @@
+import json
+
+import pytest
+
+from mmdet_assigners.datasets.roots import read_annotations, resolve_data
+
+
+def coco_root(root, train='train', val='val', images='images', masks=False):
+    """A data set of one picture per split."""
+    (root / 'annotations').mkdir(parents=True)
+    (root / images).mkdir(parents=True, exist_ok=True)
+    (root / images / 'a.jpg').touch()
+    box = dict(id=1, image_id=1, category_id=7, bbox=[0, 0, 4, 4], area=16)
+    if masks:
+        box['segmentation'] = [[0, 0, 4, 0, 4, 4]]
+    content = dict(
+        images=[dict(id=1, file_name='a.jpg', width=8, height=8)],
+        annotations=[box],
+        categories=[dict(id=7, name='cell'), dict(id=3, name='plate')],
+    )
+    for name in (train, val):
+        (root / 'annotations' / f'{name}.json').write_text(json.dumps(content))
+    return root
+
+
+def test_finds_splits_and_classes(tmp_path):
+    data = resolve_data(str(coco_root(tmp_path / 'set')))
+    assert data.name == 'set'
+    assert data.train.classes == ('cell', 'plate')  # file order, not by id
+    assert data.train.ann_file.name == 'train.json'
+    assert data.val.ann_file.name == 'val.json'
+    assert data.val.img_dir == tmp_path / 'set' / 'images'
+    assert not data.val.has_masks
+
+
+def test_coco_layout(tmp_path):
+    root = coco_root(
+        tmp_path, 'instances_train2017', 'instances_val2017', 'val2017', True
+    )
+    (root / 'train2017').mkdir()
+    (root / 'train2017' / 'a.jpg').touch()
+    data = resolve_data(str(root))
+    assert data.train.img_dir == root / 'train2017'
+    assert data.val.img_dir == root / 'val2017'
+    assert data.train.has_masks
+
+
+def test_prefers_masks_when_asked(tmp_path):
+    root = coco_root(tmp_path, 'detection_train2017', 'detection_val2017')
+    other = coco_root(
+        tmp_path / 'x', 'instances_train2017', 'instances_val2017', masks=True
+    )
+    for path in (other / 'annotations').iterdir():
+        path.rename(root / 'annotations' / path.name)
+    find = resolve_data
+    assert find(str(root)).train.ann_file.stem == 'detection_train2017'
+    with_masks = find(str(root), masks=True)
+    assert with_masks.train.ann_file.stem == 'instances_train2017'
+
+
+def test_trainval_is_not_train(tmp_path):
+    root = coco_root(tmp_path, 'trainval', 'val')
+    with pytest.raises(FileNotFoundError, match='train split'):
+        resolve_data(str(root))
+
+
+def test_missing_root_names_the_nearest():
+    with pytest.raises(FileNotFoundError, match='did you mean bccd'):
+        resolve_data('bcdd')
+
+
+def test_missing_pictures_name_the_folders(tmp_path):
+    root = coco_root(tmp_path)
+    (root / 'images' / 'a.jpg').unlink()
+    with pytest.raises(FileNotFoundError, match=r"'a.jpg'.*images"):
+        resolve_data(str(root))
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [('{', 'not valid JSON'), ('{"images": []}', "no 'annotations'")],
+)
+def test_broken_annotations(tmp_path, text, message):
+    path = tmp_path / 'a.json'
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_annotations(path)

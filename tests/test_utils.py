@@ -1,0 +1,85 @@
+import subprocess
+import sys
+
+import pytest
+from mmengine.config import Config
+from mmengine.hub import get_config as hub_get_config
+
+import mmdet_assigners
+from mmdet_assigners.utils import config_path, get_config, registered_names
+
+NAME = 'sepc/sepc_retinanet_r50_fpn_1x_coco.py'
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        NAME,
+        NAME.removesuffix('.py'),
+        'sepc_retinanet_r50_fpn_1x_coco',
+        f'mmdet_assigners::{NAME}',
+    ],
+)
+def test_config_path_takes_every_form(name):
+    assert config_path(name).endswith(NAME)
+
+
+def test_config_path_names_the_nearest():
+    with pytest.raises(
+        FileNotFoundError, match='did you mean sepc_retinanet_r50_fpn_1x_coco'
+    ):
+        config_path('sepc_retinanet_r50_1x_coco')
+
+
+def test_every_way_to_a_config_gives_the_same():
+    expected = get_config(NAME)
+    assert hub_get_config(f'mmdet_assigners::{NAME}').model == expected.model
+    child = Config.fromstring(f"_base_ = 'mmdet_assigners::{NAME}'", '.py')
+    assert child.model.keys() >= expected.model.keys() - {'_scope_'}
+    foreign = Config.fromstring(
+        "_base_ = [__import__('mmdet_assigners').config_path("
+        f"'{NAME}')]",
+        '.py',
+    )
+    assert foreign.model == expected.model
+
+
+def test_prefixed_type_needs_no_custom_imports():
+    """In a process that has not imported the package."""
+    code = (
+        'from mmdet.registry import MODELS\n'
+        'from mmengine.registry import init_default_scope\n'
+        'init_default_scope("mmdet")\n'
+        'neck = MODELS.build(dict(type="mmdet_assigners.SEPC", '
+        'in_channels=8, out_channels=8, num_levels=3))\n'
+        'print(type(neck).__name__)\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True
+    )
+    assert done.stdout.strip() == 'SEPC', done.stderr
+
+
+def test_every_registered_class_is_exported():
+    for name, cls in registered_names().items():
+        assert getattr(mmdet_assigners, name) is cls
+        assert name in dir(mmdet_assigners)
+
+
+def test_unknown_attribute():
+    with pytest.raises(AttributeError, match='NoSuchHead'):
+        _ = mmdet_assigners.NoSuchHead
+
+
+def test_without_mmdet_the_message_says_what_to_run():
+    code = (
+        'import sys; sys.modules["mmdet"] = None\n'
+        'try:\n'
+        '    import mmdet_assigners\n'
+        'except ImportError as error:\n'
+        '    print(error)\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True
+    )
+    assert 'python -m mmdet_assigners check' in done.stdout
