@@ -94,8 +94,14 @@ def allow_checkpoint_globals() -> None:
             np.ndarray,
             np.dtype,
             *dtypes,
-            (core.multiarray._reconstruct, 'numpy.core.multiarray._reconstruct'),
-            (core.multiarray._reconstruct, 'numpy._core.multiarray._reconstruct'),
+            (
+                core.multiarray._reconstruct,
+                'numpy.core.multiarray._reconstruct',
+            ),
+            (
+                core.multiarray._reconstruct,
+                'numpy._core.multiarray._reconstruct',
+            ),
             (core.multiarray.scalar, 'numpy.core.multiarray.scalar'),
             (core.multiarray.scalar, 'numpy._core.multiarray.scalar'),
         ]

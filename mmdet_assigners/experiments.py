@@ -81,7 +81,10 @@ def execute(run: Run, work_dir: Path, quiet: bool = False) -> dict[str, Any]:
     log = work_dir / 'train.log'
     with log.open('a') as stream:
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         assert process.stdout is not None
         for line in process.stdout:
@@ -90,7 +93,9 @@ def execute(run: Run, work_dir: Path, quiet: bool = False) -> dict[str, Any]:
                 print('  ' + line.rstrip()[:110], flush=True)
     if process.wait() != 0:
         tail = log.read_text().strip().splitlines()[-1]
-        raise RuntimeError(f'the training of {run.name} failed: {tail} ({log})')
+        raise RuntimeError(
+            f'the training of {run.name} failed: {tail} ({log})'
+        )
     result = _collect(run, work_dir)
     write_json(result_file, result)
     return result

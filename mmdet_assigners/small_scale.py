@@ -71,8 +71,9 @@ def apply_small_scale(
     shrink_pictures(cfg)
     set_epochs(cfg, epochs)
     cfg.merge_from_dict(
-        Config.fromfile(config_root() / '_base_' / 'small_scale.py')
-        ._cfg_dict.to_dict()
+        Config.fromfile(
+            config_root() / '_base_' / 'small_scale.py'
+        )._cfg_dict.to_dict()
     )
     use_data(cfg, root, eval_on)
     _set_loaders(cfg, batch_size)
@@ -128,7 +129,11 @@ def shrink_pictures(cfg: Config) -> None:
         return (round(scale[0] * factor), round(scale[1] * factor))
 
     for node in _dicts(cfg._cfg_dict):
-        if node.get('type') in ('Resize', 'RandomResize', 'RandomChoiceResize'):
+        if node.get('type') in (
+            'Resize',
+            'RandomResize',
+            'RandomChoiceResize',
+        ):
             for key in ('scale', 'scales'):
                 if key in node:
                     node[key] = _map_scales(node[key], small)

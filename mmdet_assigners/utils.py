@@ -54,8 +54,8 @@ def register_all_modules(init_default_scope: bool = False) -> None:
 def registered_names() -> dict[str, type]:
     """Every class that this package registers, by its registered name."""
     register_all_modules()
-    from mmengine import registry as root
     from mmdet import registry as mmdet_registry
+    from mmengine import registry as root
 
     found: dict[str, type] = {}
     for module in (root, mmdet_registry):

@@ -17,7 +17,12 @@ from mmdet_assigners.small_scale import (
 from mmdet_assigners.utils import config_path, config_root
 
 # x1, y1, x2, y2 in pixels of a 128x160 picture: a level each, one elongated
-BOXES = [[8, 10, 30, 34], [40, 20, 100, 90], [5, 60, 155, 84], [2, 2, 150, 120]]
+BOXES = [
+    [8, 10, 30, 34],
+    [40, 20, 100, 90],
+    [5, 60, 155, 84],
+    [2, 2, 150, 120],
+]
 
 
 def leaf_configs() -> list[Path]:

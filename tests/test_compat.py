@@ -42,7 +42,7 @@ def test_a_hostile_checkpoint_is_refused(tmp_path):
 
     path = tmp_path / 'attack.pth'
     torch.save(dict(x=Attack()), path)
-    with pytest.raises(Exception, match='(only the statistics|weights_only)'):
+    with pytest.raises(Exception, match='only the statistics'):
         torch.load(path, weights_only=True)
 
 

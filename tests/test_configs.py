@@ -129,7 +129,9 @@ def test_predict_batched_equals_single(model):
                 single.scores.sort().values, expected.scores.sort().values
             )
             torch.testing.assert_close(
-                single.bboxes.sum(0), expected.bboxes.sum(0), rtol=1e-3,
+                single.bboxes.sum(0),
+                expected.bboxes.sum(0),
+                rtol=1e-3,
                 atol=1e-2,
             )
 

@@ -68,5 +68,9 @@ def test_two_processes_equal_one(path, tmp_path):
     for name, gradient in expected.items():
         scale = float(gradient.abs().max())
         torch.testing.assert_close(
-            found[name], gradient, rtol=1e-3, atol=1e-5 + 1e-3 * scale, msg=name
+            found[name],
+            gradient,
+            rtol=1e-3,
+            atol=1e-5 + 1e-3 * scale,
+            msg=name,
         )

@@ -63,5 +63,7 @@ def test_counter_counts():
 @pytest.mark.parametrize('path', main_configs(), ids=lambda p: p.stem)
 def test_loss_path_does_not_sync_more(path):
     recorded = json.loads(RECORD.read_text())
-    assert path.stem in recorded, f'record {count_syncs(path)} in {RECORD.name}'
+    assert path.stem in recorded, (
+        f'record {count_syncs(path)} in {RECORD.name}'
+    )
     assert count_syncs(path) <= recorded[path.stem]

@@ -37,8 +37,7 @@ def test_every_way_to_a_config_gives_the_same():
     child = Config.fromstring(f"_base_ = 'mmdet_assigners::{NAME}'", '.py')
     assert child.model.keys() >= expected.model.keys() - {'_scope_'}
     foreign = Config.fromstring(
-        "_base_ = [__import__('mmdet_assigners').config_path("
-        f"'{NAME}')]",
+        f"_base_ = [__import__('mmdet_assigners').config_path('{NAME}')]",
         '.py',
     )
     assert foreign.model == expected.model

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,8 @@ def run(args: argparse.Namespace) -> int:
     if method['bbox_mAP_50'] < LEARNT_AP50:
         common.fail(
             f'{args.config} has learnt nothing: AP50 '
-            f'{method["bbox_mAP_50"]:.3f} after {args.epochs} epochs, expected '
-            f'at least {LEARNT_AP50}; see {work_dir}/curves.png and the '
+            f'{method["bbox_mAP_50"]:.3f} after {args.epochs} epochs, '
+            f'expected at least {LEARNT_AP50}; see {work_dir}/curves.png and the '
             f'train.log in {work_dir}'
         )
     state = 'was done already' if done else 'done'
@@ -101,7 +102,7 @@ def _draw_detections(
 
     register_all_modules()
     files, truth = _ground_truth(data.val, count)
-    columns: dict[str, list] = {'ground truth': truth}
+    columns: dict[str, Sequence[Any]] = {'ground truth': truth}
     for name, run in runs.items():
         folder = work_dir / run.name
         model = init_detector(

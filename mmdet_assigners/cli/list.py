@@ -1,0 +1,110 @@
+"""``list``: methods with their kind, paper, status and configs."""
+
+import argparse
+import fnmatch
+import sys
+
+from ..catalog import (
+    KINDS,
+    STATUSES,
+    MetafileError,
+    Method,
+    closest,
+    read_catalog,
+)
+
+_HEADER = ('METHOD', 'KIND', 'STATUS', 'CONFIGS', 'PAPER')
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the arguments of the command."""
+    parser = subparsers.add_parser(
+        'list',
+        help='methods, their papers, status and configs',
+        description=__doc__,
+    )
+    parser.add_argument(
+        'name',
+        nargs='?',
+        help='method, class or config, or a pattern such as "sepc*"',
+    )
+    parser.add_argument('--kind', help=f'one of {", ".join(KINDS)}')
+    parser.add_argument('--status', help=f'one of {", ".join(STATUSES)}')
+    parser.add_argument(
+        '--paper', metavar='TEXT', help='words of the title, or of the URL'
+    )
+    parser.add_argument(
+        '--configs', action='store_true', help='list the configs by name'
+    )
+
+
+def _matches(method: Method, pattern: str) -> bool:
+    names = (method.slug, method.name, *method.classes, *method.configs)
+    return any(
+        fnmatch.fnmatchcase(name.lower(), pattern.lower()) for name in names
+    )
+
+
+def _error(message: str) -> int:
+    print(f'mmdet-assigners list: {message}', file=sys.stderr)
+    return 2
+
+
+def _table(methods: list[Method]) -> list[str]:
+    rows = [_HEADER]
+    for method in methods:
+        kinds, count = ', '.join(method.kinds), str(len(method.models))
+        rows.append(
+            (method.slug, kinds, method.status, count, method.paper.title)
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADER))]
+    return [
+        '  '.join(
+            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the methods that pass every filter.
+
+    Returns:
+        0; 1 if a metafile can't be read; 2 if a filter is misspelt or
+        nothing passes all of them.
+    """
+    for option, known in (('kind', KINDS), ('status', tuple(STATUSES))):
+        value = getattr(args, option)
+        if value is not None and value not in known:
+            return _error(f'--{option} {value!r}: {closest(value, known)}')
+    try:
+        methods = read_catalog()
+    except (FileNotFoundError, MetafileError) as error:
+        print(f'mmdet-assigners list: {error}', file=sys.stderr)
+        return 1
+    if args.name and not any(_matches(m, args.name) for m in methods):
+        slugs = [method.slug for method in methods]
+        names = [n for m in methods for n in (*m.classes, *m.configs)]
+        hint = closest(args.name, [*slugs, *names])
+        if not hint.startswith('did you mean'):
+            hint = closest(args.name, slugs)
+        return _error(f'no method {args.name!r}; {hint}')
+    found = [
+        method
+        for method in methods
+        if (not args.name or _matches(method, args.name))
+        and (not args.kind or args.kind in method.kinds)
+        and (not args.status or args.status == method.status)
+        and (
+            not args.paper
+            or args.paper.lower()
+            in f'{method.paper.title} {method.paper.url}'.lower()
+        )
+    ]
+    if methods and not found:
+        return _error('no method passes all filters')
+    if args.configs:
+        print('\n'.join(name for method in found for name in method.configs))
+        return 0
+    print('\n'.join(_table(found)))
+    return 0

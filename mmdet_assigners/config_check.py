@@ -1,0 +1,295 @@
+"""Checks of a config before training: files, classes, one step.
+
+They find what mmdet reports late or not at all: class names that are not in
+the annotation file (their objects vanish), heads with another number of
+classes, missing pictures.
+"""
+
+import functools
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mmdet.registry import DATASETS, MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from . import checkpoints
+from .datasets.roots import read_annotations
+from .environment import Problem
+
+_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+_MAX_PICTURES = 5000
+# Their classes are not those of the data set.
+_NOT_HEADS = ('backbone', 'rpn_head')
+
+
+class DatasetNode(NamedTuple):
+    """One annotation file that a config names.
+
+    Attributes:
+        key: Where in the config, e.g. ``train_dataloader.dataset``.
+        node: The config of the data set.
+        ann_file: Path of the annotation file.
+        img_dir: Folder that its ``file_name`` entries start from.
+    """
+
+    key: str
+    node: dict[str, Any]
+    ann_file: Path
+    img_dir: Path
+
+
+def dataset_nodes(cfg: Config) -> Iterator[DatasetNode]:
+    """Every annotation file of the loaders, inside wrappers too."""
+    for loader in _LOADERS:
+        for key, node in _walk(cfg.get(loader), loader):
+            if node.get('ann_file'):
+                root = Path(node.get('data_root') or '')
+                prefix = (node.get('data_prefix') or {}).get('img', '')
+                ann_file = root / node['ann_file']
+                yield DatasetNode(key, node, ann_file, root / prefix)
+
+
+def check_data(cfg: Config) -> list[Problem]:
+    """Check files, pictures and classes of every data set of a config."""
+    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    found: list[Problem] = []
+    for data in dataset_nodes(cfg):
+        found += _check_files(data) or _check_classes(data)
+    for key, node in _evaluators(cfg):
+        ann_file = node.get('ann_file')
+        if ann_file and not Path(ann_file).is_file():
+            found.append(
+                Problem(
+                    f'{key}: there is no annotation file {ann_file}',
+                    f'--cfg-options {key}.ann_file=FILE, or --data ROOT',
+                )
+            )
+    return found + check_num_classes(cfg)
+
+
+def check_num_classes(cfg: Config) -> list[Problem]:
+    """Compare ``num_classes`` of every head with the training data."""
+    sets = [
+        names
+        for data in dataset_nodes(cfg)
+        if data.key.startswith('train_') and (names := _trained_names(data))
+    ]
+    if not sets:
+        return []
+    count = len(sets[0])
+    return [
+        Problem(
+            f'{key}.num_classes is {node["num_classes"]}, but the training '
+            f'data has {count} classes',
+            f'--cfg-options {key}.num_classes={count}',
+        )
+        for key, node in _walk(cfg.model, 'model')
+        if 'num_classes' in node
+        and not set(key.split('.')) & set(_NOT_HEADS)
+        and node['num_classes'] != count
+    ]
+
+
+def check_checkpoint(cfg: Config, path: str) -> list[Problem]:
+    """Check that a checkpoint can be read and fits the model."""
+    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    try:
+        checkpoints.check_weights(MODELS.build(cfg.model), path)
+    except ValueError as error:
+        what, _, mend = str(error).rpartition('; ')
+        return [Problem(what or mend, mend if what else 'name another file')]
+    return []
+
+
+class Step(NamedTuple):
+    """Result of one dry training step.
+
+    Attributes:
+        losses: Value of every loss key.
+        pictures: Number of pictures in the batch.
+        seconds: Forward and backward time.
+        unused: Parameters without a gradient; distributed training refuses
+            them unless told ``find_unused_parameters=True``.
+    """
+
+    losses: dict[str, float]
+    pictures: int
+    seconds: float
+    unused: list[str]
+
+    @property
+    def problems(self) -> list[Problem]:
+        """The losses that are not finite."""
+        return [
+            Problem(
+                f'{key} of the first batch is {value}',
+                'look at the boxes of the batch: mim run mmdet browse_dataset',
+            )
+            for key, value in self.losses.items()
+            if not math.isfinite(value)
+        ]
+
+
+def dry_step(cfg: Config) -> Step:
+    """Forward and backward of one training batch; changes nothing."""
+    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    loader = cfg.train_dataloader.to_dict()
+    loader.update(num_workers=0, persistent_workers=False)
+    loader.pop('prefetch_factor', None)
+    batch = next(iter(Runner.build_dataloader(loader, seed=0)))
+    model = MODELS.build(cfg.model).train()
+    start = time.perf_counter()
+    data = model.data_preprocessor(batch, training=True)
+    total, log = model.parse_losses(model(**data, mode='loss'))
+    total.backward()
+    seconds = time.perf_counter() - start
+    unused = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and parameter.grad is None
+    ]
+    losses = {key: float(value.detach()) for key, value in log.items()}
+    return Step(losses, len(data['data_samples']), seconds, unused)
+
+
+def _check_files(data: DatasetNode) -> list[Problem]:
+    if not data.ann_file.is_file():
+        return [
+            Problem(
+                f'{data.key}: there is no annotation file {data.ann_file}',
+                f'--cfg-options {data.key}.data_root=FOLDER, or --data ROOT',
+            )
+        ]
+    if data.ann_file.suffix != '.json':
+        return []  # not COCO format
+    try:
+        names = _read(data.ann_file).pictures
+    except ValueError as error:
+        return [
+            Problem(
+                str(error),
+                'convert it to COCO format or name another one with '
+                f'--cfg-options {data.key}.ann_file=FILE',
+            )
+        ]
+    if not names:
+        return [
+            Problem(
+                f'{data.ann_file} lists no pictures', 'name another data set'
+            )
+        ]
+    names = names[:: max(1, len(names) // _MAX_PICTURES)]
+    missing = [name for name in names if not (data.img_dir / name).is_file()]
+    if missing:
+        return [
+            Problem(
+                f'{data.key}: {len(missing)} of {len(names)} pictures are '
+                f'missing, first {data.img_dir / missing[0]}',
+                f'--cfg-options {data.key}.data_prefix.img=FOLDER',
+            )
+        ]
+    return []
+
+
+def _check_classes(data: DatasetNode) -> list[Problem]:
+    """Compare the names that mmdet looks for with the annotated ones."""
+    names, annotated = _class_names(data.node), _annotated_names(data)
+    if annotated is None or names is None:
+        return []
+    absent = [name for name in names if name not in annotated]
+    if not absent:
+        in_order = tuple(name for name in annotated if name in names)
+        if in_order == names:
+            return []
+        return [
+            Problem(
+                f'{data.key}: the classes of the config ({_few(names)}) are '
+                f'in another order than in {data.ann_file} ({_few(in_order)})'
+                ', which numbers the labels: names would be swapped',
+                _set_classes(data.key, in_order),
+            )
+        ]
+    return [
+        Problem(
+            f'{data.key}: {len(absent)} of the {len(names)} classes of the '
+            f'config ({_few(absent)}) are not in {data.ann_file}, which has '
+            f'{_few(annotated)}; mmdet drops their objects silently',
+            _set_classes(data.key, annotated),
+        )
+    ]
+
+
+def _set_classes(key: str, names: tuple[str, ...]) -> str:
+    if any(' ' in name for name in names):
+        # mmengine removes spaces from the values of --cfg-options
+        return f'in the config: {key}.metainfo = dict(classes={names!r})'
+    listed = ','.join(names)
+    return f'--cfg-options "{key}.metainfo.classes=[{listed}]"'
+
+
+def _few(names: tuple[str, ...] | list[str]) -> str:
+    more = f', ... {len(names)} in all' if len(names) > 4 else ''
+    return ', '.join(names[:4]) + more
+
+
+def _class_names(node: dict[str, Any]) -> tuple[str, ...] | None:
+    """Classes that mmdet will look for in the annotation file."""
+    classes = (node.get('metainfo') or {}).get('classes')
+    if classes is None:
+        dataset = DATASETS.get(node.get('type', ''))
+        classes = getattr(dataset, 'METAINFO', {}).get('classes')
+    if isinstance(classes, str):
+        classes = Path(classes).read_text().split('\n')
+    return None if classes is None else tuple(classes)
+
+
+def _trained_names(data: DatasetNode) -> tuple[str, ...] | None:
+    """The config's classes, or the annotated ones where they don't fit."""
+    names, annotated = _class_names(data.node), _annotated_names(data)
+    if annotated is None or (names and set(names) <= set(annotated)):
+        return names
+    return annotated
+
+
+def _annotated_names(data: DatasetNode) -> tuple[str, ...] | None:
+    if data.ann_file.suffix != '.json' or not data.ann_file.is_file():
+        return None
+    try:
+        return _read(data.ann_file).classes
+    except ValueError:
+        return None  # reported by _check_files
+
+
+class _Annotations(NamedTuple):
+    pictures: tuple[str, ...]
+    classes: tuple[str, ...]
+
+
+@functools.lru_cache(maxsize=8)
+def _read(path: Path) -> _Annotations:
+    content = read_annotations(path)
+    return _Annotations(
+        tuple(image['file_name'] for image in content['images']),
+        tuple(category['name'] for category in content['categories']),
+    )
+
+
+def _evaluators(cfg: Config) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name in ('val_evaluator', 'test_evaluator'):
+        yield from _walk(cfg.get(name), name)
+
+
+def _walk(node: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every dict below a node with its ``--cfg-options`` key."""
+    if isinstance(node, dict):
+        yield key, node
+        for name, value in node.items():
+            yield from _walk(value, f'{key}.{name}')
+    elif isinstance(node, list | tuple):
+        for index, value in enumerate(node):
+            yield from _walk(value, f'{key}.{index}')

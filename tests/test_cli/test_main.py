@@ -1,0 +1,39 @@
+import subprocess
+import sys
+
+import pytest
+
+from mmdet_assigners import __version__
+from mmdet_assigners.__main__ import COMMANDS, main
+
+
+def test_unknown_command_names_the_nearest(capsys):
+    assert main(['trian']) == 2
+    assert 'did you mean train?' in capsys.readouterr().err
+
+
+def test_hopeless_command_lists_all(capsys):
+    assert main(['qqqq']) == 2
+    assert all(name in capsys.readouterr().err for name in COMMANDS)
+
+
+def test_help_lists_every_command(capsys):
+    with pytest.raises(SystemExit, match='0'):
+        main(['--help'])
+    out = capsys.readouterr().out
+    assert all(name in out for name in COMMANDS)
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit, match='0'):
+        main(['--version'])
+    assert capsys.readouterr().out.strip() == __version__
+
+
+def test_module_is_executable():
+    done = subprocess.run(
+        [sys.executable, '-m', 'mmdet_assigners', '--version'],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, __version__)

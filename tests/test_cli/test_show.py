@@ -1,0 +1,50 @@
+import pytest
+
+from mmdet_assigners.__main__ import main
+from mmdet_assigners.cli.show import mmdet_bases
+
+FSAF = 'mmdet::fsaf/fsaf_r50_fpn_1x_coco.py'
+RETINA = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
+
+
+def test_show_against_a_named_base(capsys):
+    assert main(['show', FSAF, '--base', RETINA]) == 0
+    out = capsys.readouterr().out
+    assert "~ model.bbox_head.type: 'RetinaHead' -> 'FSAFHead'" in out
+    assert '- model.train_cfg.assigner.pos_iou_thr: 0.5' in out
+    assert '+ optim_wrapper.clip_grad.max_norm: 10' in out
+    assert '_scope_' not in out
+
+
+def test_show_finds_the_base_of_our_configs(capsys):
+    assert main(['show', 'sepc_retinanet_r50_fpn_1x_coco']) == 0
+    out = capsys.readouterr().out
+    assert RETINA in out
+    assert 'SEPCRetinaHead' in out
+
+
+def test_bases_are_followed_through_files(tmp_path):
+    (tmp_path / 'a.py').write_text(f"_base_ = '{RETINA}'\n")
+    (tmp_path / 'b.py').write_text("_base_ = ['a.py', 'c.py']\n")
+    (tmp_path / 'c.py').write_text('x = 1\n')
+    assert mmdet_bases(tmp_path / 'b.py') == [RETINA]
+
+
+def test_no_base(tmp_path, capsys):
+    path = tmp_path / 'a.py'
+    path.write_text('x = 1\n')
+    with pytest.raises(SystemExit, match='1'):
+        main(['show', str(path)])
+    assert 'name one with --base' in capsys.readouterr().err
+
+
+def test_unknown_config(capsys):
+    with pytest.raises(SystemExit, match='1'):
+        main(['show', 'sepc_retinanet_r50'])
+    assert 'did you mean sepc' in capsys.readouterr().err
+
+
+def test_unknown_mmdet_config(capsys):
+    with pytest.raises(SystemExit, match='1'):
+        main(['show', 'mmdet::fsaf/fsaf_r50_fpn_2x_coco.py'])
+    assert 'fsaf/fsaf_r50_fpn_1x_coco.py' in capsys.readouterr().err

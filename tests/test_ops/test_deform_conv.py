@@ -1,0 +1,58 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmdet_assigners.ops.deform_conv import (
+    _through_mmcv,
+    deform_conv,
+    deform_conv_reference,
+)
+
+
+@pytest.mark.parametrize(
+    ('size', 'padding'),
+    [((13, 9), 0), ((13, 9), 1), ((3, 3), 0), ((2, 1), 1), ((1, 5), 1)],
+)
+@pytest.mark.parametrize('stride', [1, 2])
+def test_sampling_equals_mmcv(size, stride, padding):
+    """Values and all gradients, with samples far outside the map."""
+    torch.manual_seed(0)
+    out = [(s + 2 * padding - 3) // stride + 1 for s in size]
+    x = torch.randn(2, 5, *size, dtype=torch.float64, requires_grad=True)
+    offset = 3 * torch.randn(2, 18, *out, dtype=torch.float64)
+    offset.requires_grad_()
+    weight = torch.randn(4, 5, 3, 3, dtype=torch.float64, requires_grad=True)
+    results = []
+    for function in (deform_conv_reference, _through_mmcv):
+        y = function(x, offset, weight, stride, padding)
+        cotangent = torch.linspace(-1, 1, y.numel()).double().view_as(y)
+        results.append(
+            (
+                y,
+                *torch.autograd.grad(
+                    (y * cotangent).sum(), (x, offset, weight)
+                ),
+            )
+        )
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_without_offsets_it_is_a_convolution():
+    torch.manual_seed(0)
+    x, weight = torch.randn(2, 3, 8, 7), torch.randn(4, 3, 3, 3)
+    out = deform_conv(x, torch.zeros(2, 18, 4, 4), weight, 2, 1)
+    expected = F.conv2d(x, weight, stride=2, padding=1)
+    torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_offset_moves_by_cells_y_first():
+    x = torch.arange(12.0).view(1, 1, 3, 4)
+    weight = torch.zeros(1, 1, 3, 3)
+    weight[..., 1, 1] = 1  # reads the centre tap
+    offset = torch.zeros(1, 18, 3, 4)
+    offset[:, 8] = 1  # dy of tap 4
+    expected = torch.tensor(
+        [[4.0, 5, 6, 7], [8, 9, 10, 11], [0, 0, 0, 0]]
+    ).view(1, 1, 3, 4)
+    torch.testing.assert_close(deform_conv(x, offset, weight, 1, 1), expected)

@@ -1,0 +1,55 @@
+"""Each method fits 16 pictures: AP50 > 0.9 on what it was trained on."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from helpers import main_configs
+
+from mmdet_assigners.datasets.roots import resolve_data
+from mmdet_assigners.datasets.shapes import generate_shapes
+from mmdet_assigners.experiments import Run, execute
+
+EPOCHS = 120  # of 4 steps
+PICTURES = 16
+
+
+def first_pictures(source, root):
+    """A data set of the first pictures with objects of another's train."""
+    split = resolve_data(str(source)).train
+    content = json.loads(split.ann_file.read_text())
+    used = {box['image_id'] for box in content['annotations']}
+    images = [i for i in content['images'] if i['id'] in used][:PICTURES]
+    kept = {image['id'] for image in images}
+    content['images'] = images
+    content['annotations'] = [
+        box for box in content['annotations'] if box['image_id'] in kept
+    ]
+    (root / 'annotations').mkdir(parents=True)
+    (root / 'images').mkdir()
+    for name in ('train', 'val'):
+        (root / 'annotations' / f'{name}.json').write_text(json.dumps(content))
+    for image in images:
+        shutil.copy(split.img_dir / image['file_name'], root / 'images')
+    return root
+
+
+@pytest.fixture(scope='module', params=['shapes', 'bccd'])
+def pictures(request, tmp_path_factory):
+    root = tmp_path_factory.mktemp(request.param)
+    if request.param == 'shapes':
+        return first_pictures(generate_shapes(root / 'all'), root / 'few')
+    if not Path('data/bccd').is_dir():
+        pytest.skip('BCCD is not part of the repository: put it at data/bccd')
+    return first_pictures('data/bccd', root / 'few')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('path', main_configs(), ids=lambda p: p.stem)
+def test_overfits(path, pictures, tmp_path, monkeypatch):
+    monkeypatch.setitem(os.environ, 'OMP_NUM_THREADS', '2')
+    run = Run(path.stem, str(pictures), EPOCHS, eval_on='train')
+    result = execute(run, tmp_path / 'run', quiet=True)
+    assert result['bbox_mAP_50'] > 0.9, result['curve']
