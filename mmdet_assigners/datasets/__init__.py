@@ -1,0 +1,1 @@
+from .shapes import SHAPES_CLASSES, SHAPES_METAINFO, generate_shapes
