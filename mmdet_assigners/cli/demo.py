@@ -58,15 +58,15 @@ def run(args: argparse.Namespace) -> int:
     (work_dir / 'table.md').write_text(table)
     plot_curves(results, work_dir / 'curves.png')
     _draw_detections(runs, data, work_dir)
-    _draw_assignment(args, data, work_dir)
+    _draw_assignment(args, runs, work_dir)
     write_json(work_dir / 'results.json', results)
     method = results[Path(args.config).stem]
     if method['bbox_mAP_50'] < LEARNT_AP50:
         common.fail(
             f'{args.config} has learnt nothing: AP50 '
             f'{method["bbox_mAP_50"]:.3f} after {args.epochs} epochs, '
-            f'expected at least {LEARNT_AP50}; see {work_dir}/curves.png and the '
-            f'train.log in {work_dir}'
+            f'expected at least {LEARNT_AP50}; see curves.png and the '
+            f'train.log files in {work_dir}'
         )
     state = 'was done already' if done else 'done'
     print(f'{state}: table.md and pictures are in {work_dir}')
@@ -146,20 +146,18 @@ def _ground_truth(split: Any, count: int) -> tuple[list[Path], list[Any]]:
 
 
 def _draw_assignment(
-    args: argparse.Namespace, data: Any, work_dir: Path
+    args: argparse.Namespace, runs: dict[str, Any], work_dir: Path
 ) -> None:
+    from mmengine.runner import find_latest_checkpoint
+
     from ..__main__ import main
 
-    main(
-        [
-            'viz',
-            'assign',
-            '--config',
-            args.baseline,
-            args.config,
-            '--data',
-            args.data,
-            '--out',
-            str(work_dir / 'assignment.png'),
-        ]
-    )
+    command = ['viz', 'assign', '--mini', '--data', args.data, '--index', '4']
+    command += ['--out', str(work_dir / 'assignment.png'), '--config']
+    command += [run.config for run in runs.values()]
+    command += ['--checkpoint']
+    command += [
+        find_latest_checkpoint(str(work_dir / run.name))
+        for run in runs.values()
+    ]
+    main(command)

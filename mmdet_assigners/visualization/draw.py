@@ -1,0 +1,181 @@
+"""Draw assignments: one row per config, one panel per pyramid level."""
+
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from .count_table import CountTable
+from .panels import GREY, INK, draw_level, draw_overview
+from .rows import AssignmentRow, object_colors
+
+_DPI = 165
+# inches
+_PANEL = (3.3, 2.9)  # most width and height
+_SINGLE_PANEL = (4.4, 3.9)
+_LEAST_WIDTH = 2.0  # room for the title of a panel
+_TABLE_WIDTH = 3.5
+_MARGIN, _GAP = 0.2, 0.1
+_HEADER, _PANEL_TITLE, _FOOTER = 0.7, 0.24, 0.34
+
+
+def draw_assignments(
+    rows: Sequence[AssignmentRow],
+    class_names: Sequence[str],
+    out: str | Path,
+) -> Path:
+    """Draw the assignments of one picture and write them as PNG.
+
+    One config fills a grid of three columns; several stand below each other,
+    one row each. Positives are discs at the centres of their priors in the
+    colour of their object, larger and more opaque with their weight; ignored
+    priors are grey crosses. A box is solid on the levels where its object
+    has positives and dotted elsewhere. Priors that share a centre are spread
+    over a small grid around it.
+
+    Args:
+        rows: One entry per config.
+        class_names: Names of the classes, by label.
+        out: PNG file; written completely or not at all.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        ValueError: There are no rows, or ``out`` doesn't end in ``.png``.
+    """
+    out = Path(out)
+    if not rows:
+        raise ValueError('rows is empty: nothing to draw')
+    if out.suffix.lower() != '.png':
+        raise ValueError(f'out {str(out)!r}: expected a file ending in .png')
+    panels = max(row.num_levels for row in rows) + 1
+    columns = min(panels, 3) if len(rows) == 1 else panels
+    width = _panel_width(rows)
+    lines = [math.ceil((row.num_levels + 1) / columns) for row in rows]
+    heights = [width * r.image.shape[0] / r.image.shape[1] for r in rows]
+    blocks = [
+        _HEADER + n * (_PANEL_TITLE + h + _GAP)
+        for n, h in zip(lines, heights, strict=True)
+    ]
+    total_width = 2 * _MARGIN + columns * (width + _GAP) + _TABLE_WIDTH
+    total_height = 2 * _MARGIN + sum(blocks) + _FOOTER
+    figure = Figure(figsize=(total_width, total_height), dpi=_DPI)
+    figure.set_facecolor('white')
+    FigureCanvasAgg(figure)
+
+    def place(x: float, top: float, w: float, h: float) -> Axes:
+        """Axes by their upper left corner, in inches from the top left."""
+        box = (
+            x / total_width,
+            1 - (top + h) / total_height,
+            w / total_width,
+            h / total_height,
+        )
+        return figure.add_axes(box)
+
+    top = _MARGIN
+    for row, block, height in zip(rows, blocks, heights, strict=True):
+        _draw_header(place(_MARGIN, top, total_width, _HEADER), row)
+        for i in range(row.num_levels + 1):
+            line, column = divmod(i, columns)
+            x = _MARGIN + column * (width + _GAP)
+            y = top + _HEADER + line * (_PANEL_TITLE + height + _GAP)
+            axes = place(x, y + _PANEL_TITLE, width, height)
+            if i == 0:
+                draw_overview(axes, row)
+            else:
+                draw_level(axes, row, i - 1)
+        table = CountTable(
+            counts=row.counts(),
+            levels=row.level_names,
+            labels=row.labels,
+            class_names=class_names,
+            areas=np.prod(row.boxes[:, 2:] - row.boxes[:, :2], axis=1),
+            colors=object_colors(len(row.boxes)),
+        )
+        x = _MARGIN + columns * (width + _GAP) + _GAP
+        y, h = top + _HEADER, block - _HEADER - _GAP
+        table.draw(place(x, y, _TABLE_WIDTH - _GAP, h), _TABLE_WIDTH - _GAP, h)
+        top += block
+    _draw_footer(place(_MARGIN, top, total_width, _FOOTER))
+    _write(figure, out)
+    return out
+
+
+def _panel_width(rows: Sequence[AssignmentRow]) -> float:
+    """Width in inches, less for upright pictures."""
+    width, height = _SINGLE_PANEL if len(rows) == 1 else _PANEL
+    aspect = max(row.image.shape[1] / row.image.shape[0] for row in rows)
+    return max(min(width, height * aspect), _LEAST_WIDTH)
+
+
+def _draw_header(axes: Axes, row: AssignmentRow) -> None:
+    axes.axis('off')
+    counts = row.counts()
+    found = int((counts.sum(1) > 0).sum())
+    ignored = int((row.assigned_gt == -2).sum())
+    axes.text(
+        0,
+        0.78,
+        row.title,
+        fontsize=12,
+        weight='bold',
+        color=INK,
+        va='top',
+        transform=axes.transAxes,
+    )
+    facts = (
+        f'{counts.sum()} positives on {found} of {len(row.boxes)} objects'
+        f' · {ignored} ignored · {len(row.priors)} priors · {row.subtitle}'
+    )
+    axes.text(
+        0,
+        0.34,
+        facts,
+        fontsize=8.5,
+        color=GREY,
+        va='top',
+        transform=axes.transAxes,
+    )
+
+
+def _draw_footer(axes: Axes) -> None:
+    axes.axis('off')
+    text = (
+        'Discs: positive priors in the colour of their object, larger and '
+        'stronger with their loss weight (several anchors of one place side '
+        'by side). Crosses: ignored. Boxes: solid where the object has '
+        'positives on this level, dotted where not; hatched: ignored region.'
+    )
+    axes.text(
+        0,
+        0.5,
+        text,
+        fontsize=7.5,
+        color=GREY,
+        va='center',
+        transform=axes.transAxes,
+    )
+
+
+def _write(figure: Figure, out: Path) -> None:
+    """Write through a temporary file, so that no half picture stays."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(suffix='.png', dir=out.parent)
+    os.close(handle)
+    try:
+        figure.savefig(name, format='png')
+        os.chmod(name, 0o644)  # mkstemp makes it private
+        os.replace(name, out)
+    except BaseException:
+        os.unlink(name)
+        raise
+    finally:
+        figure.clear()

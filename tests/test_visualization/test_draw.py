@@ -1,0 +1,193 @@
+import cv2
+import numpy as np
+import pytest
+
+from mmdet_assigners.visualization.count_table import CountTable
+from mmdet_assigners.visualization.draw import draw_assignments
+from mmdet_assigners.visualization.panels import _spread
+from mmdet_assigners.visualization.rows import AssignmentRow, object_colors
+
+NAMES = ('ball', 'cone')
+
+
+def make_row(assigned, boxes=((8, 8, 40, 40), (32, 0, 64, 16)), **changes):
+    """Levels of stride 16 (4 x 3 points) and 32 (2 points) on 64 x 48."""
+    fine = [(8 + 16 * x, 8 + 16 * y) for y in range(3) for x in range(4)]
+    boxes = np.array(boxes, dtype=np.float32).reshape(-1, 4)
+    assigned = np.array(assigned)
+    fields = dict(
+        title='a_config',
+        subtitle='AHead',
+        image=np.full((48, 64, 3), 255, dtype=np.uint8),
+        boxes=boxes,
+        labels=np.arange(len(boxes)) % 2,
+        ignored_boxes=np.zeros((0, 4)),
+        priors=np.array([*fine, (16, 16), (48, 16)], dtype=np.float32),
+        level=np.array([0] * 12 + [1] * 2),
+        stride=np.array([16] * 12 + [32] * 2),
+        assigned_gt=assigned,
+        weight=(assigned >= 0).astype(np.float32),
+    )
+    return AssignmentRow(**(fields | changes))
+
+
+ASSIGNED = [-1, -1, 1, 1, -1, 0, -2, -1, -1, 0, -2, -1, 0, -1]
+
+
+def near(picture, color):
+    """Pixels of a BGR picture that are within 3 of an RGB colour in 0..1."""
+    target = np.round(np.array(color)[::-1] * 255)
+    return int((np.abs(picture - target).max(-1) <= 3).sum())
+
+
+def test_counts_by_hand():
+    row = make_row(ASSIGNED)
+    assert row.counts().tolist() == [[2, 1], [2, 0]]
+    assert row.level_names == ['P4', 'P5']
+    assert row.num_levels == 2
+
+
+def test_centers_of_boxes():
+    row = make_row(ASSIGNED, priors=np.array([[0.0, 2.0, 8.0, 4.0]]))
+    assert row.centers.tolist() == [[4, 3]]
+
+
+def test_one_config(tmp_path):
+    out = draw_assignments(
+        [make_row(ASSIGNED)], NAMES, tmp_path / 'a' / 'b.png'
+    )
+    picture = cv2.imread(str(out)).astype(int)
+    # three columns of 4.4 inches, the table and the margins, at 165 dpi
+    assert picture.shape[1] == round((0.4 + 3 * 4.5 + 3.5) * 165)
+    empty = draw_assignments(
+        [make_row([-1] * 14)], NAMES, tmp_path / 'empty.png'
+    )
+    without = cv2.imread(str(empty)).astype(int)
+    for color in object_colors(2):
+        assert near(picture, color) > near(without, color) + 500
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['a', 'empty.png']
+
+
+def test_weight_shows(tmp_path):
+    def pixels(weight):
+        row = make_row(ASSIGNED, weight=np.full(14, weight))
+        out = draw_assignments([row], NAMES, tmp_path / 'weight.png')
+        return near(cv2.imread(str(out)).astype(int), object_colors(2)[0])
+
+    assert pixels(1.0) > pixels(0.05) + 300
+
+
+def test_ignored_differs_from_negative(tmp_path):
+    pictures = []
+    for value in (-1, -2):
+        row = make_row([value] * 14, subtitle='')
+        out = draw_assignments([row], NAMES, tmp_path / f'{value}.png')
+        pictures.append(cv2.imread(str(out)).astype(int))
+    header = int(0.9 * 165)  # names the number of ignored priors
+    difference = np.abs(pictures[0] - pictures[1])[header:]
+    assert (difference.max(-1) > 40).sum() > 100
+
+
+def test_several_configs_with_different_levels(tmp_path):
+    one_level = make_row(
+        [0, *[-1] * 11],
+        priors=make_row(ASSIGNED).priors[:12],
+        level=np.zeros(12, dtype=int),
+        stride=np.full(12, 16),
+        weight=np.ones(12),
+    )
+    out = draw_assignments(
+        [make_row(ASSIGNED), one_level], NAMES, tmp_path / 'two.png'
+    )
+    picture = cv2.imread(str(out))
+    assert picture.shape[1] == round((0.4 + 3 * 3.4 + 3.5) * 165)
+
+
+def test_upright_picture_and_no_objects(tmp_path):
+    row = make_row(
+        [-1] * 14,
+        boxes=(),
+        image=np.zeros((640, 64, 3), dtype=np.uint8),
+        ignored_boxes=np.array([[0, 0, 64, 20]]),
+    )
+    out = draw_assignments([row], NAMES, tmp_path / 'empty.png')
+    assert cv2.imread(str(out)) is not None
+
+
+def test_crowd_of_objects(tmp_path):
+    boxes = np.random.default_rng(0).uniform(0, 30, (100, 4))
+    boxes[:, 2:] += boxes[:, :2]
+    row = make_row(ASSIGNED, boxes=boxes)
+    out = draw_assignments([row], NAMES, tmp_path / 'crowd.png')
+    assert cv2.imread(str(out)) is not None
+
+
+def test_bad_arguments(tmp_path):
+    with pytest.raises(ValueError, match='rows is empty'):
+        draw_assignments([], NAMES, tmp_path / 'a.png')
+    with pytest.raises(ValueError, match=r"a\.jpg': expected .*\.png"):
+        draw_assignments([make_row(ASSIGNED)], NAMES, tmp_path / 'a.jpg')
+
+
+def test_failed_write_leaves_nothing_behind(tmp_path, monkeypatch):
+    out = tmp_path / 'a.png'
+    out.write_text('before')
+
+    def fail(*args):
+        raise OSError('disk full')
+
+    monkeypatch.setattr('os.replace', fail)
+    with pytest.raises(OSError, match='disk full'):
+        draw_assignments([make_row(ASSIGNED)], NAMES, out)
+    assert [p.name for p in tmp_path.iterdir()] == ['a.png']
+    assert out.read_text() == 'before'
+
+
+def test_colors_are_distinct_and_stable():
+    colors = object_colors(30)
+    assert np.array_equal(object_colors(5), colors[:5])
+    distance = np.abs(colors[:, None] - colors[None]).max(-1)
+    assert distance[~np.eye(30, dtype=bool)].min() > 0.05
+    assert object_colors(0).shape == (0, 3)
+
+
+def test_priors_of_one_place_are_spread_over_the_cell():
+    centers = np.array([[8, 8]] * 9 + [[24, 8]] * 9, dtype=float)
+    spread, side = _spread(centers, np.full(18, 16))
+    assert side == 3
+    assert len(np.unique(spread.round(3), axis=0)) == 18
+    assert np.allclose(spread[4], [8, 8])
+    assert np.abs(spread - centers).max() == pytest.approx(16 * 0.85 / 3)
+    alone, side = _spread(centers[[0, 9]], np.full(2, 16))
+    assert side == 1
+    assert np.array_equal(alone, centers[[0, 9]])
+
+
+def table(labels, areas):
+    count = len(labels)
+    counts = np.arange(count * 2).reshape(count, 2)
+    return CountTable(
+        counts=counts,
+        levels=['P3', 'P4'],
+        labels=np.array(labels),
+        class_names=('ball', 'cone', 'cube'),
+        areas=np.array(areas),
+        colors=object_colors(count),
+    )
+
+
+def test_table_is_sorted_by_size():
+    lines = table([0, 1], [100, 4]).lines(limit=2)
+    assert [name for name, _, _ in lines] == ['1  cone', '0  ball']
+    assert lines[0][1].tolist() == [2, 3]
+
+
+def test_table_of_many_objects_is_by_class():
+    lines = table([0, 1, 1, 2, 1, 0], [1] * 6).lines(limit=3)
+    assert [name for name, _, _ in lines] == ['cone x3', 'ball x2', 'cube x1']
+    # objects 1, 2 and 4 have (2, 3), (4, 5) and (8, 9)
+    assert lines[0][1].tolist() == [14, 17]
+    lines = table([0, 1, 1, 2, 1, 0], [1] * 6).lines(limit=2)
+    names = [name for name, _, _ in lines]
+    assert names == ['cone x3', '2 more classes x3']
+    assert lines[1][1].tolist() == [0 + 6 + 10, 1 + 7 + 11]

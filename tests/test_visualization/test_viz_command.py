@@ -1,0 +1,170 @@
+import cv2
+import pytest
+import torch
+
+from mmdet_assigners.__main__ import main
+from mmdet_assigners.visualization.samples import build_model
+
+FCOS = 'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py'
+FSAF = 'mmdet::fsaf/fsaf_r50_fpn_1x_coco'
+
+
+@pytest.fixture
+def assign(tmp_path):
+    """Function: runs `viz assign`, gives exit code and picture path."""
+
+    def run(*args, out='out.png'):
+        path = tmp_path / out
+        args = [str(arg) for arg in args]
+        return main(['viz', 'assign', *args, '--out', str(path)]), path
+
+    return run
+
+
+@pytest.fixture
+def refused(assign, capsys):
+    """Function: `viz assign` that must fail; gives its message."""
+
+    def run(*args, **kwargs):
+        with pytest.raises(SystemExit) as error:
+            assign(*args, **kwargs)
+        assert error.value.code == 1
+        return capsys.readouterr().err
+
+    return run
+
+
+def test_annotation_file(assign, coco, capsys):
+    ann_file, folder = coco
+    code, out = assign(
+        '--mini',
+        '--config',
+        FCOS,
+        FSAF,
+        '--ann',
+        ann_file,
+        '--img',
+        folder / 'one.png',
+    )
+    assert code == 0
+    assert cv2.imread(str(out)) is not None
+    text, errors = capsys.readouterr()
+    assert 'fsaf_r50_fpn_1x_coco assigns by its predictions' in errors
+    assert 'fcos_r50' not in errors
+    lines = text.splitlines()
+    assert lines[-3].startswith('fcos_r50-caffe_fpn_gn-head_1x_coco: ')
+    assert lines[-3].endswith(' on 2 of 2 objects')
+    assert lines[-2].startswith('fsaf_r50_fpn_1x_coco: ')
+    assert lines[-1] == f'wrote {out}'
+
+
+def test_data_root_and_checkpoint(assign, coco, config, tmp_path, capsys):
+    root = coco[0].parent.parent
+    weights = tmp_path / 'fsaf.pth'
+    torch.save(build_model(config('fsaf')).state_dict(), weights)
+    code, out = assign(
+        '--mini',
+        '--config',
+        FSAF,
+        '--data',
+        root,
+        '--index',
+        0,
+        '--checkpoint',
+        weights,
+    )
+    assert code == 0
+    assert out.is_file()
+    assert 'not trained' not in capsys.readouterr().err
+
+
+def test_picture_without_objects(assign, coco, capsys):
+    code, out = assign(
+        '--mini',
+        '--config',
+        FCOS,
+        '--data',
+        coco[0].parent.parent,
+        '--index',
+        1,
+    )
+    assert code == 0
+    assert out.is_file()
+    assert '0 positives on 0 of 0 objects' in capsys.readouterr().out
+
+
+def test_config_options(assign, coco, capsys):
+    root = coco[0].parent.parent
+    counts = []
+    for radius in (0.5, 1.5):
+        assign(
+            '--mini',
+            '--config',
+            FCOS,
+            '--data',
+            root,
+            '--cfg-options',
+            'model.bbox_head.center_sampling=True',
+            f'model.bbox_head.center_sample_radius={radius}',
+        )
+        line = capsys.readouterr().out.splitlines()[-2]
+        counts.append(int(line.split(': ')[1].split()[0]))
+    assert 0 < counts[0] < counts[1]
+
+
+@pytest.mark.parametrize(
+    'args, message',
+    [
+        (
+            ['--config', 'mmdet::fcos/fcos_r50_fpn'],
+            'or fcos/fcos_r50-caffe_fpn',
+        ),
+        (['--config', FCOS, '--img', 'a.png'], 'add --ann FILE or --data'),
+        (['--config', FCOS, '--ann', 'a.json'], '--ann needs --img'),
+        (
+            ['--config', FCOS, '--img', 'a', '--ann', 'b', '--data', 'bccd'],
+            'exclude each other',
+        ),
+        (
+            ['--config', FCOS, FSAF, '--checkpoint', 'a.pth'],
+            '1 checkpoints for 2 configs',
+        ),
+        (['--config', FCOS, '--data', 'no/such'], 'is not a folder'),
+        (
+            ['--config', FCOS, '--img', 'no.png', '--ann', 'no.json'],
+            'there is no annotation file no.json',
+        ),
+    ],
+)
+def test_wrong_arguments(refused, args, message):
+    assert message in refused(*args)
+
+
+def test_wrong_out(refused):
+    assert 'ending in .png' in refused('--config', FCOS, out='a.pdf')
+
+
+def test_damaged_picture(refused, coco):
+    ann_file, folder = coco
+    (folder / 'one.png').write_bytes(b'no picture')
+    message = refused(
+        '--mini',
+        '--config',
+        FCOS,
+        '--ann',
+        ann_file,
+        '--img',
+        folder / 'one.png',
+    )
+    assert 'one.png cannot be read as a picture' in message
+
+
+def test_head_without_adapter(refused, coco):
+    message = refused(
+        '--mini',
+        '--config',
+        'mmdet::gfl/gfl_r50_fpn_1x_coco',
+        '--data',
+        coco[0].parent.parent,
+    )
+    assert 'cannot read the assignment of GFLHead' in message
