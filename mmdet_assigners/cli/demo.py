@@ -152,7 +152,7 @@ def _draw_assignment(
 
     from ..__main__ import main
 
-    command = ['viz', 'assign', '--mini', '--data', args.data, '--index', '4']
+    command = ['viz', 'assign', '--mini', '--data', args.data, '--index', '2']
     command += ['--out', str(work_dir / 'assignment.png'), '--config']
     command += [run.config for run in runs.values()]
     command += ['--checkpoint']

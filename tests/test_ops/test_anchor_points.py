@@ -37,7 +37,9 @@ def test_offset_zero_puts_points_on_corners():
 
 
 def test_points_need_a_stride_per_level():
-    with pytest.raises(ValueError, match=r'shapes has 2 levels.*strides has 1'):
+    with pytest.raises(
+        ValueError, match=r'shapes has 2 levels.*strides has 1'
+    ):
         anchor_points([(2, 3), (1, 2)], [8])
 
 
@@ -52,7 +54,9 @@ def test_pad_gts():
 
 
 def test_pad_gts_without_any_keeps_one_invalid_row():
-    boxes, labels, valid = pad_gts([torch.zeros(0, 4)], [torch.zeros(0).long()])
+    boxes, labels, valid = pad_gts(
+        [torch.zeros(0, 4)], [torch.zeros(0).long()]
+    )
     assert boxes.tolist() == [[[0, 0, 0, 0]]]
     assert labels.tolist() == [[0]]
     assert valid.tolist() == [[False]]
@@ -113,10 +117,7 @@ def test_distance_iou_gradient():
 def test_border_of_a_region_is_outside():
     region = boxes_of([4, 0, 20, 12])[None, :, None]  # B, G, 1, 4
     inside = inside_regions(POINTS, region)[0, 0]
-    assert inside.tolist() == [False, True, False, False, False, False] + [
-        True,
-        False,
-    ]
+    assert inside.nonzero().flatten().tolist() == [1, 6]
 
 
 def test_regions_may_differ_by_level():
@@ -145,38 +146,19 @@ def test_least_area_wins_and_the_first_of_equals():
 
 
 def test_candidates_by_level():
-    candidates = torch.tensor(
-        [[[True, True], [False, True], [True, False]]]
-    )
+    candidates = torch.tensor([[[True, True], [False, True], [True, False]]])
     assert assign(NESTED, candidates) == [0, 0, 2, 0, 0, 2, 1, 0]
     nobody = torch.zeros_like(candidates)
     assert assign(NESTED, nobody) == [-1] * 8
 
 
 def test_clipped_area():
-    """Seen from the corner of its region a far box looks small."""
-    boxes = boxes_of([0, 0, 6, 6], [-40, 0, 1, 16])[None]
+    """Outside of its box a point sees clipped distances, so another area."""
+    boxes = boxes_of([5, 5, 11, 11], [3, 3, 12, 8])[None]
     regions = torch.tensor([0.0, 0, 8, 8]).expand(1, 2, 1, 4)
     candidates = torch.ones(1, 2, 2, dtype=torch.bool)
     args = (POINTS, boxes, regions, candidates)
-    # at (4, 4): 36 and 656 px^2; clipped: 36 and (44 + 0) * 16 = 704
-    assert assign_least_area(*args)[0, 0] == 0
-    assert assign_least_area(*args, clipped_area=True)[0, 0] == 0
-    boxes = boxes_of([0, 0, 6, 6], [3, -9, 5, 1])[None]
-    args = (POINTS, boxes, regions, candidates)
-    # 36 and 20; clipped: 36 and (1 + 1) * (13 + 0) = 26
-    assert assign_least_area(*args)[0, 0] == 1
-    boxes = boxes_of([0, 0, 6, 6], [3, -40, 5, 1])[None]
-    args = (POINTS, boxes, regions, candidates)
-    # 36 and 82; clipped: 36 and 2 * 44 = 88
-    assert assign_least_area(*args, clipped_area=True)[0, 0] == 0
-    boxes = boxes_of([0, 0, 6, 6], [10, 3, 16, 11])[None]
-    args = (POINTS, boxes, regions, candidates)
-    # 36 and 48; clipped: 36 and (0 + 12) * 8 = 96
-    assert assign_least_area(*args, clipped_area=True)[0, 0] == 0
-    boxes = boxes_of([5, 5, 11, 11], [3, 3, 12, 8])[None]
-    args = (POINTS, boxes, regions, candidates)
-    # 36 and 45; clipped: (0 + 7) * (0 + 7) = 49 and 45
+    # at (4, 4): 36 and 45; clipped: (0 + 7) * (0 + 7) = 49 and 45
     assert assign_least_area(*args)[0, 0] == 0
     assert assign_least_area(*args, clipped_area=True)[0, 0] == 1
 

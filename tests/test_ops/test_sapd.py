@@ -11,9 +11,7 @@ from mmdet_assigners.ops.anchor_points import anchor_points, pad_gts
 STRIDES = (8, 16, 32)
 SHAPES = ((8, 8), (4, 4), (2, 2))
 POINTS = anchor_points(SHAPES, STRIDES)  # 64 + 16 + 4 points of 64 x 64 px
-# The middle 20 % of the big box holds one point of level 2 on its border
-# (so none), (28, 28)...(36, 36) of level 0 and none of level 1.
-BIG = [0, 0, 64, 64]
+BIG = [0, 0, 64, 64]  # its valid box holds four points, all of level 0
 
 
 def targets(boxes, weights, selected=None, eps=0.2, cells=False, **kwargs):
@@ -74,7 +72,7 @@ def test_soft_targets_by_hand():
     assert found.distances[0, first, 0].item() == pytest.approx(28 / 8)
 
 
-SMALL_IN_BIG = [BIG, [20, 20, 40, 40]]  # both hold (28, 28) on level 0
+SMALL_IN_BIG = [BIG, [20, 20, 40, 40]]
 
 
 def test_unselected_rules():
@@ -94,9 +92,7 @@ def test_unselected_rules():
     assert found.assigned[0, elsewhere] == -1
     assert found.weight[0, elsewhere] == 1
 
-    ignore = targets(
-        SMALL_IN_BIG, weights, selected, eps, unselected='ignore'
-    )
+    ignore = targets(SMALL_IN_BIG, weights, selected, eps, unselected='ignore')
     assert torch.equal(ignore.assigned, found.assigned)
     assert ignore.weight[0, elsewhere] == 0
     assert ignore.weight[0, outside] == 1
@@ -181,7 +177,9 @@ def naive_level_losses(boxes, labels, cls, reg, eps, z=4.0):
                 if POINTS.level[p] != level:
                     continue
                 near_x = abs(x - (x1 + x2) / 2) < eps * (x2 - x1) / 2
-                if not (near_x and abs(y - (y1 + y2) / 2) < eps * (y2 - y1) / 2):
+                if not (
+                    near_x and abs(y - (y1 + y2) / 2) < eps * (y2 - y1) / 2
+                ):
                     continue
                 loss = 0
                 for k, logit in enumerate(cls[p].tolist()):
@@ -259,7 +257,9 @@ def test_order_of_ground_truths_does_not_matter():
     weights = torch.rand(3, 3).tolist()
     perm = [2, 0, 1]
     one = targets(boxes, weights, eps=0.6)
-    two = targets([boxes[i] for i in perm], [weights[i] for i in perm], eps=0.6)
+    two = targets(
+        [boxes[i] for i in perm], [weights[i] for i in perm], eps=0.6
+    )
     torch.testing.assert_close(one.weight, two.weight)
     torch.testing.assert_close(one.distances, two.distances)
     back = torch.tensor([*perm, -1])

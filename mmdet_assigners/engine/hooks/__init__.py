@@ -1,0 +1,1 @@
+from .train_progress_hook import TrainProgress, TrainProgressHook

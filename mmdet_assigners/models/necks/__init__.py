@@ -1,0 +1,1 @@
+from .sepc import SEPC

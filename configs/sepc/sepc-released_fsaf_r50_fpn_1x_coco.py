@@ -1,0 +1,16 @@
+# For the released checkpoint of FSAF + SEPC (AP 41.6): no padding in the two
+# last convs, points at the cell centres, distances in strides.
+# Convert the file with tools/convert/sepc.py first.
+_base_ = './sepc_fsaf_r50_fpn_1x_coco.py'
+model = dict(
+    neck=[
+        _base_.model.neck[0],
+        dict(_base_.model.neck[1], head_padding=0),
+    ],
+    bbox_head=dict(
+        anchor_generator=dict(center_offset=0.5),
+        bbox_coder=dict(normalizer=1.0),
+    ),
+)
+# without padding the coarsest level (stride 128) needs 3x3 cells
+mini = dict(model=dict(data_preprocessor=dict(pad_size_divisor=384)))

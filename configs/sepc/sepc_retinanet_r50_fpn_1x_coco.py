@@ -1,0 +1,9 @@
+# SEPC table row "RetinaNet + SEPC": AP 39.6; one step before: 38.5.
+# 8 GPUs (assumed) x 4 images, lr 0.01.
+_base_ = './sepc-lite_retinanet_r50_fpn_1x_coco.py'
+model = dict(
+    neck=[
+        _base_.model.neck[0],
+        dict(_base_.model.neck[1], pconv_deform=True),
+    ]
+)

@@ -1,0 +1,1 @@
+"""Seams that the heads of several methods share."""

@@ -1,0 +1,165 @@
+"""Times ours against a named peer, by turns, in one process."""
+
+import argparse
+import gc
+import json
+import os
+import platform
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault('KINETO_LOG_LEVEL', '9')  # the profiler is chatty
+
+import torch
+
+_PACKAGES = ('mmdet_assigners', 'torch', 'mmcv', 'mmengine', 'mmdet')
+_QUICK_S, _FULL_S = 2.0, 20.0  # seconds per row
+_MIN_PAIRS, _MAX_PAIRS = 3, 200
+
+
+@dataclass
+class Case:
+    """A row: the same work done by ours and by a peer.
+
+    Args:
+        name: What and how large, e.g. ``PConv train 800x1280 C=256``.
+        peer_name: What it is compared with.
+        ours: Does the work once.
+        peer: Does it the other way.
+    """
+
+    name: str
+    peer_name: str
+    ours: Callable[[], Any]
+    peer: Callable[[], Any]
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def peak_mib(work: Callable[[], Any]) -> float:
+    """Most memory that torch held at once during the work, in MiB.
+
+    Beyond what was held before. CUDA if there is any, else the CPU
+    allocator, whose events the profiler records.
+    """
+    if torch.cuda.is_available():
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        work()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
+        work()
+    held = peak = 0
+    events = profile.profiler.kineto_results.events()
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        if event.name() == '[memory]':
+            held += event.nbytes()
+            peak = max(peak, held)
+    return peak / 2**20
+
+
+def measure(case: Case, budget: float) -> dict[str, Any]:
+    """Run both by turns for about ``budget`` seconds, after a warm-up.
+
+    Returns:
+        The row: medians in seconds, median and spread of the ratios of
+        neighbouring runs (peer / ours, more than 1 is faster), memory.
+    """
+    warm = max(case.ours, case.peer, key=_seconds)
+    once = _seconds(warm)
+    pairs = int(budget / (2 * once)) if once else _MAX_PAIRS
+    pairs = min(max(pairs, _MIN_PAIRS), _MAX_PAIRS)
+    ours, peer = [], []
+    gc.collect()
+    gc.disable()
+    try:
+        for turn in range(pairs):
+            both = [(ours, case.ours), (peer, case.peer)]
+            for times, work in both if turn % 2 else both[::-1]:
+                times.append(_seconds(work))
+    finally:
+        gc.enable()
+    ratios = [p / o for o, p in zip(ours, peer, strict=True)]
+    return dict(
+        name=case.name,
+        peer=case.peer_name,
+        ours_s=statistics.median(ours),
+        peer_s=statistics.median(peer),
+        ratio=statistics.median(ratios),
+        ratio_min=min(ratios),
+        ratio_max=max(ratios),
+        ours_mib=peak_mib(case.ours),
+        peer_mib=peak_mib(case.peer),
+        pairs=pairs,
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = dict(python=platform.python_version())
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = 'not installed'
+    return found
+
+
+def _machine() -> dict[str, Any]:
+    cuda = torch.cuda.is_available()
+    return dict(
+        system=f'{platform.system()} {platform.machine()}',
+        cpus=os.cpu_count(),
+        threads=torch.get_num_threads(),
+        device=torch.cuda.get_device_name() if cuda else 'cpu',
+    )
+
+
+def main(cases: Callable[[bool], Iterable[Case]], description: str) -> None:
+    """The command line of a benchmark.
+
+    Args:
+        cases: Gives the rows; its argument is ``--quick``.
+        description: First line of ``--help``.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        '--quick', action='store_true', help='small sizes, under 50 seconds'
+    )
+    parser.add_argument('--json', type=Path, help='write the rows here')
+    args = parser.parse_args()
+    rows = []
+    print('peer / ours (spread) | ours | peer | memory ours, peer | row')
+    for case in cases(args.quick):
+        row = measure(case, _QUICK_S if args.quick else _FULL_S)
+        rows.append(row)
+        print(
+            '{ratio:.2f} ({ratio_min:.2f}-{ratio_max:.2f}) | {ours_s:.4f} s '
+            '| {peer_s:.4f} s | {ours_mib:.0f}, {peer_mib:.0f} MiB '
+            '| {name} against {peer}'.format(**row),
+            flush=True,
+        )
+    if args.json:
+        content = dict(
+            rows=rows,
+            versions=_versions(),
+            machine=_machine(),
+            command=shlex.join(['python', *sys.argv]),
+        )
+        args.json.write_text(json.dumps(content, indent=1) + '\n')
