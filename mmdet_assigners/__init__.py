@@ -6,6 +6,7 @@ torch versions break in mmengine (:mod:`mmdet_assigners.compat`).
 """
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,9 @@ def _is_command_line() -> bool:
     The command line answers ``list`` and ``check`` without torch and calls
     :func:`register_all_modules` when a command needs it.
     """
-    return (
-        sys.orig_argv[1:3] == ['-m', __name__]
-        or Path(sys.argv[0]).stem == 'mmdet-assigners'
-    )
+    return ('-m', __name__) in pairwise(sys.orig_argv) or Path(
+        sys.argv[0]
+    ).stem == 'mmdet-assigners'
 
 
 def __getattr__(name: str) -> Any:

@@ -23,10 +23,11 @@ def load(path: str | Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location='cpu')
     except Exception as error:  # torch raises many types on a broken file
-        reason = str(error).strip().splitlines()[0]
+        # its text is left out: it advises to load unsafely
         raise ValueError(
-            f'{path} cannot be read as a checkpoint ({reason}); it is '
-            'damaged or not one: take another epoch of the same folder'
+            f'{path} cannot be read as a checkpoint '
+            f'({type(error).__name__}); it is damaged or not one: take '
+            'another epoch of the same folder'
         ) from error
     if not isinstance(content, dict):
         raise ValueError(f'{path} holds a {type(content).__name__}, no dict')

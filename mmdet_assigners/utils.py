@@ -93,7 +93,8 @@ def config_path(name: str) -> str:
         FileNotFoundError: There is no such config; names the nearest ones.
     """
     root = config_root()
-    wanted = Path(name.removeprefix('mmdet_assigners::')).with_suffix('.py')
+    name = name.removeprefix('mmdet_assigners::')
+    wanted = Path(name if name.endswith('.py') else f'{name}.py')
     if (root / wanted).is_file():
         return str(root / wanted)
     by_name = {path.name: path for path in sorted(root.glob('*/*.py'))}

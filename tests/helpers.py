@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
+from mmdet_assigners.catalog import read_catalog
 from mmdet_assigners.small_scale import (
     merge_mini,
     set_num_classes,
@@ -37,9 +38,7 @@ def leaf_configs() -> list[Path]:
 
 def main_configs() -> list[Path]:
     """The config that stands for its method: the first of its metafile."""
-    from mmdet_assigners.catalog import load_methods
-
-    return [Path(config_path(m.configs[0])) for m in load_methods()]
+    return [Path(config_path(m.models[0].name)) for m in read_catalog()]
 
 
 def mini_config(path, num_classes=2) -> Config:

@@ -67,7 +67,30 @@ def tests_of(root: Path, method) -> list[str]:
 
 
 def _links(paths) -> str:
-    return '<br>'.join(f'[{Path(p).name}]({p})' for p in paths) or 'none'
+    return ', '.join(f'[{Path(p).name}]({p})' for p in paths) or 'none'
+
+
+def _section(root: Path, method) -> list[str]:
+    files = load_catalog().find_classes(root / PACKAGE)
+    lines = [
+        f'## {method.name}',
+        '',
+        f'[{method.paper.title}]({method.paper.url}). Status: '
+        f'{method.status}. [README](configs/{method.slug}/README.md).',
+        '',
+        '| class | file |',
+        '| --- | --- |',
+    ]
+    lines += [
+        f'| `{name}` | {_links([files[name]])} |'
+        for name in method.classes
+        if name in files
+    ]
+    count = len(method.models)
+    configs = _links(model.path for model in method.models)
+    tests = _links(tests_of(root, method))
+    lines += ['', f'{count} configs: {configs}.', '', f'Tests: {tests}.', '']
+    return lines
 
 
 def render_methods(root: Path) -> str:
@@ -83,21 +106,9 @@ def render_methods(root: Path) -> str:
         + '; '.join(f'{key} {meaning}' for key, meaning in status.items())
         + '.',
         '',
-        '| method | classes | files | configs | tests | status |',
-        '| --- | --- | --- | --- | --- | --- |',
     ]
     for method in methods:
-        folder = f'configs/{method.slug}/README.md'
-        cells = (
-            f'[{method.name}]({folder}): [{method.paper.title}]'
-            f'({method.paper.url})',
-            ', '.join(f'`{name}`' for name in method.classes),
-            _links(method.files),
-            _links(model.path for model in method.models),
-            _links(tests_of(root, method)),
-            method.status,
-        )
-        lines.append(f'| {" | ".join(cells)} |')
+        lines += _section(root, method)
     listed = {name for method in methods for name in method.classes}
     shared = {
         name: entry
@@ -105,11 +116,12 @@ def render_methods(root: Path) -> str:
         if name not in listed
     }
     if shared:
-        lines += ['', '## Shared classes', '', '| class | file | what |']
+        lines += ['## Shared classes', '', '| class | file | what |']
         lines.append('| --- | --- | --- |')
         for name, (file, _, doc) in shared.items():
             lines.append(f'| `{name}` | {_links([file])} | {doc} |')
-    return '\n'.join(lines) + '\n'
+        lines.append('')
+    return '\n'.join(lines)
 
 
 def render_model_index(root: Path) -> str:

@@ -19,10 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help='stack versions and verdict; with a config: its data and a step',
         description=__doc__,
     )
-    common.add_config_arguments(parser)
-    for action in parser._actions:
-        if action.dest == 'config':
-            action.nargs = '?'
+    common.add_config_arguments(parser, optional=True)
     parser.add_argument('--checkpoint', help='also check this checkpoint')
     parser.add_argument(
         '--no-step', action='store_true', help='leave out the dry step'

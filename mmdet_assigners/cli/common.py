@@ -37,19 +37,23 @@ def _mmdet_config_path(name: str) -> str:
     import mmdet
 
     root = Path(mmdet.__file__).parent / '.mim' / 'configs'
-    wanted = Path(name.removeprefix('mmdet::')).with_suffix('.py')
+    wanted = name.removeprefix('mmdet::').removesuffix('.py') + '.py'
     if (root / wanted).is_file():
         return str(root / wanted)
     known = [str(path.relative_to(root)) for path in root.glob('*/*.py')]
-    near = difflib.get_close_matches(str(wanted), known, n=3)
+    near = difflib.get_close_matches(wanted, known, n=3)
     hint = f'; did you mean {" or ".join(near)}?' if near else ''
     raise FileNotFoundError(f'mmdet has no config {name!r}{hint}')
 
 
-def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+def add_config_arguments(
+    parser: argparse.ArgumentParser, optional: bool = False
+) -> None:
     """Arguments of every command that loads a config to run it."""
     parser.add_argument(
-        'config', help='name of our config, mmdet::name, or a path'
+        'config',
+        nargs='?' if optional else None,
+        help='name of our config, mmdet::name, or a path',
     )
     parser.add_argument(
         '--mini',

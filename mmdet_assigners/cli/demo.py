@@ -23,12 +23,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description=__doc__,
     )
     parser.add_argument('--work-dir', default='work_dirs/demo')
-    parser.add_argument('--config', default='sapd_r50_fpn_1x_coco')
+    parser.add_argument('--config', default='sepc_atss_r50_fpn_1x_coco')
     parser.add_argument(
-        '--baseline', default='mmdet::fsaf/fsaf_r50_fpn_1x_coco.py'
+        '--baseline', default='mmdet::atss/atss_r50_fpn_1x_coco.py'
     )
     parser.add_argument('--data', default='shapes', metavar='NAME|ROOT')
-    parser.add_argument('--epochs', type=int, default=8)
+    parser.add_argument('--epochs', type=int, default=6)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     (work_dir / 'table.md').write_text(table)
     plot_curves(results, work_dir / 'curves.png')
     _draw_detections(runs, data, work_dir)
-    _draw_assignment(args, runs, work_dir)
+    _draw_assignment(runs[Path(args.config).stem], args.data, work_dir)
     write_json(work_dir / 'results.json', results)
     method = results[Path(args.config).stem]
     if method['bbox_mAP_50'] < LEARNT_AP50:
@@ -145,19 +145,12 @@ def _ground_truth(split: Any, count: int) -> tuple[list[Path], list[Any]]:
     return files, truth
 
 
-def _draw_assignment(
-    args: argparse.Namespace, runs: dict[str, Any], work_dir: Path
-) -> None:
+def _draw_assignment(run: Any, data: str, work_dir: Path) -> None:
     from mmengine.runner import find_latest_checkpoint
 
     from ..__main__ import main
 
-    command = ['viz', 'assign', '--mini', '--data', args.data, '--index', '2']
-    command += ['--out', str(work_dir / 'assignment.png'), '--config']
-    command += [run.config for run in runs.values()]
-    command += ['--checkpoint']
-    command += [
-        find_latest_checkpoint(str(work_dir / run.name))
-        for run in runs.values()
-    ]
-    main(command)
+    checkpoint = find_latest_checkpoint(str(work_dir / run.name))
+    command = ['viz', 'assign', '--mini', '--config', run.config]
+    command += ['--checkpoint', checkpoint, '--data', data, '--index', '2']
+    main([*command, '--out', str(work_dir / 'assignment.png')])

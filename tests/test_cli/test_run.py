@@ -1,5 +1,7 @@
 """Train, resume, test and infer for real, on a few generated pictures."""
 
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -20,7 +22,7 @@ def command(*arguments):
         [sys.executable, '-m', 'mmdet_assigners', *map(str, arguments)],
         capture_output=True,
         text=True,
-        env=dict(__import__('os').environ, OMP_NUM_THREADS='1'),
+        env=dict(os.environ, OMP_NUM_THREADS='1'),
     )
 
 
@@ -189,6 +191,29 @@ def test_missing_picture_folder(data, capsys, tmp_path):
              'train_dataloader.dataset.data_prefix.img=gone/')]
         )  # fmt: skip
     assert 'no picture folder gone' in capsys.readouterr().err
+
+
+def test_awkward_annotations_train(data, tmp_path):
+    """Boxes without area or outside, and pictures without any, are data."""
+    root = tmp_path / 'awkward'
+    shutil.copytree(data, root)
+    for path in (root / 'annotations').glob('*.json'):
+        content = json.loads(path.read_text())
+        for number, box in enumerate(content['annotations']):
+            if number % 5 == 0:
+                box['bbox'] = [10, 10, 0, 0]
+            elif number % 5 == 1:
+                box['bbox'] = [-60, -60, 20, 20]
+            elif number % 5 == 2:
+                box['bbox'] = [300, 200, 900, 900]
+        path.write_text(json.dumps(content))
+    done = command(
+        'train', 'sepc_retinanet_r50_fpn_1x_coco', '--mini', '--data', root,
+        '--epochs', 1, '--work-dir', tmp_path / 'run',
+    )  # fmt: skip
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output[-2000:]
+    assert 'nan' not in output.lower()
 
 
 def test_weights_check_counts(tmp_path):

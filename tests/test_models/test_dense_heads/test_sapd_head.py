@@ -264,47 +264,6 @@ def test_thousands_of_ground_truths():
     assert all(p.grad.isfinite().all() for p in head.parameters())
 
 
-def test_selection_net_in_parts_equals_whole(monkeypatch):
-    """Above a number of boxes the network works on parts of them."""
-    net, feats = make_head().select_net, make_feats(2)
-    corner = torch.rand(7, 2) * 60
-    rois = torch.cat([torch.arange(7)[:, None] % 2, corner, corner + 40], 1)
-
-    def run():
-        net.zero_grad()
-        logits = net(feats, rois)
-        logits.square().sum().backward()
-        return logits.detach(), net.convs[0].weight.grad.clone()
-
-    whole = run()
-    monkeypatch.setattr(
-        'mmdet_assigners.models.layers.feature_select_net._MAX_ROIS', 3
-    )
-    for one, two in zip(run(), whole, strict=True):
-        torch.testing.assert_close(one, two)
-
-
-def test_selection_net_looks_at_the_same_box_on_every_level():
-    """A map that holds its x coordinate gives the box's centre everywhere."""
-    net = make_head().select_net
-    feats = [
-        ((torch.arange(SIZE // s) + 0.5) * s).expand(1, 8, SIZE // s, -1)
-        for s in STRIDES
-    ]
-    seen = []
-    net.head = lambda roi_feats: seen.append(roi_feats) or roi_feats
-    net(feats, torch.tensor([[0.0, 32, 40, 96, 80]]))
-    middle = seen[0].view(3, 8, 7, 7)[:, :, :, 3]
-    torch.testing.assert_close(middle, torch.full_like(middle, 64.0))
-
-
-def test_selection_net_reads_any_memory_format():
-    net, feats = make_head().select_net, make_feats(2)
-    rois = torch.tensor([[0.0, 32, 40, 96, 80], [1, 2, 3, 100, 30]])
-    last = [feat.to(memory_format=torch.channels_last) for feat in feats]
-    torch.testing.assert_close(net(last, rois), net(feats, rois))
-
-
 def test_detached_level_weights():
     feats, samples = make_feats(), make_samples(BOXES, BOXES[1:])
 
@@ -459,11 +418,6 @@ def test_double_precision():
         ('topk', 4, 'topk must be in 1..3, the levels, got 4'),
         ('soft_select_begin', 6, 'fraction of the schedule.*got 6'),
         ('unselected', 'skip', "one of negative, ignore, hide, got 'skip'"),
-        (
-            'select_net',
-            dict(type='FeatureSelectNet', sampling_ratio=0),
-            'sampling_ratio must be at least 1, got 0',
-        ),
     ],
 )
 def test_bad_values(key, value, message):
@@ -485,8 +439,6 @@ def test_missing_features():
     gts = [make_samples(BOXES)[0].gt_instances]
     with pytest.raises(ValueError, match='feats is None'):
         head.get_assignment(head(feats), gts, [{}])
-    with pytest.raises(ValueError, match=r'feats has 2 levels.*for 3'):
-        head.select_net(feats[:2], torch.zeros(1, 5))
     with pytest.raises(NotImplementedError, match='get_assignment'):
         head.get_targets([], [])
 
