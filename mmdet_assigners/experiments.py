@@ -136,11 +136,11 @@ def _collect(run: Run, work_dir: Path) -> dict[str, Any]:
     for scalars in sorted(work_dir.glob('*/vis_data/scalars.json')):
         for line in scalars.read_text().splitlines():
             entry = json.loads(line)
-            if 'coco/bbox_mAP' in entry:
-                values = {m: entry[f'coco/{m}'] for m in METRICS}
-                curve[int(entry['step'])] = values
-            elif 'loss' in entry:
+            if 'loss' in entry:
                 times.append(entry['time'])
+            else:  # an evaluation; without any detection it has no metrics
+                values = {m: entry.get(f'coco/{m}', 0.0) for m in METRICS}
+                curve[int(entry['step'])] = values
     checkpoint = find_latest_checkpoint(str(work_dir))
     weights = torch.load(checkpoint, map_location='cpu', weights_only=False)
     parameters = sum(

@@ -14,7 +14,8 @@ def test_unknown_command_names_the_nearest(capsys):
 
 def test_hopeless_command_lists_all(capsys):
     assert main(['qqqq']) == 2
-    assert all(name in capsys.readouterr().err for name in COMMANDS)
+    error = capsys.readouterr().err
+    assert all(name in error for name in COMMANDS)
 
 
 def test_help_lists_every_command(capsys):
