@@ -6,6 +6,7 @@ Data sets are looked for as ``data/<name>``.
 """
 
 import argparse
+import json
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from mmdet_assigners.experiments import Run, execute, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / 'docs' / 'results' / 'small_scale'
+STEPS = ROOT / 'docs' / 'results' / 'benchmark' / 'train_step.json'
 PAGE = ROOT / 'docs' / 'small_scale.md'
 
 RETINANET = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
@@ -30,6 +32,15 @@ METHODS = {
     'FSAF (mmdet)': (FSAF, None),
     'SEPC-FSAF': ('sepc_fsaf_r50_fpn_1x_coco', 'FSAF (mmdet)'),
     'SAPD': ('sapd_r50_fpn_1x_coco', 'FSAF (mmdet)'),
+}
+# rows that say what a part of a method does: BCCD, seed 0 only
+ABLATIONS = {
+    'SAPD': 'sapd_r50_fpn_1x_coco',
+    'SW alone': 'sapd-sw_r50_fpn_1x_coco',
+    'SS alone': 'sapd-ss_r50_fpn_1x_coco',
+    'neither (one level of least loss, all points alike)': (
+        'sapd-off_r50_fpn_1x_coco'
+    ),
 }
 SEEDS = (0, 1, 2)
 METRICS = {'mAP': 'bbox_mAP', 'AP50': 'bbox_mAP_50', 'AP75': 'bbox_mAP_75'}
@@ -48,9 +59,10 @@ def coco128_run(config):
 def all_runs():
     configs = [config for config, _ in METHODS.values()]
     by_seed = zip(*[bccd_runs(config) for config in configs], strict=True)
-    return [run for runs in by_seed for run in runs] + [
-        coco128_run(config) for config in configs
-    ]
+    runs = [run for runs in by_seed for run in runs]
+    runs += [coco128_run(config) for config in configs]
+    runs += [bccd_runs(config)[0] for config in ABLATIONS.values()]
+    return list(dict.fromkeys(runs))
 
 
 def train(jobs, only):
@@ -72,8 +84,6 @@ def train(jobs, only):
 
 def load(run):
     """The committed result of a run, or None."""
-    import json
-
     path = RESULTS / f'{run.name}.json'
     return json.loads(path.read_text()) if path.is_file() else None
 
@@ -82,6 +92,19 @@ def spread(values):
     """Mean and range of a metric over seeds."""
     low, high = min(values), max(values)
     return f'{mean(values):.3f} ({low:.3f}-{high:.3f})'
+
+
+def step_seconds():
+    """Seconds per training step by label, from the benchmark."""
+    if not STEPS.is_file():
+        return {}
+    seconds = {}
+    for row in json.loads(STEPS.read_text())['rows']:
+        seconds[row['name'].partition(' train step')[0]] = row['ours_s']
+        for label, (config, _) in METHODS.items():
+            if config == row['peer']:
+                seconds.setdefault(label, row['peer_s'])
+    return seconds
 
 
 def bccd_table():
@@ -101,8 +124,8 @@ def bccd_table():
         gain = '-'
         if baseline in means:
             gain = f'{means[label] - means[baseline]:+.3f}'
-        seconds = mean(r['seconds_per_iter'] for r in results)
-        cells += [gain, f'{seconds:.3f}']
+        seconds = step_seconds().get(label)
+        cells += [gain, f'{seconds:.3f}' if seconds else 'not run']
         cells += [f'{results[0]["parameters"] / 1e6:.3f} M']
         cells += [', '.join(str(r['seed']) for r in results)]
         lines.append(f'| {label} | {" | ".join(cells)} |')
@@ -113,6 +136,19 @@ def coco128_table():
     lines = ['| model | mAP | AP50 | AP75 |', '|---|---|---|---|']
     for label, (config, _) in METHODS.items():
         result = load(coco128_run(config))
+        cells = (
+            [f'{result[key]:.3f}' for key in METRICS.values()]
+            if result
+            else ['not run', '', '']
+        )
+        lines.append(f'| {label} | {" | ".join(cells)} |')
+    return lines
+
+
+def ablation_table():
+    lines = ['| SAPD on BCCD | mAP | AP50 | AP75 |', '|---|---|---|---|']
+    for label, config in ABLATIONS.items():
+        result = load(bccd_runs(config)[0])
         cells = (
             [f'{result[key]:.3f}' for key in METRICS.values()]
             if result
@@ -138,7 +174,6 @@ def render():
         ', '.join(f'{k} {v}' for k, v in r['versions'].items())
         for r in results
     }
-    threads = sorted({r['threads'] for r in results})
     notes = (RESULTS / 'notes.md').read_text().strip()
     lines = [
         '# Small-scale results',
@@ -153,9 +188,10 @@ def render():
         '## BCCD, 12 epochs',
         '',
         '205 pictures for training, 87 for evaluation, batch 4, three seeds: '
-        'mean (lowest-highest). Seconds per iteration are medians while two '
-        f'trainings ran side by side on two cores, {threads} thread each, '
-        'so compare them with each other only.',
+        'mean (lowest-highest). Seconds per iteration are those of '
+        '`tools/benchmark/train_step.py`, which times a method against its '
+        'baseline by turns in one process (one thread); the trainings '
+        'themselves shared the machine with other work.',
         '',
         *bccd_table(),
         '',
@@ -164,6 +200,12 @@ def render():
         'Can the model fit 128 pictures of 80 classes? One seed.',
         '',
         *coco128_table(),
+        '',
+        '## Parts of SAPD',
+        '',
+        'BCCD, 12 epochs, seed 0.',
+        '',
+        *ablation_table(),
         '',
         '## What the numbers say',
         '',

@@ -1,0 +1,68 @@
+"""A small-scale training step of each method against its baseline's."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from _harness import Case, main
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmdet.utils import register_all_modules
+from mmengine.structures import InstanceData
+
+from mmdet_assigners.cli.common import resolve_config
+from mmdet_assigners.small_scale import (
+    merge_mini,
+    set_num_classes,
+    shrink_model,
+)
+
+BATCH, HEIGHT, WIDTH, GTS = 4, 240, 320, 13
+RETINANET = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
+FSAF = 'mmdet::fsaf/fsaf_r50_fpn_1x_coco.py'
+PAIRS = {
+    'SEPC-RetinaNet': ('sepc_retinanet_r50_fpn_1x_coco', RETINANET),
+    'SEPC-FSAF': ('sepc_fsaf_r50_fpn_1x_coco', FSAF),
+    'SAPD': ('sapd_r50_fpn_1x_coco', FSAF),
+}
+
+
+def step(config: str) -> Callable[[], None]:
+    """Forward, backward and zeroing of a shrunk model on noise."""
+    from mmengine.config import Config
+
+    cfg = Config.fromfile(resolve_config(config))
+    shrink_model(cfg.model)
+    merge_mini(cfg)
+    set_num_classes(cfg.model, 3)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model).train()
+    inputs = torch.randn(BATCH, 3, 256, WIDTH)
+    corner = torch.rand(BATCH, GTS, 2) * torch.tensor([240.0, 180.0])
+    boxes = torch.cat((corner, corner + 20 + 40 * torch.rand_like(corner)), 2)
+    samples = []
+    for image in boxes:
+        size = dict(img_shape=(HEIGHT, WIDTH), pad_shape=(256, WIDTH))
+        sample = DetDataSample(metainfo=size)
+        sample.gt_instances = InstanceData(
+            bboxes=image, labels=torch.arange(GTS) % 3
+        )
+        samples.append(sample)
+
+    def work() -> None:
+        losses, _ = model.parse_losses(model.loss(inputs, samples))
+        losses.backward()
+        model.zero_grad()
+
+    return work
+
+
+def cases(quick: bool) -> Iterator[Case]:
+    """One row per method; the sizes are small as they are."""
+    register_all_modules()
+    for name, (ours, peer) in PAIRS.items():
+        row = f'{name} train step B={BATCH} {WIDTH}x{HEIGHT} G={GTS}'
+        yield Case(row, peer, step(ours), step(peer))
+
+
+if __name__ == '__main__':
+    main(cases, __doc__)
