@@ -36,6 +36,18 @@ def flatten(node: Any, prefix: str = '') -> dict[str, Any]:
     return leaves
 
 
+def align(old: Any, new: Any) -> Any:
+    """``old`` with a dict made a list of one where ``new`` has a list.
+
+    A neck that becomes ``[neck, another]`` then only gains the other one.
+    """
+    if isinstance(old, dict) and isinstance(new, dict):
+        return {k: align(v, new.get(k)) for k, v in old.items()}
+    if isinstance(old, dict) and isinstance(new, list | tuple):
+        return [old]
+    return old
+
+
 def diff_dicts(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Change]:
     """Changes from one flat dict to another, in the order of their keys."""
     changes = {}

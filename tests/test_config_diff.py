@@ -1,4 +1,4 @@
-from mmdet_assigners.config_diff import Change, diff_dicts, flatten
+from mmdet_assigners.config_diff import Change, align, diff_dicts, flatten
 
 
 def test_flatten_goes_into_lists_of_dicts():
@@ -19,4 +19,12 @@ def test_diff_names_what_happened():
         'gone': Change('removed', 1, None),
         'other': Change('changed', 'x', 'y'),
         'fresh': Change('added', None, None),
+    }
+
+
+def test_a_dict_that_becomes_a_list_is_its_first_entry():
+    old = dict(m=dict(neck=dict(type='FPN'), k=1))
+    new = dict(m=dict(neck=[dict(type='FPN'), dict(type='SEPC')], k=1))
+    assert diff_dicts(flatten(align(old, new)), flatten(new)) == {
+        'm.neck.1.type': Change('added', None, 'SEPC')
     }

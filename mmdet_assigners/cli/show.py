@@ -32,13 +32,14 @@ def run(args: argparse.Namespace) -> int:
     register_all_modules()
     from mmengine.config import Config
 
-    from ..config_diff import diff_dicts, flatten
+    from ..config_diff import align, diff_dicts, flatten
 
+    config = Config.fromfile(path)._cfg_dict.to_dict()
     old: dict[str, Any] = {}
     for base in bases:
-        base_cfg = Config.fromfile(common.resolve_config(base))
-        old |= flatten(base_cfg._cfg_dict.to_dict())
-    new = flatten(Config.fromfile(path)._cfg_dict.to_dict())
+        parent = Config.fromfile(common.resolve_config(base))
+        old |= flatten(align(parent._cfg_dict.to_dict(), config))
+    new = flatten(config)
     for flat in (old, new):
         for key in [k for k in flat if k.endswith('_scope_')]:
             del flat[key]  # mmengine's note on where a base came from
