@@ -23,12 +23,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description=__doc__,
     )
     parser.add_argument('--work-dir', default='work_dirs/demo')
-    parser.add_argument('--config', default='sepc_atss_r50_fpn_1x_coco')
+    parser.add_argument('--config', default='sepc-lite_atss_r50_fpn_1x_coco')
     parser.add_argument(
         '--baseline', default='mmdet::atss/atss_r50_fpn_1x_coco.py'
     )
     parser.add_argument('--data', default='shapes', metavar='NAME|ROOT')
-    parser.add_argument('--epochs', type=int, default=6)
+    parser.add_argument('--epochs', type=int, default=5)
 
 
 def run(args: argparse.Namespace) -> int:
