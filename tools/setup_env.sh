@@ -5,8 +5,8 @@
 #   VENV        where the environment goes                     [.venv]
 #   PYTHON      interpreter that makes it, >= 3.10             [python3, ...]
 #   STACK       openmmlab | onedl (the maintained fork)        [openmmlab]
-#   TORCH_SPEC  requirements, then pip options, used only when torch is
-#               missing, e.g. 'torch==2.13.0 --index-url URL'  [torch==2.13.0]
+#   TORCH_SPEC  requirements, then options of pip, used only when torch is
+#               missing                                    [torch==2.13.0]
 #
 # Everything that is downloaded or compiled stays, as wheels, in
 # ${XDG_CACHE_HOME:-~/.cache}/mmdet_assigners, so the next environment needs
