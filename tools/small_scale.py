@@ -132,10 +132,11 @@ def bccd_table():
     return lines
 
 
-def coco128_table():
-    lines = ['| model | mAP | AP50 | AP75 |', '|---|---|---|---|']
-    for label, (config, _) in METHODS.items():
-        result = load(coco128_run(config))
+def metric_table(head, runs):
+    """One row of metrics per run; ``runs`` maps labels to runs."""
+    lines = [f'| {head} | mAP | AP50 | AP75 |', '|---|---|---|---|']
+    for label, run in runs.items():
+        result = load(run)
         cells = (
             [f'{result[key]:.3f}' for key in METRICS.values()]
             if result
@@ -143,19 +144,16 @@ def coco128_table():
         )
         lines.append(f'| {label} | {" | ".join(cells)} |')
     return lines
+
+
+def coco128_table():
+    runs = {k: coco128_run(config) for k, (config, _) in METHODS.items()}
+    return metric_table('model', runs)
 
 
 def ablation_table():
-    lines = ['| SAPD on BCCD | mAP | AP50 | AP75 |', '|---|---|---|---|']
-    for label, config in ABLATIONS.items():
-        result = load(bccd_runs(config)[0])
-        cells = (
-            [f'{result[key]:.3f}' for key in METRICS.values()]
-            if result
-            else ['not run', '', '']
-        )
-        lines.append(f'| {label} | {" | ".join(cells)} |')
-    return lines
+    runs = {k: bccd_runs(config)[0] for k, config in ABLATIONS.items()}
+    return metric_table('SAPD on BCCD', runs)
 
 
 def commands():
