@@ -1,0 +1,69 @@
+"""RetinaNet's head for every assigner of the package."""
+
+from mmdet.models.dense_heads import RetinaHead
+from mmdet.models.task_modules.samplers import PseudoSampler
+from mmdet.registry import MODELS
+from torch import Tensor
+
+from ...ops.anchor_match import IGNORED
+from ._bases.flat_head import FlatBatch, FlatLossMixin
+
+
+@MODELS.register_module()
+class FlatRetinaHead(FlatLossMixin, RetinaHead):
+    """RetinaNet's head with targets and losses of the whole batch at once.
+
+    The losses are those of mmdet's ``RetinaHead`` (equal up to the order of
+    sums), for any assigner: those of this package also get the level sizes
+    and the predictions, so assignment rules of other detectors can be placed
+    under RetinaNet. No random sampling; the loss path does not wait for the
+    device with an assigner of this package.
+
+    Takes the arguments of ``RetinaHead``.
+
+    Raises:
+        ValueError: ``train_cfg.sampler`` samples.
+    """
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        sampler = getattr(self, 'sampler', None)
+        if sampler is not None and not isinstance(sampler, PseudoSampler):
+            raise ValueError(
+                f'{type(self).__name__} trains on all anchors: '
+                'train_cfg.sampler must be PseudoSampler or left out, got '
+                f'{type(sampler).__name__}'
+            )
+
+    def loss_flat(self, flat: FlatBatch) -> dict[str, Tensor]:
+        """Losses of a batch.
+
+        Args:
+            flat: Predictions, anchors and ground truths.
+
+        Returns:
+            dict: ``loss_cls`` and ``loss_bbox``.
+        """
+        gt = self.assign_flat(flat).gt
+        positive = gt >= 0
+        # each image counts at least one, as in mmdet
+        avg_factor = positive.sum(1).clamp(min=1).sum().to(flat.cls)
+        loss_cls = self.loss_cls(
+            flat.cls.flatten(0, 1),
+            self.matched_labels(flat, gt).flatten(),
+            (gt != IGNORED).to(flat.cls).flatten(),
+            avg_factor=avg_factor,
+        )
+        target = self.matched_boxes(flat, gt)
+        if self.reg_decoded_bbox:
+            pred = self.decode(flat).where(positive[..., None], target)
+        else:
+            pred, target = flat.deltas, self.encode(flat, target)
+        weight = positive[..., None].expand_as(target).to(flat.deltas)
+        loss_bbox = self.loss_bbox(
+            pred.flatten(0, 1),
+            target.flatten(0, 1),
+            weight.flatten(0, 1),
+            avg_factor=avg_factor,
+        )
+        return dict(loss_cls=loss_cls, loss_bbox=loss_bbox)

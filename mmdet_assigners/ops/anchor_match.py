@@ -1,0 +1,174 @@
+"""IoU matching of priors and ground truths for whole batches.
+
+The seam of the assigners. Ground truths are padded to (B, G) with a mask
+(:func:`~mmdet_assigners.ops.anchor_points.pad_gts`); work on (B, G, P) tensors
+is done in chunks of ground truths, so memory stays bounded with thousands of
+them. Indices of ground truths: 0 to G - 1, ``NEGATIVE`` or ``IGNORED``.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .anchor_points import MAX_ELEMENTS, gt_chunks
+
+NEGATIVE, IGNORED = -1, -2
+
+
+class Match(NamedTuple):
+    """Best ground truth of each prior.
+
+    Attributes:
+        gt: (B, P) int64 index, ``NEGATIVE`` or ``IGNORED``.
+        iou: (B, P) IoU with the best ground truth, 0 where there is none.
+        argmax: (B, P) int64 index of the best ground truth, whether or not it
+            is matched; 0 where every IoU is 0.
+    """
+
+    gt: Tensor
+    iou: Tensor
+    argmax: Tensor
+
+
+def pairwise_iou(boxes: Tensor, priors: Tensor) -> Tensor:
+    """IoU of every ground truth with every prior, without gradient.
+
+    Args:
+        boxes: (B, G, 4) x1, y1, x2, y2 in pixels.
+        priors: (P, 4) or (B, P, 4), in pixels.
+
+    Returns:
+        Tensor: (B, G, P) in [0, 1]; 0 where a box has no area.
+    """
+    with torch.no_grad():
+        px1, py1, px2, py2 = priors.unsqueeze(-3).unbind(-1)
+        x1, y1, x2, y2 = boxes[:, :, None].unbind(-1)
+        width = torch.minimum(px2, x2).sub_(torch.maximum(px1, x1))
+        height = torch.minimum(py2, y2).sub_(torch.maximum(py1, y1))
+        overlap = width.clamp_(min=0).mul_(height.clamp_(min=0))
+        area = (px2 - px1).clamp(min=0) * (py2 - py1).clamp(min=0)
+        own = (x2 - x1).clamp(min=0) * (y2 - y1).clamp(min=0)
+        union = (area + own).sub_(overlap)
+        tiny = torch.finfo(union.dtype).tiny
+        return overlap.div_(union.clamp_(min=tiny))
+
+
+def iou_chunks(
+    priors: Tensor,
+    boxes: Tensor,
+    mask: Tensor,
+    valid: Tensor | None = None,
+    max_elements: int = MAX_ELEMENTS,
+) -> Iterator[tuple[slice, Tensor]]:
+    """Slices over G with their IoU (B, slice, P).
+
+    Args:
+        priors: (P, 4) or (B, P, 4) in pixels.
+        boxes: (B, G, 4) in pixels.
+        mask: (B, G) bool, False for padding, whose IoU is -1.
+        valid: (B, P) bool, False for priors that take no part: IoU -1.
+        max_elements: Bound on the size of a chunk.
+
+    Yields:
+        The slice and its IoU.
+    """
+    batch, gts = mask.shape
+    for part in gt_chunks(batch, gts, priors.shape[-2], max_elements):
+        iou = pairwise_iou(boxes[:, part], priors)
+        iou.masked_fill_(~mask[:, part, None], -1)
+        if valid is not None:
+            iou.masked_fill_(~valid[:, None], -1)
+        yield part, iou
+
+
+def max_iou_match(
+    priors: Tensor,
+    boxes: Tensor,
+    mask: Tensor,
+    pos_iou_thr: float,
+    neg_iou_thr: float,
+    low_quality: str | None = None,
+    min_pos_iou: float = 0.0,
+    valid: Tensor | None = None,
+    max_elements: int = MAX_ELEMENTS,
+) -> Match:
+    """Match each prior with the ground truth of highest IoU.
+
+    1. IoU >= ``pos_iou_thr``: matched with its best ground truth (the first
+       of equal ones); IoU < ``neg_iou_thr``: negative; between: ignored.
+    2. ``low_quality``: each ground truth also gets the priors that have its
+       best IoU, ties included, if that is at least ``min_pos_iou`` and not 0.
+       'own' (maskrcnn-benchmark): such a prior takes **its own** best ground
+       truth. 'gt' (mmdet): it takes the ground truth for which it is best, of
+       several the last.
+
+    Args:
+        priors: (P, 4) or (B, P, 4) in pixels.
+        boxes: (B, G, 4) in pixels.
+        mask: (B, G) bool, False for padding.
+        pos_iou_thr: Least IoU of a match.
+        neg_iou_thr: Least IoU of an ignored prior.
+        low_quality: None, 'own' or 'gt'.
+        min_pos_iou: Least IoU of a low-quality match.
+        valid: (B, P) bool; others are ignored and match nothing.
+        max_elements: Bound on the size of the (B, G, P) tensors.
+
+    Returns:
+        Match: Ground truth, IoU and arg-max of each prior.
+
+    Raises:
+        ValueError: ``low_quality`` is unknown.
+    """
+    if low_quality not in (None, 'own', 'gt'):
+        raise ValueError(
+            f"low_quality must be None, 'own' or 'gt', got {low_quality!r}"
+        )
+    batch, gts = mask.shape
+    shape = (batch, priors.shape[-2])
+    best = boxes.new_zeros(shape)
+    argmax = torch.zeros(shape, dtype=torch.long, device=boxes.device)
+    gt_best = []
+    chunks = []
+    for part, iou in iou_chunks(priors, boxes, mask, valid, max_elements):
+        highest, index = iou.max(1)
+        argmax = torch.where(highest > best, index + part.start, argmax)
+        best = torch.maximum(best, highest)
+        if low_quality:
+            gt_best.append(iou.amax(2))
+            chunks = [(part, iou)] if part.stop - part.start == gts else []
+    gt = argmax.masked_fill(best < pos_iou_thr, IGNORED)
+    gt = gt.masked_fill((best < neg_iou_thr) | (best <= 0), NEGATIVE)
+    if low_quality:
+        bound = torch.cat(gt_best, 1)
+        found = (bound > 0) & (bound >= min_pos_iou)
+        if not chunks:  # too large to keep: once more
+            chunks = iou_chunks(priors, boxes, mask, valid, max_elements)
+        for part, iou in chunks:
+            ties = (iou == bound[:, part, None]) & found[:, part, None]
+            if low_quality == 'own':
+                gt = torch.where(ties.any(1), argmax, gt)
+            else:
+                index = torch.arange(part.start, part.stop, device=gt.device)
+                last = index[:, None].where(ties, NEGATIVE).amax(1)
+                gt = torch.where(last >= 0, last, gt)
+    if valid is not None:
+        gt = gt.masked_fill(~valid, IGNORED)
+    return Match(gt, best, argmax)
+
+
+def gather_gts(values: Tensor, index: Tensor) -> Tensor:
+    """Values (B, G, ...) of the ground truths ``index`` (B, N).
+
+    Negative indices read the first ground truth; mask what comes out.
+
+    Args:
+        values: (B, G, ...).
+        index: (B, N) int64.
+
+    Returns:
+        Tensor: (B, N, ...).
+    """
+    rows = torch.arange(len(values), device=index.device)[:, None]
+    return values[rows, index.clamp(min=0)]

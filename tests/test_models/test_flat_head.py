@@ -1,0 +1,116 @@
+"""The whole-batch loss seam: RetinaNet through it equals mmdet's."""
+
+import pytest
+import torch
+from helpers import BOXES, demo_batch, total_loss
+from mmdet.models.dense_heads import RetinaHead
+from mmdet.models.utils import unpack_gt_instances
+from mmengine.config import ConfigDict
+
+from mmdet_assigners.models.dense_heads import FlatRetinaHead
+
+STRIDES = [8, 16, 32]
+IOU = dict(type='GIoULoss', loss_weight=1.0)
+
+
+def build(head, **options):
+    torch.manual_seed(0)
+    head = head(
+        num_classes=2,
+        in_channels=8,
+        loss_cls=dict(type='FocalLoss', use_sigmoid=True),
+        feat_channels=8,
+        stacked_convs=1,
+        anchor_generator=dict(
+            type='AnchorGenerator',
+            octave_base_scale=4,
+            scales_per_octave=2,
+            ratios=[0.5, 1.0],
+            strides=STRIDES,
+        ),
+        train_cfg=ConfigDict(
+            assigner=dict(
+                type='MaxIoUAssigner',
+                pos_iou_thr=0.5,
+                neg_iou_thr=0.4,
+                min_pos_iou=0,
+            ),
+            sampler=options.pop('sampler', dict(type='PseudoSampler')),
+            allowed_border=options.pop('allowed_border', -1),
+            pos_weight=-1,
+        ),
+        **options,
+    ).double()
+    for parameter in head.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return head
+
+
+def inputs(boxes):
+    generator = torch.Generator().manual_seed(1)
+    feats = [
+        torch.randn(
+            2,
+            8,
+            128 // s,
+            160 // s,
+            generator=generator,
+            dtype=torch.float64,
+        )
+        for s in STRIDES
+    ]
+    samples = demo_batch(boxes)['data_samples']
+    # the second picture is padded on the right
+    samples[1].set_metainfo(dict(img_shape=(128, 100), pad_shape=(128, 104)))
+    return feats, samples
+
+
+def sum_levels(loss):
+    return sum(loss) if isinstance(loss, list) else loss
+
+
+@pytest.mark.parametrize(
+    'options',
+    [{}, dict(allowed_border=0), dict(reg_decoded_bbox=True, loss_bbox=IOU)],
+    ids=['default', 'inside the image', 'decoded'],
+)
+@pytest.mark.parametrize('boxes', [[BOXES, BOXES[:1]], [BOXES, []]])
+def test_equals_retina_head(options, boxes):
+    feats, samples = inputs(boxes)
+    results = []
+    for kind in (RetinaHead, FlatRetinaHead):
+        head = build(kind, **dict(options))
+        losses = head.loss(feats, samples)
+        total_loss(losses).backward()
+        grads = [parameter.grad for parameter in head.parameters()]
+        sums = {name: sum_levels(loss) for name, loss in losses.items()}
+        results.append((sums, grads))
+    (expected, expected_grads), (ours, grads) = results
+    assert ours.keys() == expected.keys()
+    for name, value in expected.items():
+        # mmdet keeps some targets in float32
+        torch.testing.assert_close(ours[name], value, rtol=1e-8, atol=0)
+    for grad, reference in zip(grads, expected_grads, strict=True):
+        torch.testing.assert_close(grad, reference, rtol=1e-6, atol=1e-8)
+
+
+def test_assignment_equals_the_adapter_of_mmdet():
+    from mmdet_assigners.visualization.adapters import HeadRun, find_adapter
+
+    feats, samples = inputs([BOXES, BOXES[:2]])
+    gts, ignored, metas = unpack_gt_instances(samples)
+    found = []
+    for kind in (RetinaHead, FlatRetinaHead):
+        head = build(kind)
+        run = HeadRun(head(feats), gts, metas, ignored, feats)
+        found.append(find_adapter(head).read(head, run))
+    for expected, ours in zip(*found, strict=True):
+        assert torch.equal(ours.assigned_gt, expected.assigned_gt)
+        assert torch.equal(ours.level, expected.level)
+        assert torch.equal(ours.weight.float(), expected.weight)
+
+
+def test_sampling_is_refused():
+    sampler = dict(type='RandomSampler', num=8, pos_fraction=0.5)
+    with pytest.raises(ValueError, match=r'PseudoSampler .* RandomSampler'):
+        build(FlatRetinaHead, sampler=sampler)
