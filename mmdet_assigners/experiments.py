@@ -28,6 +28,7 @@ class Run:
         epochs: Length of the schedule.
         seed: Seed of weights and order.
         eval_on: Split that is evaluated.
+        options: Further changes of the config, ``KEY=VALUE``.
     """
 
     config: str
@@ -35,6 +36,7 @@ class Run:
     epochs: int
     seed: int = 0
     eval_on: str = 'val'
+    options: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -48,6 +50,8 @@ class Run:
         arguments += ['--epochs', str(self.epochs), '--seed', str(self.seed)]
         if self.eval_on != 'val':
             arguments += ['--eval-on', self.eval_on]
+        if self.options:
+            arguments += ['--cfg-options', *self.options]
         return arguments
 
 

@@ -1,5 +1,7 @@
 """Small models and batches for the tests."""
 
+import copy
+import functools
 from pathlib import Path
 
 import torch
@@ -41,10 +43,20 @@ def main_configs() -> list[Path]:
     return [Path(config_path(m.models[0].name)) for m in read_catalog()]
 
 
+@functools.lru_cache(maxsize=2)
+def _read_config(path) -> Config:
+    return Config.fromfile(path)
+
+
+def read_config(path) -> Config:
+    """A config of one's own; mmengine takes half a second to read one."""
+    init_default_scope('mmdet')
+    return copy.deepcopy(_read_config(path))
+
+
 def mini_config(path, num_classes=2) -> Config:
     """A config as the small-scale overlay makes it, without data."""
-    init_default_scope('mmdet')
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     shrink_model(cfg.model)
     merge_mini(cfg)
     set_num_classes(cfg.model, num_classes)

@@ -13,12 +13,11 @@ from helpers import (
     losses_of,
     main_configs,
     mini_model,
+    read_config,
     total_loss,
 )
 from mmdet.models.task_modules import DeltaXYWHBBoxCoder
 from mmdet.registry import MODELS
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
 
 CONFIGS = leaf_configs()
 IDS = [path.stem for path in CONFIGS]
@@ -39,8 +38,7 @@ def model(config):
 
 def test_full_size_builds(config):
     """The constructor takes every key of the config at full size."""
-    init_default_scope('mmdet')
-    cfg = Config.fromfile(config)
+    cfg = read_config(config)
     assert cfg.custom_imports.imports == ['mmdet_assigners']
     assert cfg.auto_scale_lr.base_batch_size > 0
     with torch.device('meta'):

@@ -12,8 +12,13 @@ from mmdet_assigners.datasets.roots import resolve_data
 from mmdet_assigners.datasets.shapes import generate_shapes
 from mmdet_assigners.experiments import Run, execute
 
-EPOCHS = 120  # of 4 steps
+EPOCHS = 160  # of 4 steps
 PICTURES = 16
+# one evaluation, one checkpoint: both take longer than an epoch
+ONCE = (
+    f'train_cfg.val_interval={EPOCHS}',
+    f'default_hooks.checkpoint.interval={EPOCHS}',
+)
 
 
 def first_pictures(source, root):
@@ -50,6 +55,6 @@ def pictures(request, tmp_path_factory):
 @pytest.mark.parametrize('path', main_configs(), ids=lambda p: p.stem)
 def test_overfits(path, pictures, tmp_path, monkeypatch):
     monkeypatch.setitem(os.environ, 'OMP_NUM_THREADS', '2')
-    run = Run(path.stem, str(pictures), EPOCHS, eval_on='train')
+    run = Run(path.stem, str(pictures), EPOCHS, eval_on='train', options=ONCE)
     result = execute(run, tmp_path / 'run', quiet=True)
     assert result['bbox_mAP_50'] > 0.9, result['curve']
