@@ -17,6 +17,7 @@ COMMANDS = {
     'test': 'test',
     'demo': 'demo',
     'viz': 'viz',
+    'table': 'table',
     'check': 'check',
     'new-method': 'new_method',
 }

@@ -29,6 +29,7 @@ KINDS = (
     'hook',
     'layer',
     'loss',
+    'metric',
     'neck',
     'roi_head',
     'sampler',

@@ -1,9 +1,11 @@
 """Options and shared fixtures."""
 
+import functools
 import sys
 from collections import Counter
 from pathlib import Path
 
+import mmengine.config.utils
 import pytest
 import torch
 
@@ -13,6 +15,8 @@ from golden_runner import load_adapters, read_cases
 
 HERE = Path(__file__).parent
 torch.set_num_threads(1)  # pytest-xdist already uses every core
+# to resolve `mmdet::`, mmengine reads a hundred YAML files for every config
+mmengine.config.utils.load = functools.lru_cache(mmengine.config.utils.load)
 
 
 def pytest_addoption(parser):

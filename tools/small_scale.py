@@ -22,6 +22,10 @@ PAGE = ROOT / 'docs' / 'small_scale.md'
 
 RETINANET = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
 FSAF = 'mmdet::fsaf/fsaf_r50_fpn_1x_coco.py'
+ATSS = 'mmdet::atss/atss_r50_fpn_1x_coco.py'
+FCOS = 'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py'
+AUTOASSIGN = 'mmdet::autoassign/autoassign_r50-caffe_fpn_1x_coco.py'
+FREEANCHOR = 'mmdet::free_anchor/freeanchor_r50_fpn_1x_coco.py'
 # label -> config, label of its baseline
 METHODS = {
     'RetinaNet (mmdet)': (RETINANET, None),
@@ -32,6 +36,11 @@ METHODS = {
     'FSAF (mmdet)': (FSAF, None),
     'SEPC-FSAF': ('sepc_fsaf_r50_fpn_1x_coco', 'FSAF (mmdet)'),
     'SAPD': ('sapd_r50_fpn_1x_coco', 'FSAF (mmdet)'),
+    'HAMBox-RetinaNet': (
+        'hambox_retinanet_r50_fpn_1x_coco',
+        'RetinaNet (mmdet)',
+    ),
+    'RetinaNet + FSAF': ('retina-fsaf_r50_fpn_1x_coco', 'RetinaNet (mmdet)'),
 }
 # rows that say what a part of a method does: BCCD, seed 0 only
 ABLATIONS = {
@@ -42,13 +51,20 @@ ABLATIONS = {
         'sapd-off_r50_fpn_1x_coco'
     ),
 }
+ON_COCO128 = (
+    'RetinaNet (mmdet)',
+    'SEPC-RetinaNet',
+    'FSAF (mmdet)',
+    'SEPC-FSAF',
+    'SAPD',
+)
 SEEDS = (0, 1, 2)
 METRICS = {'mAP': 'bbox_mAP', 'AP50': 'bbox_mAP_50', 'AP75': 'bbox_mAP_75'}
 
 
-def bccd_runs(config):
-    """12 epochs on BCCD train, evaluated on val, a run per seed."""
-    return [Run(config, 'bccd', 12, seed) for seed in SEEDS]
+def seed_runs(config, data='bccd'):
+    """12 epochs on train, evaluated on val, a run per seed."""
+    return [Run(config, data, 12, seed) for seed in SEEDS]
 
 
 def coco128_run(config):
@@ -57,11 +73,14 @@ def coco128_run(config):
 
 
 def all_runs():
+    """Every run of the page, the most telling ones first."""
     configs = [config for config, _ in METHODS.values()]
-    by_seed = zip(*[bccd_runs(config) for config in configs], strict=True)
-    runs = [run for runs in by_seed for run in runs]
-    runs += [coco128_run(config) for config in configs]
-    runs += [bccd_runs(config)[0] for config in ABLATIONS.values()]
+    runs = []
+    for data in ('bccd', 'shapes'):
+        by_seed = [seed_runs(config, data) for config in configs]
+        runs += [run for runs in zip(*by_seed, strict=True) for run in runs]
+    runs += [coco128_run(METHODS[label][0]) for label in ON_COCO128]
+    runs += [seed_runs(config)[0] for config in ABLATIONS.values()]
     return list(dict.fromkeys(runs))
 
 
@@ -107,7 +126,8 @@ def step_seconds():
     return seconds
 
 
-def bccd_table():
+def seed_table(data):
+    """One row per method: mean and range over the seeds."""
     lines = [
         '| model | mAP | AP50 | AP75 | mAP - baseline | s / iter '
         '| parameters | seeds |',
@@ -115,7 +135,7 @@ def bccd_table():
     ]
     means = {}
     for label, (config, baseline) in METHODS.items():
-        results = [r for run in bccd_runs(config) if (r := load(run))]
+        results = [r for run in seed_runs(config, data) if (r := load(run))]
         if not results:
             lines.append(f'| {label} | not run | | | | | | |')
             continue
@@ -147,12 +167,12 @@ def metric_table(head, runs):
 
 
 def coco128_table():
-    runs = {k: coco128_run(config) for k, (config, _) in METHODS.items()}
+    runs = {k: coco128_run(METHODS[k][0]) for k in ON_COCO128}
     return metric_table('model', runs)
 
 
 def ablation_table():
-    runs = {k: bccd_runs(config)[0] for k, config in ABLATIONS.items()}
+    runs = {k: seed_runs(config)[0] for k, config in ABLATIONS.items()}
     return metric_table('SAPD on BCCD', runs)
 
 
@@ -191,7 +211,13 @@ def render():
         'baseline by turns in one process (one thread); the trainings '
         'themselves shared the machine with other work.',
         '',
-        *bccd_table(),
+        *seed_table('bccd'),
+        '',
+        '## shapes, 12 epochs',
+        '',
+        'The generated set, same budget.',
+        '',
+        *seed_table('shapes'),
         '',
         '## COCO128, 20 epochs, evaluated on the training pictures',
         '',

@@ -1,15 +1,12 @@
 """``viz assign``: draw which priors the configs assign to which objects."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import common
+from . import assigning, common
 
 if TYPE_CHECKING:
-    from mmengine.config import Config
-
     from ..visualization.rows import AssignmentRow
 
 
@@ -21,9 +18,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     kinds = viz.add_subparsers(dest='kind', metavar='KIND', required=True)
     parser = kinds.add_parser(
         'assign',
-        help='positives per level, their weights and objects, as PNG',
-        description='Draws the label assignment of one picture, one row per '
-        'config, in the scale of the network input.',
+        help='positives per level, their weights and objects, PNG or HTML',
+        description='Draws the label assignment of pictures in the scale of '
+        'the network input: as PNG, one row per config, or as an HTML page to '
+        'flip between configs and pictures.',
     )
     parser.add_argument(
         '--config',
@@ -42,53 +40,88 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument('--split', choices=('train', 'val'), default='val')
     parser.add_argument(
-        '--index', type=int, default=0, help='which picture of the split'
+        '--index',
+        type=int,
+        nargs='+',
+        default=[0],
+        metavar='N',
+        help='which pictures of the split',
+    )
+    assigning.add_method_arguments(parser)
+    parser.add_argument(
+        '--out',
+        help='PNG file (assign.png unless there is --html); of several '
+        'pictures each gets its index appended',
     )
     parser.add_argument(
-        '--checkpoint',
-        nargs='+',
-        default=[],
+        '--html',
         metavar='FILE',
-        help="weights for each config, '-' for random ones",
+        help='one self-contained page; arrow keys flip configs and pictures',
     )
-    parser.add_argument(
-        '--mini',
-        action='store_true',
-        help='the small-scale form of the configs (see train --mini)',
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        metavar='KEY=VALUE',
-        default=[],
-        help='changes merged into every config',
-    )
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument(
-        '--seed', type=int, default=0, help='of weights that are random'
-    )
-    parser.add_argument('--out', default='assign.png', help='PNG file')
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draw the picture."""
+    """Draw the pictures."""
+    if args.out is None and args.html is None:
+        args.out = 'assign.png'
     _check(args)
     configs = [common.resolve_config(name) for name in args.config]
     from ..utils import register_all_modules
 
     register_all_modules(init_default_scope=True)
-    from ..visualization.draw import draw_assignments
-
     try:
-        info, classes = _find_picture(args)
-        checkpoints = args.checkpoint or ['-'] * len(configs)
-        rows = [
-            _assign(args, path, checkpoint, info, len(classes))
-            for path, checkpoint in zip(configs, checkpoints, strict=True)
+        infos, classes = _find_pictures(args)
+        methods = assigning.load_methods(args, configs, len(classes))
+        table = [
+            [method.assign(info)[0] for method in methods] for info in infos
         ]
-        out = draw_assignments(rows, classes, args.out)
-    except (OSError, ValueError, TypeError, IndexError) as error:
+        for info, rows in zip(infos, table, strict=True):
+            _say(rows, info['img_path'] if len(infos) > 1 else None)
+        for out in _write(args, infos, table, classes):
+            print(f'wrote {out}')
+    except (OSError, ValueError, TypeError, IndexError, ImportError) as error:
         common.fail(str(error))
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    assigning.check_checkpoints(args)
+    if args.ann and not args.img:
+        common.fail('--ann needs --img, the path of a picture that it lists')
+    if args.ann and args.data:
+        common.fail('--ann and --data exclude each other')
+    if args.img and not (args.ann or args.data):
+        common.fail('--img needs its objects: add --ann FILE or --data NAME')
+    for option, endings in (('out', ('.png',)), ('html', ('.html', '.htm'))):
+        name = getattr(args, option)
+        if name and Path(name).suffix.lower() not in endings:
+            common.fail(
+                f'--{option} {name}: expected a file ending in {endings[0]}'
+            )
+
+
+def _find_pictures(
+    args: argparse.Namespace,
+) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    from ..datasets.roots import resolve_data
+    from ..visualization.samples import find_picture
+
+    if args.ann:
+        info, classes = find_picture(args.ann, args.img)
+        return [info], classes
+    root = resolve_data(args.data or 'shapes')
+    split = getattr(root, args.split)
+    indices = [0] if args.img else args.index
+    found = [
+        find_picture(split.ann_file, args.img, split.img_dir, index)
+        for index in indices
+    ]
+    return [info for info, _ in found], found[0][1]
+
+
+def _say(rows: 'list[AssignmentRow]', picture: str | None) -> None:
+    if picture:
+        print(f'{Path(picture).name}:')
     for row in rows:
         counts = row.counts()
         found = int((counts.sum(1) > 0).sum())
@@ -96,106 +129,26 @@ def run(args: argparse.Namespace) -> int:
             f'{row.title}: {counts.sum()} positives on {found} of '
             f'{len(counts)} objects'
         )
-    print(f'wrote {out}')
-    return 0
 
 
-def _check(args: argparse.Namespace) -> None:
-    if args.checkpoint and len(args.checkpoint) != len(args.config):
-        common.fail(
-            f'{len(args.checkpoint)} checkpoints for {len(args.config)} '
-            "configs; give one each, '-' for random weights"
-        )
-    if args.ann and not args.img:
-        common.fail('--ann needs --img, the path of a picture that it lists')
-    if args.ann and args.data:
-        common.fail('--ann and --data exclude each other')
-    if args.img and not (args.ann or args.data):
-        common.fail('--img needs its objects: add --ann FILE or --data NAME')
-    if Path(args.out).suffix.lower() != '.png':
-        common.fail(f'--out {args.out}: expected a file ending in .png')
-
-
-def _find_picture(
+def _write(
     args: argparse.Namespace,
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    from ..datasets.roots import resolve_data
-    from ..visualization.samples import find_picture
+    infos: list[dict[str, Any]],
+    table: 'list[list[AssignmentRow]]',
+    classes: tuple[str, ...],
+) -> list[Path]:
+    """Write the PNG files and the page; returns their paths."""
+    from ..visualization.draw import draw_assignments
+    from ..visualization.page import write_page
 
-    if args.ann:
-        return find_picture(args.ann, args.img)
-    root = resolve_data(args.data or 'shapes')
-    split = getattr(root, args.split)
-    return find_picture(split.ann_file, args.img, split.img_dir, args.index)
-
-
-def _assign(
-    args: argparse.Namespace,
-    path: str,
-    checkpoint: str,
-    info: dict[str, Any],
-    num_classes: int,
-) -> 'AssignmentRow':
-    from ..visualization.adapters import find_adapter
-    from ..visualization.assignment import collect_assignment, dense_head
-    from ..visualization.rows import AssignmentRow
-    from ..visualization.samples import build_model, load_sample
-
-    cfg = _load_config(args, path, num_classes)
-    weights = None if checkpoint == '-' else checkpoint
-    model = build_model(cfg, weights, args.seed).to(args.device)
-    head: Any = dense_head(model)
-    adapter = find_adapter(head)
-    name = Path(path).stem
-    if adapter.uses_predictions and weights is None:
-        print(
-            f'warning: {name} assigns by its predictions and is not trained; '
-            'give its weights with --checkpoint',
-            file=sys.stderr,
-        )
-    data = load_sample(cfg, info)
-    result = collect_assignment(model, data)[0].cpu().numpy()
-    sample = data['data_samples'][0]
-    objects, ignored = sample.gt_instances, sample.ignored_instances
-    parts = [type(head).__name__]
-    assigner = getattr(head, 'assigner', None)
-    # FreeAnchor has one that it never calls
-    calls_it = not adapter.relies_on or 'get_targets' in adapter.relies_on
-    if assigner is not None and calls_it:
-        parts.append(type(assigner).__name__)
-    if adapter.uses_predictions:
-        parts.append(
-            'by the predictions of '
-            + (Path(weights).name if weights else 'an UNTRAINED network')
-        )
-    return AssignmentRow(
-        title=name,
-        subtitle=' · '.join(parts),
-        image=data['inputs'][0].permute(1, 2, 0).numpy()[..., ::-1],
-        boxes=objects.bboxes.tensor.numpy(),
-        labels=objects.labels.numpy(),
-        ignored_boxes=ignored.bboxes.tensor.numpy(),
-        **{key: result.get(key) for key in result.keys()},
-    )
-
-
-def _load_config(
-    args: argparse.Namespace, path: str, num_classes: int
-) -> 'Config':
-    from mmengine.config import Config
-
-    from ..small_scale import (
-        merge_mini,
-        set_num_classes,
-        shrink_model,
-        shrink_pictures,
-    )
-
-    cfg = Config.fromfile(path)
-    if args.mini:
-        shrink_model(cfg.model)
-        shrink_pictures(cfg)
-        merge_mini(cfg)
-    set_num_classes(cfg.model, num_classes)
-    cfg.merge_from_dict(common.parse_cfg_options(args.cfg_options))
-    return cfg
+    files = []
+    if args.out:
+        for index, rows in zip(args.index, table, strict=False):
+            out = Path(args.out)
+            if len(table) > 1:
+                out = out.with_stem(f'{out.stem}_{index}')
+            files.append(draw_assignments(rows, classes, out))
+    if args.html:
+        names = [Path(info['img_path']).name for info in infos]
+        files.append(write_page(names, table, classes, args.html))
+    return files

@@ -1,0 +1,1 @@
+from .wider_face_metric import WIDERFaceMetric

@@ -6,7 +6,7 @@ tensors is done in chunks of ground truths, so memory stays bounded with
 thousands of them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 MAX_ELEMENTS = 2**22
 """Elements of the largest (B, G, P) tensor of one chunk."""
+
+Inside = Callable[[slice], Tensor]
+"""Slice of the G boxes -> which points belong to them, (B, slice, P) bool."""
 
 
 @dataclass(frozen=True)
@@ -197,10 +200,29 @@ def inside_regions(points: AnchorPoints, regions: Tensor) -> Tensor:
     return (x > x1) & (x < x2) & (y > y1) & (y < y2)
 
 
+def members(
+    points: AnchorPoints, regions: Tensor | Inside, part: slice
+) -> Tensor:
+    """Which points belong to a slice of the boxes.
+
+    Args:
+        points: P points of L levels.
+        regions: (B, G, L or 1, 4) regions in pixels, for
+            :func:`inside_regions`, or a function of the slice.
+        part: Slice of the G boxes.
+
+    Returns:
+        Tensor: (B, slice, P) bool.
+    """
+    if callable(regions):
+        return regions(part)
+    return inside_regions(points, regions[:, part])
+
+
 def assign_least_area(
     points: AnchorPoints,
     boxes: Tensor,
-    regions: Tensor,
+    regions: Tensor | Inside,
     candidates: Tensor,
     clipped_area: bool = False,
     max_elements: int = MAX_ELEMENTS,
@@ -208,14 +230,15 @@ def assign_least_area(
     """Give each point the smallest box among those whose region holds it.
 
     1. A box is a candidate of a point if ``candidates`` says so for the level
-       of the point and the point lies strictly inside the box's region.
+       of the point and the point belongs to the box's region.
     2. Of several candidates the one of least area wins, of equal areas the
        first.
 
     Args:
         points: P points of L levels.
         boxes: (B, G, 4) xyxy pixels.
-        regions: (B, G, L, 4) or (B, G, 1, 4) regions in pixels.
+        regions: (B, G, L, 4) or (B, G, 1, 4) regions in pixels, or a function
+            that gives the membership (B, part, P) of a slice of the boxes.
         candidates: (B, G, L) bool, boxes that may win on a level; False for
             padding.
         clipped_area: Compare (l + r)(t + b) of distances clipped at 0, which
@@ -230,8 +253,8 @@ def assign_least_area(
     best = boxes.new_full(shape, float('inf'))
     assigned = torch.full(shape, -1, device=boxes.device)
     for part in gt_chunks(batch, gts, shape[1], max_elements):
-        wins = inside_regions(points, regions[:, part])
-        wins &= candidates[:, part, points.level]
+        wins = members(points, regions, part)
+        wins = wins & candidates[:, part, points.level]
         chunk = boxes[:, part, None]
         sides = chunk[..., 2:] - chunk[..., :2]
         if clipped_area:

@@ -9,7 +9,12 @@ from torch import Tensor
 
 
 def deform_conv(
-    x: Tensor, offset: Tensor, weight: Tensor, stride: int, padding: int
+    x: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    stride: int,
+    padding: int,
+    deform_groups: int = 1,
 ) -> Tensor:
     """Deformable convolution v1: no mask, one group, maps of any size.
 
@@ -26,21 +31,30 @@ def deform_conv(
     Args:
         x: Shape [B, C, H, W].
         offset: (dy, dx) of the taps in cells, taps row by row, shape
-            [B, 2 K K, H', W'].
+            [B, D 2 K K, H', W'].
         weight: Shape [C_out, C, K, K].
         stride: Stride in cells.
         padding: Zero padding in cells.
+        deform_groups: Number D of equal groups of channels with their own
+            offsets.
 
     Returns:
         Shape [B, C_out, H', W'].
     """
     if x.is_cuda and not torch.compiler.is_compiling():
-        return _through_mmcv(x, offset, weight, stride, padding)
-    return deform_conv_reference(x, offset, weight, stride, padding)
+        run = _through_mmcv
+    else:
+        run = deform_conv_reference
+    return run(x, offset, weight, stride, padding, deform_groups)
 
 
 def deform_conv_reference(
-    x: Tensor, offset: Tensor, weight: Tensor, stride: int, padding: int
+    x: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    stride: int,
+    padding: int,
+    deform_groups: int = 1,
 ) -> Tensor:
     """`deform_conv` by ``grid_sample`` and one matrix product.
 
@@ -49,11 +63,14 @@ def deform_conv_reference(
 
     Args: as of `deform_conv`; returns [B, C_out, H', W'].
     """
-    batch, _, *sizes = x.shape
+    images, channels, *sizes = x.shape
+    # each group of channels is an image of its own until the product
+    batch = images * deform_groups
+    x = x.reshape(batch, channels // deform_groups, *sizes)
     kernel = weight.shape[-1]
     outs = offset.shape[-2:]
     dtype = torch.promote_types(offset.dtype, torch.float32)
-    offset = offset.to(dtype).view(batch, kernel, kernel, 2, *outs)
+    offset = offset.to(dtype).reshape(batch, kernel, kernel, 2, *outs)
     grid = []  # y, then x: [B, K, K, H', W'], the map spans -1..1
     inside = offset.new_ones((), dtype=torch.bool)
     for axis, shape in ((0, (kernel, 1, -1, 1)), (1, (kernel, 1, -1))):
@@ -74,13 +91,18 @@ def deform_conv_reference(
         align_corners=False,
     ).to(weight.dtype)
     # [B, C, K K H', W'] -> [B, C K K, H' W']
-    samples = samples.reshape(batch, -1, outs[0] * outs[1])
+    samples = samples.reshape(images, -1, outs[0] * outs[1])
     out = weight.flatten(1) @ samples
-    return out.view(batch, -1, *outs)
+    return out.view(images, -1, *outs)
 
 
 def _through_mmcv(
-    x: Tensor, offset: Tensor, weight: Tensor, stride: int, padding: int
+    x: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    stride: int,
+    padding: int,
+    deform_groups: int = 1,
 ) -> Tensor:
     """`deform_conv` by mmcv's kernel, which recomputes samples backwards.
 
@@ -112,7 +134,7 @@ def _through_mmcv(
         padding,
         1,  # dilation
         1,  # groups
-        1,  # deformable groups
+        deform_groups,
         False,
         chunk,
     )

@@ -3,8 +3,8 @@
 A head of this package answers itself, with ``get_assignment(outs,
 batch_gt_instances, batch_img_metas, feats=None)``. For other heads
 :func:`register_adapter` keeps functions that run the head's own target code
-and read what it decided; those for mmdet are in
-:mod:`mmdet_assigners.visualization.mmdet_adapters`.
+and read what it decided; those for mmdet are in the modules ``mmdet_*`` of
+:mod:`mmdet_assigners.visualization`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -94,7 +94,11 @@ def find_adapter(head: nn.Module) -> Adapter:
     if callable(getattr(head, 'get_assignment', None)):
         uses = getattr(head, 'assignment_uses_predictions', True)
         return Adapter(_own, frozenset(), bool(uses))
-    from . import mmdet_adapters  # noqa: F401  it registers here
+    from . import (  # noqa: F401  they register here
+        mmdet_adapters,
+        mmdet_point_adapters,
+        mmdet_predicting_adapters,
+    )
 
     overridden: set[str] = set()
     for cls in type(head).__mro__:

@@ -55,14 +55,51 @@ def collect_assignment(
         TypeError: The head has no adapter.
         ValueError: A head returned wrong fields.
     """
+    head, run = run_head(model, data)
+    return read_assignment(head, run)
+
+
+@torch.no_grad()
+def run_head(
+    model: nn.Module, data: dict[str, Any]
+) -> tuple[nn.Module, HeadRun]:
+    """The network's part of :func:`collect_assignment`.
+
+    Args:
+        model: Detector with a dense head.
+        data: B pictures (3, H, W) and their samples.
+
+    Returns:
+        The head and what it predicted.
+
+    Raises:
+        TypeError: The head has no adapter.
+    """
     head = dense_head(model)
-    adapter = find_adapter(head)
+    find_adapter(head)  # before the network runs
     batch = model.data_preprocessor(data, training=False)
     gts, ignored, metas = unpack_gt_instances(batch['data_samples'])
     feats = model.extract_feat(batch['inputs'])
-    run = HeadRun(head(feats), gts, metas, ignored, feats)
-    results = adapter.read(head, run)
-    for result, gt in zip(results, gts, strict=True):
+    return head, HeadRun(head(feats), gts, metas, ignored, feats)
+
+
+@torch.no_grad()
+def read_assignment(head: nn.Module, run: HeadRun) -> list[InstanceData]:
+    """The assignment's part of :func:`collect_assignment`.
+
+    Args:
+        head: A dense head.
+        run: What it predicted for B pictures.
+
+    Returns:
+        B instances with fields of shape (P, ...).
+
+    Raises:
+        TypeError: The head has no adapter.
+        ValueError: It returned wrong fields.
+    """
+    results = find_adapter(head).read(head, run)
+    for result, gt in zip(results, run.gts, strict=True):
         _check(result, len(gt), type(head).__name__)
     return results
 

@@ -3,7 +3,7 @@
 import math
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +12,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .count_table import CountTable
+from .histograms import draw_object_histogram, draw_weight_histogram
 from .panels import GREY, INK, draw_level, draw_overview
 from .rows import AssignmentRow, object_colors
 
-_DPI = 165
+DPI = 165
 # inches
 _PANEL = (3.3, 2.9)  # most width and height
 _SINGLE_PANEL = (4.4, 3.9)
 _LEAST_WIDTH = 2.0  # room for the title of a panel
 _TABLE_WIDTH = 3.5
+_HISTOGRAM = (2.5, 1.5)  # width and most height
 _MARGIN, _GAP = 0.2, 0.1
 _HEADER, _PANEL_TITLE, _FOOTER = 0.7, 0.24, 0.34
 
@@ -37,7 +39,7 @@ def draw_assignments(
     colour of their object, larger and more opaque with their weight; ignored
     priors are grey crosses. A box is solid on the levels where its object
     has positives and dotted elsewhere. Priors that share a centre are spread
-    over a small grid around it.
+    over a small grid around it. Histograms stand on the right.
 
     Args:
         rows: One entry per config.
@@ -51,10 +53,29 @@ def draw_assignments(
         ValueError: There are no rows, or ``out`` doesn't end in ``.png``.
     """
     out = Path(out)
-    if not rows:
-        raise ValueError('rows is empty: nothing to draw')
     if out.suffix.lower() != '.png':
         raise ValueError(f'out {str(out)!r}: expected a file ending in .png')
+    _write(render(rows, class_names), out)
+    return out
+
+
+def render(
+    rows: Sequence[AssignmentRow],
+    class_names: Sequence[str],
+    dpi: int = DPI,
+) -> Figure:
+    """The figure of :func:`draw_assignments`.
+
+    Args:
+        rows: One entry per config.
+        class_names: Names of the classes, by label.
+        dpi: Pixels per inch.
+
+    Raises:
+        ValueError: There are no rows.
+    """
+    if not rows:
+        raise ValueError('rows is empty: nothing to draw')
     panels = max(row.num_levels for row in rows) + 1
     columns = min(panels, 3) if len(rows) == 1 else panels
     width = _panel_width(rows)
@@ -64,9 +85,10 @@ def draw_assignments(
         _HEADER + n * (_PANEL_TITLE + h + _GAP)
         for n, h in zip(lines, heights, strict=True)
     ]
-    total_width = 2 * _MARGIN + columns * (width + _GAP) + _TABLE_WIDTH
+    total_width = 2 * _MARGIN + columns * (width + _GAP)
+    total_width += _TABLE_WIDTH + _HISTOGRAM[0]
     total_height = 2 * _MARGIN + sum(blocks) + _FOOTER
-    figure = Figure(figsize=(total_width, total_height), dpi=_DPI)
+    figure = Figure(figsize=(total_width, total_height), dpi=dpi)
     figure.set_facecolor('white')
     FigureCanvasAgg(figure)
 
@@ -103,10 +125,27 @@ def draw_assignments(
         x = _MARGIN + columns * (width + _GAP) + _GAP
         y, h = top + _HEADER, block - _HEADER - _GAP
         table.draw(place(x, y, _TABLE_WIDTH - _GAP, h), _TABLE_WIDTH - _GAP, h)
+        x += _TABLE_WIDTH + 3 * _GAP
+        _draw_histograms(place, x, y, h, row)
         top += block
     _draw_footer(place(_MARGIN, top, total_width, _FOOTER))
-    _write(figure, out)
-    return out
+    return figure
+
+
+def _draw_histograms(
+    place: Callable[[float, float, float, float], Axes],
+    x: float,
+    y: float,
+    height: float,
+    row: AssignmentRow,
+) -> None:
+    """Two histograms below each other, ``height`` inches in all."""
+    width = _HISTOGRAM[0] - 4 * _GAP
+    each = min(_HISTOGRAM[1], height / 2 - 0.56)
+    if each < 0.3:
+        return  # a flat picture
+    draw_object_histogram(place(x, y + 0.24, width, each), row)
+    draw_weight_histogram(place(x, y + 0.8 + each, width, each), row)
 
 
 def _panel_width(rows: Sequence[AssignmentRow]) -> float:

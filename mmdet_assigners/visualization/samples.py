@@ -51,15 +51,7 @@ def find_picture(
     if img is not None and not Path(img).is_file():
         raise FileNotFoundError(f'there is no picture {img}')
     content = read_annotations(Path(ann_file))
-    classes = tuple(c['name'] for c in content['categories'])
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools chatters
-        dataset = CocoDataset(
-            ann_file=str(ann_file),
-            data_prefix=dict(img=str(img_dir)),
-            metainfo=dict(classes=classes),
-            test_mode=True,  # keeps pictures without objects
-            pipeline=[],
-        )
+    dataset, classes = _dataset(ann_file, img_dir)
     if img is None:
         if not 0 <= index < len(dataset):
             raise IndexError(
@@ -78,6 +70,44 @@ def find_picture(
     infos = (dataset.get_data_info(i) for i in range(len(dataset)))
     info = next(i for i in infos if Path(i['img_path']).name == name)
     return info | dict(img_path=str(img)), classes
+
+
+def read_pictures(
+    ann_file: str | Path, img_dir: str | Path, limit: int = 0
+) -> Iterator[dict[str, Any]]:
+    """The records of the pictures of an annotation file, in its order.
+
+    Args:
+        ann_file: COCO annotation file.
+        img_dir: Folder of the pictures.
+        limit: Only the first ones; 0 means all.
+
+    Raises:
+        FileNotFoundError: No such annotation file.
+    """
+    if not Path(ann_file).is_file():
+        raise FileNotFoundError(f'there is no annotation file {ann_file}')
+    dataset, _ = _dataset(ann_file, img_dir)
+    count = min(limit, len(dataset)) if limit else len(dataset)
+    for index in range(count):
+        yield dataset.get_data_info(index)
+
+
+def _dataset(
+    ann_file: str | Path, img_dir: str | Path
+) -> tuple[CocoDataset, tuple[str, ...]]:
+    """The data set and its class names."""
+    content = read_annotations(Path(ann_file))
+    classes = tuple(c['name'] for c in content['categories'])
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools chatters
+        dataset = CocoDataset(
+            ann_file=str(ann_file),
+            data_prefix=dict(img=str(img_dir)),
+            metainfo=dict(classes=classes),
+            test_mode=True,  # keeps pictures without objects
+            pipeline=[],
+        )
+    return dataset, classes
 
 
 def load_sample(cfg: Config, info: dict[str, Any]) -> dict[str, Any]:

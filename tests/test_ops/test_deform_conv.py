@@ -56,3 +56,25 @@ def test_offset_moves_by_cells_y_first():
         [[4.0, 5, 6, 7], [8, 9, 10, 11], [0, 0, 0, 0]]
     ).view(1, 1, 3, 4)
     torch.testing.assert_close(deform_conv(x, offset, weight, 1, 1), expected)
+
+
+def test_groups_of_channels_have_their_own_offsets():
+    """Two groups equal the sum of two convolutions, and mmcv's kernel."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 6, 7, 5, dtype=torch.float64)
+    offset = torch.randn(2, 36, 7, 5, dtype=torch.float64)
+    weight = torch.randn(4, 6, 3, 3, dtype=torch.float64)
+    found = deform_conv_reference(x, offset, weight, 1, 1, 2)
+    parts = [
+        deform_conv_reference(
+            x[:, 3 * i : 3 * i + 3],
+            offset[:, 18 * i : 18 * i + 18],
+            weight[:, 3 * i : 3 * i + 3],
+            1,
+            1,
+        )
+        for i in range(2)
+    ]
+    torch.testing.assert_close(found, sum(parts))
+    kernel = _through_mmcv(x, offset, weight, 1, 1, 2)
+    torch.testing.assert_close(found, kernel)

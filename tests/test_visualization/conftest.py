@@ -31,6 +31,11 @@ CONFIGS = {
     'freeanchor': 'mmdet::free_anchor/freeanchor_r50_fpn_1x_coco',
     'rpn': 'mmdet::rpn/rpn_r50_fpn_1x_coco',
     'gfl': 'mmdet::gfl/gfl_r50_fpn_1x_coco',
+    'paa': 'mmdet::paa/paa_r50_fpn_1x_coco',
+    'tood': 'mmdet::tood/tood_r50_fpn_1x_coco',
+    'yolox': 'mmdet::yolox/yolox_tiny_8xb8-300e_coco',
+    'autoassign': 'mmdet::autoassign/autoassign_r50-caffe_fpn_1x_coco',
+    'ddod': 'mmdet::ddod/ddod_r50_fpn_1x_coco',
 }
 CLASSES = ('ball', 'cone', 'cube')
 

@@ -18,7 +18,8 @@ from mmdet_assigners.visualization.assignment import (
 
 BOXES = [[16, 16, 112, 112], [120, 130, 250, 240], [100, 20, 116, 36]]
 LABELS = [0, 1, 2]
-HEADS = ['retinanet', 'atss', 'fcos', 'fsaf', 'freeanchor', 'rpn']
+HEADS = ['retinanet', 'atss', 'fcos', 'fsaf', 'freeanchor', 'rpn', 'gfl']
+HEADS += ['paa', 'tood', 'yolox', 'autoassign']
 
 
 def run_head(model, data):
@@ -244,8 +245,8 @@ def test_adapter_of_subclasses():
 
 
 def test_head_without_adapter(detector, batch):
-    with pytest.raises(TypeError, match=r'GFLHead.*register_adapter'):
-        collect_assignment(detector('gfl'), batch((BOXES, LABELS)))
+    with pytest.raises(TypeError, match=r'DDODHead.*register_adapter'):
+        collect_assignment(detector('ddod'), batch((BOXES, LABELS)))
 
 
 def test_detector_without_dense_head():

@@ -1,37 +1,12 @@
 import cv2
 import numpy as np
 import pytest
+from hand_made import ASSIGNED, NAMES, make_row
 
 from mmdet_assigners.visualization.count_table import CountTable
 from mmdet_assigners.visualization.draw import draw_assignments
 from mmdet_assigners.visualization.panels import _spread
-from mmdet_assigners.visualization.rows import AssignmentRow, object_colors
-
-NAMES = ('ball', 'cone')
-
-
-def make_row(assigned, boxes=((8, 8, 40, 40), (32, 0, 64, 16)), **changes):
-    """Levels of stride 16 (4 x 3 points) and 32 (2 points) on 64 x 48."""
-    fine = [(8 + 16 * x, 8 + 16 * y) for y in range(3) for x in range(4)]
-    boxes = np.array(boxes, dtype=np.float32).reshape(-1, 4)
-    assigned = np.array(assigned)
-    fields = dict(
-        title='a_config',
-        subtitle='AHead',
-        image=np.full((48, 64, 3), 255, dtype=np.uint8),
-        boxes=boxes,
-        labels=np.arange(len(boxes)) % 2,
-        ignored_boxes=np.zeros((0, 4)),
-        priors=np.array([*fine, (16, 16), (48, 16)], dtype=np.float32),
-        level=np.array([0] * 12 + [1] * 2),
-        stride=np.array([16] * 12 + [32] * 2),
-        assigned_gt=assigned,
-        weight=(assigned >= 0).astype(np.float32),
-    )
-    return AssignmentRow(**(fields | changes))
-
-
-ASSIGNED = [-1, -1, 1, 1, -1, 0, -2, -1, -1, 0, -2, -1, 0, -1]
+from mmdet_assigners.visualization.rows import object_colors
 
 
 def near(picture, color):
@@ -57,8 +32,8 @@ def test_one_config(tmp_path):
         [make_row(ASSIGNED)], NAMES, tmp_path / 'a' / 'b.png'
     )
     picture = cv2.imread(str(out)).astype(int)
-    # three columns of 4.4 inches, the table and the margins, at 165 dpi
-    assert picture.shape[1] == round((0.4 + 3 * 4.5 + 3.5) * 165)
+    # three columns of 4.4 inches, table, histograms, margins, at 165 dpi
+    assert picture.shape[1] == round((0.4 + 3 * 4.5 + 3.5 + 2.5) * 165)
     empty = draw_assignments(
         [make_row([-1] * 14)], NAMES, tmp_path / 'empty.png'
     )
@@ -100,7 +75,7 @@ def test_several_configs_with_different_levels(tmp_path):
         [make_row(ASSIGNED), one_level], NAMES, tmp_path / 'two.png'
     )
     picture = cv2.imread(str(out))
-    assert picture.shape[1] == round((0.4 + 3 * 3.4 + 3.5) * 165)
+    assert picture.shape[1] == round((0.4 + 3 * 3.4 + 3.5 + 2.5) * 165)
 
 
 def test_upright_picture_and_no_objects(tmp_path):

@@ -93,6 +93,30 @@ def test_picture_without_objects(assign, coco, capsys):
     assert '0 positives on 0 of 0 objects' in capsys.readouterr().out
 
 
+def test_several_pictures_and_page(assign, coco, tmp_path, capsys):
+    page = tmp_path / 'page.html'
+    root = coco[0].parent.parent
+    options = ['--mini', '--config', FCOS, FSAF, '--data', root]
+    code, out = assign(*options, '--index', 0, 1, '--html', page)
+    assert code == 0
+    names = [f'out_{i}.png' for i in (0, 1)]
+    assert all(cv2.imread(str(out.with_name(n))) is not None for n in names)
+    assert not out.exists()
+    assert page.read_text().count('<img ') == 4
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == 'one.png:' and lines[3] == 'two.png:'
+    assert lines[-1] == f'wrote {page}'
+
+
+def test_page_alone(coco, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    args = ['--mini', '--config', FCOS, '--data', str(coco[0].parent.parent)]
+    assert main(['viz', 'assign', *args, '--html', 'page.html']) == 0
+    assert not list(tmp_path.glob('*.png'))
+    with pytest.raises(SystemExit):
+        main(['viz', 'assign', *args, '--html', 'page.txt'])
+
+
 def test_config_options(assign, coco, capsys):
     root = coco[0].parent.parent
     counts = []
@@ -163,8 +187,8 @@ def test_head_without_adapter(refused, coco):
     message = refused(
         '--mini',
         '--config',
-        'mmdet::gfl/gfl_r50_fpn_1x_coco',
+        'mmdet::ddod/ddod_r50_fpn_1x_coco',
         '--data',
         coco[0].parent.parent,
     )
-    assert 'cannot read the assignment of GFLHead' in message
+    assert 'cannot read the assignment of DDODHead' in message

@@ -1,0 +1,1 @@
+from .sampling_free_bbox_head import SamplingFreeBBoxHead

@@ -206,6 +206,7 @@ class FlatLossMixin:
                         flat.valid,
                         flat.cls,
                         decoded,
+                        self.num_base_priors,
                     )
                 )
             return self._assign_singly(flat, decoded)

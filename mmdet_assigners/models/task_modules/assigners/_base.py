@@ -29,6 +29,8 @@ class AssignInputs:
             outside the image; None if all do.
         pred_scores: (B, P, C) logits, or None.
         pred_boxes: (B, P, 4) decoded predictions in pixels, or None.
+        anchors_per_location: Number of priors of each location; 1 if the
+            caller doesn't say.
     """
 
     priors: Tensor
@@ -39,6 +41,7 @@ class AssignInputs:
     valid: Tensor | None = None
     pred_scores: Tensor | None = None
     pred_boxes: Tensor | None = None
+    anchors_per_location: int = 1
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,10 @@
+# FCOS (SSC, point) with GN alone of the improvements; not in the paper.
+# 8 GPUs x 2 images, lr 0.01.
+_base_ = './atss-ladder_fcos_gn-giou_r50_fpn_1x_coco.py'
+model = dict(
+    bbox_head=dict(
+        loss_bbox=dict(
+            _delete_=True, type='SmoothL1Loss', beta=0.11, loss_weight=1.0
+        )
+    )
+)

@@ -1,0 +1,6 @@
+# GA-Faster R-CNN X-101-64x4d 1x: AP 43.9 on val (mmdet's model zoo).
+# 8 GPUs x 2 images, lr 0.02.
+_base_ = 'mmdet::guided_anchoring/ga-faster-rcnn_x101-64x4d_fpn_1x_coco.py'
+custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
+model = dict(rpn_head=dict(type='BatchGARPNHead'))
+auto_scale_lr = dict(base_batch_size=16)

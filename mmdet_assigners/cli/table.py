@@ -1,0 +1,181 @@
+"""``table assign`` and ``table recall``: label assignment in numbers."""
+
+import argparse
+import csv
+import io
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import assigning, common, table_recall
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..datasets.roots import Split
+    from ..visualization.methods import Method
+
+_ASSIGN = (
+    'Runs configs over pictures and counts the positive priors of each '
+    'object: mean, median and the share of objects without any, by size of '
+    'the object (area of its box in the file: below 32^2, 96^2 px) and by '
+    'level; the share of positives whose centre lies in several objects; the '
+    'median time of an assignment without the network; and how far the '
+    'configs agree (Jaccard index of the cells that are positive for an '
+    "object; '-' where they see the pictures in different sizes)."
+)
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the arguments of the command."""
+    table = subparsers.add_parser(
+        'table', help='label assignment in numbers', description=__doc__
+    )
+    kinds = table.add_subparsers(dest='kind', metavar='KIND', required=True)
+    assign = kinds.add_parser(
+        'assign',
+        help='positives per object, ambiguity, agreement between configs',
+        description=_ASSIGN,
+    )
+    _add_assign_arguments(assign)
+    recall = kinds.add_parser(
+        'recall',
+        help='share of the objects that any prior learns',
+        description=table_recall.DESCRIPTION,
+    )
+    table_recall.add_arguments(recall)
+
+
+def _add_assign_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        'config',
+        nargs='+',
+        metavar='CONFIG',
+        help='names of our configs, mmdet::name, or paths',
+    )
+    parser.add_argument(
+        '--data',
+        metavar='NAME|ROOT',
+        default='shapes',
+        help='shapes (default), bccd, coco128 or the root of a COCO-format '
+        'data set',
+    )
+    parser.add_argument('--split', choices=('train', 'val'), default='val')
+    parser.add_argument(
+        '--images',
+        type=int,
+        default=50,
+        metavar='N',
+        help='only the first N pictures (default 50, 0: all)',
+    )
+    assigning.add_method_arguments(parser)
+    parser.add_argument(
+        '--format', choices=('markdown', 'csv'), default='markdown'
+    )
+    parser.add_argument(
+        '--out', metavar='FILE', help='write the table there, not to stdout'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print or write the table."""
+    if args.kind == 'recall':
+        return table_recall.run(args)
+    if args.images < 0:
+        common.fail(f'--images {args.images}: expected 0 (all) or more')
+    assigning.check_checkpoints(args)
+    paths = [common.resolve_config(name) for name in args.config]
+    from ..utils import register_all_modules
+
+    register_all_modules(init_default_scope=True)
+    from ..datasets.roots import resolve_data
+
+    try:
+        split = getattr(resolve_data(args.data), args.split)
+        methods = assigning.load_methods(args, paths, len(split.classes))
+        lines, agreement = _count(methods, split, args.images)
+        text = format_table(lines, agreement, args.format)
+        if args.out:
+            Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+            Path(args.out).write_text(text + '\n', encoding='utf-8')
+            print(f'wrote {args.out}')
+        else:
+            print(text)
+    except (OSError, ValueError, TypeError, ImportError) as error:
+        common.fail(str(error))
+    return 0
+
+
+def _count(
+    methods: 'list[Method]', split: 'Split', limit: int
+) -> 'tuple[list[list[dict[str, str]]], np.ndarray]':
+    from ..visualization.samples import read_pictures
+    from ..visualization.statistics import Agreement, Statistics
+
+    statistics = [Statistics(method.title) for method in methods]
+    agreement = Agreement(len(methods))
+    for info in read_pictures(split.ann_file, split.img_dir, limit):
+        areas = [_area(i) for i in info['instances'] if not i['ignore_flag']]
+        rows = []
+        for method, numbers in zip(methods, statistics, strict=True):
+            row, seconds = method.assign(info)
+            numbers.add(row, areas, seconds)
+            rows.append(row)
+        agreement.add(rows)
+    return [numbers.lines() for numbers in statistics], agreement.table()
+
+
+def _area(instance: dict[str, Any]) -> float:
+    x1, y1, x2, y2 = instance['bbox']
+    return (x2 - x1) * (y2 - y1)
+
+
+def format_table(
+    methods: list[list[dict[str, str]]], agreement: 'np.ndarray', kind: str
+) -> str:
+    """The table as text.
+
+    Args:
+        methods: For each of M methods its lines, column -> text; columns of
+            levels that only some have are empty in the others.
+        agreement: (M, M) Jaccard index, NaN where there is none.
+        kind: 'markdown': two tables; 'csv': one, where the lines of all
+            objects also have the agreement with each method.
+    """
+    names = [lines[0]['config'] for lines in methods]
+    shares = [
+        ['-' if math.isnan(share) else f'{share:.3f}' for share in line]
+        for line in agreement
+    ]
+    lines = [line for lines in methods for line in lines]
+    columns = _columns(lines)
+    if kind == 'csv':
+        keys = [f'jaccard {name}' for name in names]
+        for own, texts in zip(methods, shares, strict=True):
+            own[0].update(zip(keys, texts, strict=True))
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator='\n')
+        writer.writerow([*columns, *keys])
+        for line in lines:
+            writer.writerow([line.get(c, '') for c in [*columns, *keys]])
+        return buffer.getvalue().rstrip('\n')
+    text = _markdown(columns, [[x.get(c, '') for c in columns] for x in lines])
+    if len(names) > 1:
+        text += '\n\nAgreement (Jaccard index of positive cells):\n\n'
+        rows = [[n, *s] for n, s in zip(names, shares, strict=True)]
+        text += _markdown(['config', *names], rows)
+    return text
+
+
+def _columns(lines: list[dict[str, str]]) -> list[str]:
+    """First what every method has, then levels from fine to coarse."""
+    first = ['config', 'size', 'objects', 'mean', 'median', 'none %']
+    last = ['ambiguous %', 's / picture']
+    levels = {key for line in lines for key in line} - {*first, *last}
+    ordered = sorted(levels, key=lambda name: float(name.removeprefix('P')))
+    return [*first, *ordered, *last]
+
+
+def _markdown(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ['---'] * len(header), *rows]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)

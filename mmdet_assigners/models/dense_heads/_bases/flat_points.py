@@ -1,0 +1,101 @@
+"""The seam of FCOS-like heads whose loss sees the whole batch at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmdet.structures.bbox import get_box_tensor
+from torch import Tensor
+
+from ....ops.anchor_points import AnchorPoints, anchor_points, pad_gts
+from .distance_head import InstanceList, flatten_levels
+
+
+@dataclass(frozen=True)
+class FlatPoints:
+    """Predictions, points and ground truths of B images, levels joined.
+
+    Floating tensors are float32 or finer.
+
+    Attributes:
+        cls: (B, P, C) class logits.
+        reg: (B, P, 4) distances as the head returned them.
+        factor: (B, P) logits of centerness or objectness, None without them.
+        points: The P points.
+        gts: (B, G, 4) ground truths in pixels, padded, G >= 1.
+        labels: (B, G) int64.
+        mask: (B, G) bool, False for padding.
+    """
+
+    cls: Tensor
+    reg: Tensor
+    factor: Tensor | None
+    points: AnchorPoints
+    gts: Tensor
+    labels: Tensor
+    mask: Tensor
+
+
+class FlatPointsMixin:
+    """Mixin before an ``FCOSHead``: the method writes ``loss_flat``.
+
+    ``forward`` returns class logits, distances and, if there are any, the
+    logits of score factors. The losses are computed outside autocast.
+    """
+
+    strides: Sequence[int]
+    prior_generator: Any
+
+    def loss_by_feat(self, *inputs: list) -> dict[str, Tensor]:
+        """Losses of a batch.
+
+        Args:
+            *inputs: What ``forward`` returned, each a list of L maps, then
+                the ground truths and meta information of B images and the
+                ignored regions; the last two are not used.
+
+        Returns:
+            dict: What :meth:`loss_flat` returns.
+        """
+        *outs, gts, _, _ = inputs
+        with torch.autocast(outs[0][0].device.type, enabled=False):
+            return self.loss_flat(self.flatten(outs, gts))
+
+    def loss_flat(self, flat: FlatPoints) -> dict[str, Tensor]:
+        """Losses of a batch; for the method to write.
+
+        Args:
+            flat: Predictions, points and ground truths.
+
+        Returns:
+            dict: Loss name -> scalar.
+        """
+        raise NotImplementedError
+
+    def flatten(
+        self, outs: Sequence[list[Tensor]], gts: InstanceList
+    ) -> FlatPoints:
+        """Join levels and images.
+
+        Args:
+            outs: Two or three lists of L maps, see the class.
+            gts: Ground truths of B images.
+
+        Returns:
+            FlatPoints: In float32 or finer.
+        """
+        cls, reg, *factor = (flatten_levels(maps) for maps in outs)
+        points = anchor_points(
+            [scores.shape[-2:] for scores in outs[0]],
+            self.strides,
+            self.prior_generator.offset,
+            device=cls.device,
+            dtype=torch.promote_types(cls.dtype, reg.dtype),
+        )
+        padded = pad_gts(
+            [get_box_tensor(gt.bboxes).to(reg) for gt in gts],
+            [gt.labels for gt in gts],
+        )
+        logits = factor[0].squeeze(-1) if factor else None
+        return FlatPoints(cls, reg, logits, points, *padded)

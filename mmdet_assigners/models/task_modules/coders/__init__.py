@@ -1,0 +1,1 @@
+from .anchor_point_coder import AnchorPointCoder

@@ -1,0 +1,1 @@
+from .full_sampler import FullSampler

@@ -1,0 +1,114 @@
+"""Assignments of mmdet's point heads, read by running their own code."""
+
+from typing import Any
+
+import torch
+from mmdet.models.dense_heads import AutoAssignHead, FCOSHead, YOLOXHead
+from mmengine.structures import InstanceData
+
+from .adapters import NEGATIVE, HeadRun, pack, recording, register_adapter
+
+LEAST_SHARE = 0.01
+
+
+@register_adapter(
+    FCOSHead,
+    'loss_by_feat',
+    'get_targets',
+    '_get_targets_single',
+    'centerness_target',
+)
+def _fcos_head(head: Any, run: HeadRun) -> list[InstanceData]:
+    """FCOS; the weight of a positive is its centerness.
+
+    The targets of FCOS don't say which object a point belongs to. They copy
+    its label, so each object gets a label of its own: -1, -2, ... (negative,
+    because ``num_classes`` means background).
+    """
+    boxes = run.outs[1][0]
+    points = head.prior_generator.grid_priors(
+        run.sizes, dtype=boxes.dtype, device=boxes.device
+    )
+    objects = [
+        InstanceData(
+            bboxes=gt.bboxes,
+            labels=-1 - torch.arange(len(gt), device=boxes.device),
+        )
+        for gt in run.gts
+    ]
+    level_labels, level_targets = head.get_targets(points, objects)
+    batch = len(run.gts)
+    labels = torch.cat([x.view(batch, -1) for x in level_labels], 1)
+    targets = torch.cat([x.view(batch, -1, 4) for x in level_targets], 1)
+    results = []
+    for label, target in zip(labels, targets, strict=True):
+        positive = label < 0
+        assigned_gt = torch.where(positive, -1 - label, NEGATIVE)
+        centerness = head.centerness_target(target[positive])
+        weight = torch.ones_like(target[:, 0])
+        weight = weight.masked_scatter(positive, centerness)
+        results.append(pack(head, points, assigned_gt, weight))
+    return results
+
+
+@register_adapter(
+    YOLOXHead, 'loss_by_feat', '_get_targets_single', uses_predictions=True
+)
+def _yolox_head(head: Any, run: HeadRun) -> list[InstanceData]:
+    """YOLOX: SimOTA, or whatever assigner the config gives.
+
+    Points are the centres of cells, where the assigner puts them.
+    """
+    cells = head.prior_generator.grid_priors(
+        run.sizes, device=run.outs[0][0].device, with_stride=True
+    )
+    points = [cell[:, :2] + cell[:, 2:] / 2 for cell in cells]
+    with recording(head.sampler, 'sample') as samples:
+        head.loss_by_feat(*run.outs, run.gts, run.metas, run.ignored)
+    remaining = iter(samples)
+    results = []
+    for gt in run.gts:
+        weight = torch.cat(points).new_ones(sum(map(len, points)))
+        assigned_gt = torch.full_like(weight, NEGATIVE, dtype=torch.long)
+        if len(gt):  # pictures without objects are not sampled
+            _, sampling = next(remaining)
+            assigned_gt[sampling.pos_inds] = sampling.pos_assigned_gt_inds
+        results.append(pack(head, points, assigned_gt, weight))
+    return results
+
+
+@register_adapter(
+    AutoAssignHead,
+    'loss_by_feat',
+    'get_pos_loss_single',
+    'get_targets',
+    '_get_targets_single',
+    uses_predictions=True,
+)
+def _auto_assign_head(head: Any, run: HeadRun) -> list[InstanceData]:
+    """AutoAssign: points by the weight of their positive loss.
+
+    The weight is the confidence weight times the centre prior, relative to
+    the best of the object. All points of a box have some; shown as positive
+    are those with at least 1 % of the best. There are no hard negatives.
+    """
+    boxes = run.outs[1][0]
+    points = head.prior_generator.grid_priors(
+        run.sizes, dtype=boxes.dtype, device=boxes.device
+    )
+    with recording(head, 'get_pos_loss_single') as calls:
+        head.loss_by_feat(*run.outs, run.gts, run.metas, run.ignored)
+    results = []
+    for (scores, objectness, reg_loss, gt, prior), _ in calls:
+        weight = scores.new_ones(len(scores))
+        assigned_gt = torch.full_like(weight, NEGATIVE, dtype=torch.long)
+        if len(gt):
+            joint = (scores * objectness)[:, gt.labels] * (-reg_loss).exp()
+            share = (3 * joint).exp() * prior  # (P, G)
+            share = share / share.amax(0).clamp(min=1e-12)
+            best, index = share.max(1)
+            positive = best >= LEAST_SHARE
+            assigned_gt = torch.where(positive, index, assigned_gt)
+            weight = torch.where(positive, best, weight)
+        results.append(pack(head, points, assigned_gt, weight))
+    return results

@@ -1,0 +1,164 @@
+"""One HTML page to flip between methods and pictures."""
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .draw import render
+from .rows import AssignmentRow
+
+_DPI = 110
+_STYLE = """
+body { font: 14px/1.4 system-ui, sans-serif; margin: 16px; color: #1c1f24; }
+nav { position: sticky; top: 0; background: white; padding: 6px 0; }
+nav div { margin: 4px 0; }
+nav b { display: inline-block; width: 5em; color: #7a7f87; font-weight: 400; }
+button { font: inherit; margin: 2px; padding: 3px 9px; cursor: pointer;
+  border: 1px solid #c9ccd1; border-radius: 4px; background: white; }
+button[aria-pressed=true] { background: #1c1f24; color: white; }
+img { max-width: 100%; display: block; }
+table { border-collapse: collapse; margin-top: 16px; }
+th, td { padding: 3px 12px 3px 0; text-align: right; }
+th:first-child, td:first-child, th:nth-child(2), td:nth-child(2)
+  { text-align: left; }
+tr { border-bottom: 1px solid #e3e5e8; }
+tr[aria-current] { background: #eef2f8; }
+p { color: #7a7f87; }
+"""
+_SCRIPT = """
+const at = {picture: 0, method: 0};
+const pick = (kind) => [...document.querySelectorAll(`[data-set=${kind}]`)];
+function show() {
+  for (const part of document.querySelectorAll('[data-picture]')) {
+    const here = part.dataset.picture == at.picture
+      && part.dataset.method == at.method;
+    if (part.tagName == 'IMG') part.hidden = !here;
+    else part.toggleAttribute('aria-current', here);
+  }
+  for (const kind in at)
+    pick(kind).forEach(
+      (b, i) => b.setAttribute('aria-pressed', i == at[kind]));
+}
+function go(kind, index) {
+  const count = pick(kind).length;
+  at[kind] = (index + count) % count;
+  show();
+}
+for (const kind in at)
+  pick(kind).forEach((b, i) => b.onclick = () => go(kind, i));
+document.onkeydown = (event) => {
+  const [kind, step] = {
+    ArrowLeft: ['method', -1], ArrowRight: ['method', 1],
+    ArrowUp: ['picture', -1], ArrowDown: ['picture', 1],
+  }[event.key] ?? [];
+  if (!kind) return;
+  event.preventDefault();
+  go(kind, at[kind] + step);
+};
+show();
+"""
+
+
+def write_page(
+    names: Sequence[str],
+    table: Sequence[Sequence[AssignmentRow]],
+    class_names: Sequence[str],
+    out: str | Path,
+) -> Path:
+    """Write assignments as one self-contained HTML page.
+
+    Left and right arrows flip methods, up and down pictures; buttons do the
+    same. The PNGs are inside the page, which needs nothing else.
+
+    Args:
+        names: Name of each picture.
+        table: For each picture one entry per method, the same methods in the
+            same order.
+        class_names: Names of the classes, by label.
+        out: HTML file.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        ValueError: Nothing to show, or the pictures differ in their methods.
+    """
+    if not table or len(names) != len(table):
+        raise ValueError(
+            f'{len(names)} names for {len(table)} pictures: expected as many, '
+            'and at least one'
+        )
+    methods = [row.title for row in table[0]]
+    for rows in table:
+        if [row.title for row in rows] != methods:
+            raise ValueError(
+                f'methods must be {methods} for every picture, got '
+                f'{[row.title for row in rows]}'
+            )
+    images, lines = [], []
+    for i, (name, rows) in enumerate(zip(names, table, strict=True)):
+        for j, row in enumerate(rows):
+            place = f'data-picture="{i}" data-method="{j}"'
+            text = html.escape(f'{row.title} on {name}')
+            hidden = ' hidden' if i or j else ''
+            images.append(
+                f'<img {place}{hidden} alt="{text}" '
+                f'src="data:image/png;base64,{_png(row, class_names)}">'
+            )
+            lines.append(_line(place, name, row))
+    page = f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Label assignment</title>
+<style>{_STYLE}</style>
+</head>
+<body>
+<nav>
+{_buttons('method', methods)}
+{_buttons('picture', names)}
+</nav>
+{chr(10).join(images)}
+<p>Left and right arrows: next method. Up and down: next picture.</p>
+<table>
+<tr><th>picture</th><th>method</th><th>objects</th><th>without positives</th>
+<th>positives</th><th>per object</th><th>median</th></tr>
+{chr(10).join(lines)}
+</table>
+<script>{_SCRIPT}</script>
+</body>
+</html>
+"""
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(out.name + '.part')
+    part.write_text(page, encoding='utf-8')
+    part.replace(out)
+    return out
+
+
+def _png(row: AssignmentRow, class_names: Sequence[str]) -> str:
+    buffer = io.BytesIO()
+    render([row], class_names, _DPI).savefig(buffer, format='png')
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _buttons(kind: str, names: Sequence[str]) -> str:
+    buttons = ''.join(
+        f'<button data-set="{kind}">{html.escape(name)}</button>'
+        for name in names
+    )
+    return f'<div><b>{kind}</b>{buttons}</div>'
+
+
+def _line(place: str, name: str, row: AssignmentRow) -> str:
+    totals = row.counts().sum(1)
+    mean = f'{totals.mean():.1f}' if len(totals) else '-'
+    median = f'{np.median(totals):g}' if len(totals) else '-'
+    cells = [len(totals), int((totals == 0).sum()), totals.sum(), mean, median]
+    texts = [html.escape(name), html.escape(row.title), *map(str, cells)]
+    return f'<tr {place}>{"".join(f"<td>{t}</td>" for t in texts)}</tr>'

@@ -1,0 +1,260 @@
+"""HAMBox's heads: the loss by hand, their mmdet parents, errors."""
+
+import pytest
+import torch
+from helpers import BOXES, demo_batch, total_loss
+from mmdet.models.dense_heads import RetinaHead, RPNHead
+from mmdet.models.utils import unpack_gt_instances
+from mmengine.config import ConfigDict
+
+from mmdet_assigners.models.dense_heads import (
+    FlatRetinaHead,
+    HAMBoxRetinaHead,
+    HAMBoxRPNHead,
+)
+from mmdet_assigners.ops.anchor_match import IGNORED
+
+STRIDES = [8, 16, 32]
+PARENT = dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4)
+OURS = dict(
+    type='HAMBoxAssigner',
+    pos_iou_thr=0.5,
+    neg_iou_thr=0.4,
+    match_low_quality=True,
+    online_iou_thr=0.5,
+    topk=9,
+)
+OFF = dict(OURS, topk=0, ignore_pred_iou=1.1)
+SAMPLER = dict(type='RandomSampler', num=40, pos_fraction=0.5)
+SAMPLER['add_gt_as_proposals'] = False
+
+
+def build(kind, assigner, sampler=None, **options):
+    torch.manual_seed(0)
+    if issubclass(kind, RetinaHead):
+        options.setdefault('loss_cls', dict(type='FocalLoss'))
+        options['loss_cls']['use_sigmoid'] = True
+        options.update(num_classes=2, stacked_convs=1)
+        sampler = sampler or dict(type='PseudoSampler')
+    else:
+        options['loss_cls'] = dict(type='CrossEntropyLoss', use_sigmoid=True)
+        sampler = sampler or SAMPLER
+    head = kind(
+        in_channels=8,
+        feat_channels=8,
+        loss_bbox=dict(type='L1Loss'),
+        anchor_generator=dict(
+            type='AnchorGenerator',
+            scales=[4],
+            ratios=[0.5, 1.0, 2.0],
+            strides=STRIDES,
+        ),
+        train_cfg=ConfigDict(
+            assigner=assigner,
+            sampler=sampler,
+            allowed_border=-1,
+            pos_weight=-1,
+        ),
+        **options,
+    ).double()
+    for parameter in head.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    return head
+
+
+def inputs(boxes):
+    generator = torch.Generator().manual_seed(1)
+    feats = [
+        torch.randn(
+            2,
+            8,
+            128 // s,
+            160 // s,
+            generator=generator,
+            dtype=torch.float64,
+        )
+        for s in STRIDES
+    ]
+    samples = demo_batch(boxes)['data_samples']
+    # the second picture is padded on the right
+    samples[1].set_metainfo(dict(img_shape=(128, 100), pad_shape=(128, 104)))
+    return feats, samples
+
+
+def run(head, boxes):
+    feats, samples = inputs(boxes)
+    if isinstance(head, RPNHead):  # as the detectors do
+        for sample in samples:
+            sample.gt_instances.labels.zero_()
+    torch.manual_seed(3)  # of the sampler
+    losses = head.loss(feats, samples)
+    total_loss(losses).backward()
+    sums = {
+        name: sum(value) if isinstance(value, list) else value
+        for name, value in losses.items()
+    }
+    return sums, [parameter.grad for parameter in head.parameters()]
+
+
+def flat_of(head, boxes):
+    feats, samples = inputs(boxes)
+    gts, _, metas = unpack_gt_instances(samples)
+    return head.flatten(head(feats), gts, metas)
+
+
+@pytest.mark.parametrize(
+    ('parent', 'ours'),
+    [(RetinaHead, HAMBoxRetinaHead), (RPNHead, HAMBoxRPNHead)],
+)
+def test_switched_off_equals_the_parent(parent, ours):
+    """Also the random samples are the same."""
+    boxes = [BOXES, BOXES[:1]]
+    expected, expected_grads = run(build(parent, PARENT), boxes)
+    found, grads = run(build(ours, OFF), boxes)
+    for name, value in expected.items():
+        assert value > 0
+        # mmdet keeps some targets and counts in float32
+        torch.testing.assert_close(
+            found[name].to(value), value, rtol=1e-6, atol=0
+        )
+    added = {name for name in found if name.endswith('_comp')}
+    assert found.keys() - expected.keys() == added | {'num_norm'}
+    assert all(found[name] == 0 for name in added)
+    for grad, reference in zip(grads, expected_grads, strict=True):
+        torch.testing.assert_close(grad, reference, rtol=1e-5, atol=1e-8)
+
+
+def test_without_compensation_only_the_ignore_rule_differs():
+    """K = 0: FlatRetinaHead's loss minus that of the ignored negatives."""
+    boxes = [BOXES, BOXES[:1]]
+    head = build(HAMBoxRetinaHead, dict(OURS, topk=0, ignore_pred_iou=0.2))
+    losses, _ = run(head, boxes)
+    plain, _ = run(build(FlatRetinaHead, PARENT), boxes)
+    flat = flat_of(head, boxes)
+    ignored = head.assign_flat(flat).extra['ignored']
+    assert ignored.any() and losses['num_comp'] == 0
+    logits = flat.cls[ignored]
+    prob = logits.sigmoid()
+    terms = 0.75 * prob**2 * -torch.log(1 - prob)
+    expected = plain['loss_cls'] - terms.sum() / losses['num_norm']
+    torch.testing.assert_close(losses['loss_cls'], expected, rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        losses['loss_bbox'], plain['loss_bbox'], rtol=1e-6, atol=0
+    )
+
+
+def test_ignore_per_class():
+    boxes = [BOXES, BOXES[:1]]
+    options = dict(OURS, topk=0, ignore_pred_iou=0.2)
+    rows, _ = run(build(HAMBoxRetinaHead, options), boxes)
+    head = build(HAMBoxRetinaHead, dict(options, ignore_per_class=True))
+    per_class, _ = run(head, boxes)
+    flat = flat_of(head, boxes)
+    extra = head.assign_flat(flat).extra
+    # of two classes the other one is trained
+    image = torch.arange(2)[:, None]
+    other = 1 - flat.labels[image, extra['best_pred_gt']]
+    logit = flat.cls.gather(-1, other[..., None])[..., 0][extra['ignored']]
+    prob = logit.sigmoid()
+    added = (0.75 * prob**2 * -torch.log(1 - prob)).sum()
+    torch.testing.assert_close(
+        per_class['loss_cls'],
+        rows['loss_cls'] + added / rows['num_norm'],
+        rtol=1e-6,
+        atol=0,
+    )
+
+
+def test_four_terms_by_hand():
+    """Compensated anchors: sum of F times focal over N_com, and no more."""
+    boxes = [BOXES, BOXES[:2]]
+    options = dict(OURS, pos_iou_thr=0.7, match_low_quality=False)
+    head = build(HAMBoxRetinaHead, options)
+    losses, grads = run(head, boxes)
+    flat = flat_of(head, boxes)
+    found = head.assign_flat(flat)
+    comp = found.extra['comp_gt']
+    where = comp >= 0
+    assert losses['num_comp'] == where.sum() > 3
+    rows, anchors = where.nonzero(as_tuple=True)
+    label = flat.labels[rows, comp[where]]
+    logits = flat.cls[where]
+    target = torch.nn.functional.one_hot(label, 2)
+    prob = logits.sigmoid()
+    focal = torch.where(
+        target == 1,
+        -0.25 * (1 - prob) ** 2 * prob.log(),
+        -0.75 * prob**2 * (1 - prob).log(),
+    )
+    weighted = (focal * found.extra['comp_iou'][where][:, None]).sum()
+    torch.testing.assert_close(
+        losses['loss_cls_comp'], weighted / losses['num_comp']
+    )
+    encoded = head.bbox_coder.encode(
+        flat.anchors[anchors], flat.boxes[rows, comp[where]]
+    )
+    distance = (flat.deltas[where] - encoded).abs().sum()
+    torch.testing.assert_close(
+        losses['loss_bbox_comp'], distance / losses['num_comp']
+    )
+    assert all(grad.isfinite().all() for grad in grads)
+
+
+def test_wild_deltas_of_negatives_do_not_spoil_the_loss():
+    head = build(HAMBoxRetinaHead, OURS)
+    flat = flat_of(head, [BOXES, BOXES[:1]])
+    with torch.no_grad():
+        free = head.assign_flat(flat).gt < 0
+        flat.deltas[free] = float('nan')
+    losses = head.loss_flat(flat)
+    assert all(value.isfinite() for value in losses.values())
+
+
+def test_no_objects():
+    for kind in (HAMBoxRetinaHead, HAMBoxRPNHead):
+        losses, grads = run(build(kind, OURS), [[], []])
+        assert losses['num_norm'] == losses['num_comp'] == 0
+        positive = {name for name, value in losses.items() if value > 0}
+        assert positive in ({'loss_cls'}, {'loss_rpn_cls'})
+        assert all(grad is not None for grad in grads)
+
+
+def test_the_picture_shows_compensated_anchors():
+    head = build(HAMBoxRetinaHead, dict(OURS, pos_iou_thr=0.7))
+    feats, samples = inputs([BOXES, BOXES[:1]])
+    gts, _, metas = unpack_gt_instances(samples)
+    found = head.assign_flat(head.flatten(head(feats), gts, metas))
+    shown = head.get_assignment(head(feats), gts, metas)
+    for b, image in enumerate(shown):
+        assert torch.equal(image.assigned_gt, found.gt[b])
+        comp = found.extra['comp_gt'][b] >= 0
+        assert (image.assigned_gt[comp] >= 0).all()
+        expected = found.extra['comp_iou'][b][comp]
+        torch.testing.assert_close(image.weight[comp], expected)
+        assert (image.weight[found.gt[b] == IGNORED] == 0).all()
+    assert (found.extra['comp_gt'] >= 0).any()
+
+
+def test_rpn_uses_the_samples_and_all_compensated_anchors():
+    head = build(HAMBoxRPNHead, OURS)
+    found = head.assign_flat(flat_of(head, [BOXES, BOXES[:1]]))
+    comp = found.extra['comp_gt'] >= 0
+    assert comp.any()
+    assert (found.gt[comp] >= 0).all()
+    sampled = ((found.gt != IGNORED) & ~comp).sum(1)
+    assert sampled.tolist() == [40, 40]
+    assert not ((found.gt == -1) & found.extra['ignored']).any()
+
+
+@pytest.mark.parametrize('kind', [HAMBoxRetinaHead, HAMBoxRPNHead])
+def test_another_assigner_is_refused(kind):
+    with pytest.raises(ValueError, match='HAMBoxAssigner, got MaxIoUAssigner'):
+        build(kind, PARENT)
+
+
+def test_other_samplers_are_refused():
+    with pytest.raises(ValueError, match=r'PseudoSampler .* RandomSampler'):
+        build(HAMBoxRetinaHead, OURS, SAMPLER)
+    adding = dict(SAMPLER, add_gt_as_proposals=True)
+    with pytest.raises(ValueError, match='add_gt_as_proposals must be False'):
+        build(HAMBoxRPNHead, OURS, adding)

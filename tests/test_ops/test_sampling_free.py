@@ -1,0 +1,189 @@
+"""Guided loss, priors, thresholds and range assignment of Sampling-Free."""
+
+import math
+
+import pytest
+import torch
+from mmdet.models.dense_heads import FCOSHead
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+
+from mmdet_assigners.ops import sampling_free
+from mmdet_assigners.ops.anchor_points import anchor_points, pad_gts
+
+
+def scalar(value):
+    return torch.tensor(value, requires_grad=True)
+
+
+def test_guided_loss_by_hand():
+    cls, reg = scalar(8.0), scalar(2.0)
+    guided = sampling_free.guided_loss(cls, reg, scale=3.0)
+    assert guided.item() == 6.0
+    guided.backward()
+    assert cls.grad.item() == 0.75  # 3 * 2 / 8
+    assert reg.grad is None  # no gradient through the ratio
+
+
+def test_factors_of_the_classification_loss_cancel():
+    grads = []
+    for factor in (1.0, 1000.0):
+        cls = scalar(5.0)
+        sampling_free.guided_loss(factor * cls, torch.tensor(0.5)).backward()
+        grads.append(cls.grad.item())
+    assert grads[0] == pytest.approx(grads[1])
+
+
+@pytest.mark.parametrize(('cls', 'reg'), [(3.0, 0.0), (0.0, 0.0), (0.0, 2.0)])
+def test_guided_loss_of_zeros_is_finite(cls, reg):
+    cls, reg = scalar(cls), torch.tensor(reg)
+    guided = sampling_free.guided_loss(cls, reg)
+    guided.backward()
+    assert guided.item() == 0
+    assert math.isfinite(cls.grad.item())
+
+
+def test_totals_make_the_ratio():
+    totals = torch.tensor([4.0, 2.0])
+    guided = sampling_free.guided_loss(
+        scalar(10.0), scalar(7.0), 1.0, totals=totals
+    )
+    assert guided.item() == 5.0
+
+
+def test_masked_rows_count_nothing():
+    loss = torch.tensor([[1.0, 2], [float('nan'), 4], [5, 6]])
+    mask = torch.tensor([True, False, True])
+    assert sampling_free.masked_sum(loss, mask).item() == 14
+    assert sampling_free.masked_sum(loss[:, 1], mask).item() == 8
+
+
+def test_prior_minimises_the_initial_loss():
+    """Brute force over constant probabilities."""
+    stats = sampling_free.PriorStatistics((3, 1), 396)
+    positives, entries = 4, 400 * 2
+
+    def loss(prior):
+        wrong = (entries - positives) * math.log(1 - prior)
+        return -positives * math.log(prior) - wrong
+
+    grid = [i / 100000 for i in range(1, 5000)]
+    assert stats.prior == 4 / 800
+    assert min(grid, key=loss) == pytest.approx(stats.prior)
+    bias = sampling_free.sigmoid_bias(stats.prior)
+    assert torch.tensor(bias).sigmoid().item() == pytest.approx(stats.prior)
+
+
+def test_thresholds_by_hand():
+    stats = sampling_free.PriorStatistics((3, 1), 396)
+    assert (stats.positives, stats.candidates) == (4, 400)
+    assert stats.foreground_ratio == 0.01
+    assert stats.class_thresholds == (3 / 400, 1 / 400)
+    assert stats.global_threshold == pytest.approx(0.015)
+    # what the official repository ships for RetinaNet on COCO
+    coco = sampling_free.PriorStatistics((80,) + (0,) * 79, 100_000 - 80)
+    assert coco.prior == pytest.approx(1e-5)
+    assert coco.global_threshold == pytest.approx(8.1e-4)
+
+
+def test_softmax_bias_gives_the_prior():
+    bias = sampling_free.softmax_background_bias(0.03, 20)
+    scores = torch.tensor([0.0] * 20 + [bias]).softmax(0)
+    assert scores[:20].sum().item() == pytest.approx(0.03)
+
+
+@pytest.mark.parametrize('prior', [0, 1, -0.1, float('nan')])
+def test_priors_are_probabilities(prior):
+    for function in (
+        sampling_free.sigmoid_bias,
+        lambda p: sampling_free.softmax_background_bias(p, 3),
+    ):
+        with pytest.raises(ValueError, match=r'prior must be in \(0, 1\)'):
+            function(prior)
+
+
+def test_class_thresholds_from_a_file(tmp_path):
+    path = tmp_path / 'prior.json'
+    path.write_text('{"class_score_thr": [0.1, 0]}')
+    read = sampling_free.read_class_thresholds
+    assert read(str(path), 2) == read([0.1, 0], 2) == (0.1, 0.0)
+    with pytest.raises(ValueError, match=r'prior.json has 2 .* 3 classes'):
+        read(path, 3)
+    with pytest.raises(ValueError, match=r'must be in \[0, 1\]'):
+        read([0.1, 2], 2)
+
+
+def test_a_toy_training_lowers_both_losses():
+    """5 of 5000 candidates, 20 classes, nothing is sampled."""
+    torch.manual_seed(0)
+    features, boxes = torch.randn(5000, 16), torch.randn(5, 4)
+    features[:5, :5] += 6 * torch.eye(5)
+    target = torch.zeros(5000, 20)
+    target[:5, :5] = torch.eye(5)
+    cls, reg = torch.nn.Linear(16, 20), torch.nn.Linear(16, 4)
+    for layer in (cls, reg):
+        torch.nn.init.normal_(layer.weight, std=0.01)
+        torch.nn.init.zeros_(layer.bias)
+
+    def losses():
+        entropy = torch.nn.functional.binary_cross_entropy_with_logits(
+            cls(features), target, reduction='sum'
+        )
+        return entropy / 5, (reg(features[:5]) - boxes).abs().mean()
+
+    torch.nn.init.constant_(cls.bias, sampling_free.sigmoid_bias(0.01))
+    usual = losses()[0]
+    prior = 5 / 5000 / 20
+    torch.nn.init.constant_(cls.bias, sampling_free.sigmoid_bias(prior))
+    start = losses()
+    assert start[0] < usual / 10
+    parameters = [*cls.parameters(), *reg.parameters()]
+    optimizer = torch.optim.SGD(parameters, 0.02, momentum=0.9)
+    for _ in range(200):
+        plain, box = losses()
+        guided = sampling_free.guided_loss(plain, box)
+        optimizer.zero_grad()
+        (guided + box).backward()
+        optimizer.step()
+    end = losses()
+    assert end[0] < 0.8 * start[0] and end[1] < 0.5 * start[1]
+
+
+RANGES = ((-1, 30), (30, 60), (60, 1e8))
+STRIDES = (8, 16, 32)
+
+
+@pytest.mark.parametrize('radius', [None, 1.5])
+@pytest.mark.parametrize('max_elements', [2**22, 1])
+def test_range_assignment_equals_fcos(radius, max_elements):
+    init_default_scope('mmdet')
+    head = FCOSHead(
+        num_classes=50,
+        in_channels=32,
+        feat_channels=32,
+        strides=STRIDES,
+        regress_ranges=RANGES,
+        center_sampling=radius is not None,
+        center_sample_radius=radius or 1.5,
+    )
+    sizes = [(16, 20), (8, 10), (4, 5)]
+    points = anchor_points(sizes, STRIDES)
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(2, 12, 2, generator=generator) * 120
+    sides = torch.rand(2, 12, 2, generator=generator) * 90
+    both = torch.cat((corners, corners + sides), -1)
+    gts = [both[0], both[1, :5]]
+    boxes, _, mask = pad_gts(gts, [torch.arange(len(b)) for b in gts])
+    found = sampling_free.assign_in_ranges(
+        points, boxes, mask, RANGES, radius, max_elements
+    )
+    levels = head.prior_generator.grid_priors(sizes, device='cpu')
+    for row, box in zip(found, gts, strict=True):
+        labels, _ = head.get_targets(
+            levels,
+            [InstanceData(bboxes=box, labels=torch.arange(len(box)))],
+        )
+        expected = torch.cat(labels)
+        expected = expected.where(expected < 50, -1)
+        assert torch.equal(row, expected)
+        assert (row >= 0).any()
