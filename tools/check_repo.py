@@ -28,7 +28,10 @@ MAX_SIMILARITY = 0.3
 # (our file, other file) -> reason. Paths as the report prints them.
 SIMILAR_ON_PURPOSE: dict[tuple[str, str], str] = {}
 # Registered classes under models/ that several methods share -> reason.
-SHARED_CLASSES: dict[str, str] = {}
+SHARED_CLASSES: dict[str, str] = {
+    'FlatRetinaHead': 'RetinaNet for every assigner, base of several methods',
+    'BatchMaxIoUAssigner': "mmdet's rule for whole batches, of no paper",
+}
 
 MARK = 'TODO' + '(new-method)'
 # A folder of some machine, or a host that only one network knows.

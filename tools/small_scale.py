@@ -36,11 +36,34 @@ METHODS = {
     'FSAF (mmdet)': (FSAF, None),
     'SEPC-FSAF': ('sepc_fsaf_r50_fpn_1x_coco', 'FSAF (mmdet)'),
     'SAPD': ('sapd_r50_fpn_1x_coco', 'FSAF (mmdet)'),
+    'ATSS (mmdet)': (ATSS, None),
+    'ATSS (ladder head)': ('atss-ladder_r50_fpn_1x_coco', 'ATSS (mmdet)'),
+    'FCOS (mmdet)': (FCOS, None),
+    'FCOS, all improvements': (
+        'fcos_ctr-on-reg-center-giou-normbbox_r50-caffe_fpn_gn-head_1x_coco',
+        'FCOS (mmdet)',
+    ),
+    'RetinaNet + FSAF': ('retina-fsaf_r50_fpn_1x_coco', 'RetinaNet (mmdet)'),
+    'AutoAssign (mmdet)': (AUTOASSIGN, None),
+    'AutoAssign (switches)': (
+        'autoassign-ablation_r50-caffe_fpn_1x_coco',
+        'AutoAssign (mmdet)',
+    ),
     'HAMBox-RetinaNet': (
         'hambox_retinanet_r50_fpn_1x_coco',
         'RetinaNet (mmdet)',
     ),
-    'RetinaNet + FSAF': ('retina-fsaf_r50_fpn_1x_coco', 'RetinaNet (mmdet)'),
+    'Noisy Anchors': ('noisy-anchors_r50_fpn_1x_coco', 'RetinaNet (mmdet)'),
+    'FreeAnchor (mmdet)': (FREEANCHOR, None),
+    'MAL': ('mal_r50_fpn_18e_coco', 'FreeAnchor (mmdet)'),
+    'GA-RetinaNet (batched)': (
+        'batch-ga-retinanet_r50-caffe_fpn_1x_coco',
+        'RetinaNet (mmdet)',
+    ),
+    'Sampling-Free RetinaNet': (
+        'sampling-free_retinanet_r50_fpn_1x_coco',
+        'RetinaNet (mmdet)',
+    ),
 }
 # rows that say what a part of a method does: BCCD, seed 0 only
 ABLATIONS = {

@@ -6,7 +6,7 @@ is done in chunks of ground truths, so memory stays bounded with thousands of
 them. Indices of ground truths: 0 to G - 1, ``NEGATIVE`` or ``IGNORED``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -130,14 +130,14 @@ def max_iou_match(
     best = boxes.new_zeros(shape)
     argmax = torch.zeros(shape, dtype=torch.long, device=boxes.device)
     gt_best = []
-    chunks = []
+    chunks: Iterable[tuple[slice, Tensor]] = ()
     for part, iou in iou_chunks(priors, boxes, mask, valid, max_elements):
         highest, index = iou.max(1)
         argmax = torch.where(highest > best, index + part.start, argmax)
         best = torch.maximum(best, highest)
         if low_quality:
             gt_best.append(iou.amax(2))
-            chunks = [(part, iou)] if part.stop - part.start == gts else []
+            chunks = ((part, iou),) if part == slice(0, gts) else ()
     gt = argmax.masked_fill(best < pos_iou_thr, IGNORED)
     gt = gt.masked_fill((best < neg_iou_thr) | (best <= 0), NEGATIVE)
     if low_quality:

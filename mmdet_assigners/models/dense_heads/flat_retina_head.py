@@ -42,7 +42,7 @@ class FlatRetinaHead(FlatLossMixin, RetinaHead):
             flat: Predictions, anchors and ground truths.
 
         Returns:
-            dict: ``loss_cls`` and ``loss_bbox``.
+            dict: ``loss_cls`` and ``loss_bbox``, scalars.
         """
         gt = self.assign_flat(flat).gt
         positive = gt >= 0

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from mmdet.models.task_modules import AnchorGenerator, BaseAssigner
+from mmdet.models.task_modules.coders import BaseBBoxCoder
 from mmdet.models.task_modules.prior_generators import anchor_inside_flags
 from mmdet.structures.bbox import get_box_tensor
 from mmengine.structures import InstanceData
@@ -71,6 +73,14 @@ class FlatLossMixin:
 
     assignment_uses_predictions = True
 
+    # of the AnchorHead behind it
+    assigner: BaseAssigner
+    bbox_coder: BaseBBoxCoder
+    num_base_priors: int
+    num_classes: int
+    prior_generator: AnchorGenerator
+    train_cfg: dict | None
+
     def loss_by_feat(self, *inputs: list) -> dict[str, Tensor]:
         """Losses of a batch.
 
@@ -104,7 +114,8 @@ class FlatLossMixin:
         """Join levels and images.
 
         Args:
-            outs: Class logits, deltas and further maps, L levels each.
+            outs: Class logits, deltas and further maps, L levels
+                (B, A * channels, H_l, W_l) each.
             gts: Ground truths of B images.
             metas: Meta information of B images.
 

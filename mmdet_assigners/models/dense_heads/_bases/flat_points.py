@@ -51,9 +51,10 @@ class FlatPointsMixin:
         """Losses of a batch.
 
         Args:
-            *inputs: What ``forward`` returned, each a list of L maps, then
-                the ground truths and meta information of B images and the
-                ignored regions; the last two are not used.
+            *inputs: What ``forward`` returned, each a list of L maps
+                (B, channels, H_l, W_l), then the ground truths and meta
+                information of B images and the ignored regions; the last
+                two are not used.
 
         Returns:
             dict: What :meth:`loss_flat` returns.
@@ -79,7 +80,8 @@ class FlatPointsMixin:
         """Join levels and images.
 
         Args:
-            outs: Two or three lists of L maps, see the class.
+            outs: Two or three lists of L maps (B, channels, H_l, W_l), see
+                the class.
             gts: Ground truths of B images.
 
         Returns:

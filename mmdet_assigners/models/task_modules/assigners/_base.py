@@ -1,8 +1,8 @@
 """The seam of assigners: whole batches inside, mmdet's interface outside."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from mmdet.models.task_modules.assigners import AssignResult, BaseAssigner
 from mmdet.structures.bbox import get_box_tensor
@@ -95,7 +95,7 @@ class BatchAssigner(BaseAssigner):
     def assign(
         self,
         pred_instances: InstanceData,
-        *args: InstanceData | Sequence[int] | None,
+        *args: Any,
         gt_instances_ignore: InstanceData | None = None,
     ) -> AssignResult:
         """Assign the priors of one image; both signatures of mmdet.
@@ -119,8 +119,8 @@ class BatchAssigner(BaseAssigner):
         """
         level_sizes = None
         if args and not isinstance(args[0], InstanceData):
-            level_sizes, *args = args
-            level_sizes = tuple(int(size) for size in level_sizes)
+            level_sizes = tuple(int(size) for size in args[0])
+            args = args[1:]
         gts = args[0]
         boxes, labels, mask = pad_gts(
             [get_box_tensor(gts.bboxes)], [gts.labels]
