@@ -14,15 +14,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .anchor_match import NEGATIVE
-from .anchor_points import (
-    MAX_ELEMENTS,
-    AnchorPoints,
-    box_distances,
-    gt_chunks,
-    inside_regions,
-)
-
 _EPS = 1e-12
 
 
@@ -195,56 +186,3 @@ def read_class_thresholds(
             f'class_score_thr{source} must be in [0, 1], got {thresholds}'
         )
     return thresholds
-
-
-def assign_in_ranges(
-    points: AnchorPoints,
-    boxes: Tensor,
-    mask: Tensor,
-    ranges: Sequence[Sequence[float]],
-    radius: float | None = None,
-    max_elements: int = MAX_ELEMENTS,
-) -> Tensor:
-    """FCOS' assignment: the smallest box in the range of the point's level.
-
-    A box is a candidate of the points strictly inside it (with ``radius``,
-    inside a square round its centre, cut to the box) whose farthest side lies
-    in the range of the level, ends included. Of several the one of least area
-    wins, of equal areas the first.
-
-    Args:
-        points: P points of L levels.
-        boxes: (B, G, 4) in pixels.
-        mask: (B, G) bool, False for padding.
-        ranges: Least and largest distance of each level in pixels.
-        radius: Half side of the square in strides; None for no square.
-        max_elements: Bound on the size of the (B, G, P) tensors.
-
-    Returns:
-        Tensor: (B, P) int64 index of the box, ``NEGATIVE`` where none.
-    """
-    batch, gts = mask.shape
-    low, high = boxes.new_tensor(ranges)[points.level].unbind(-1)
-    regions = boxes[:, :, None]
-    if radius is not None:
-        centre = (regions[..., :2] + regions[..., 2:]) / 2
-        half = radius * points.strides.to(boxes)[:, None]
-        regions = torch.cat(
-            (
-                torch.maximum(centre - half, regions[..., :2]),
-                torch.minimum(centre + half, regions[..., 2:]),
-            ),
-            -1,
-        )
-    sides = boxes[..., 2:] - boxes[..., :2]
-    area = sides.prod(-1)[..., None]
-    best = boxes.new_full((batch, len(points.xy)), float('inf'))
-    assigned = torch.full_like(best, NEGATIVE, dtype=torch.long)
-    for part in gt_chunks(batch, gts, len(points.xy), max_elements):
-        farthest = box_distances(points.xy, boxes[:, part, None]).amax(-1)
-        wins = inside_regions(points, regions[:, part]) & mask[:, part, None]
-        wins &= (farthest >= low) & (farthest <= high)
-        least, index = area[:, part].where(wins, float('inf')).min(1)
-        assigned = torch.where(least < best, index + part.start, assigned)
-        best = torch.minimum(best, least)
-    return assigned

@@ -4,12 +4,8 @@ import math
 
 import pytest
 import torch
-from mmdet.models.dense_heads import FCOSHead
-from mmengine.registry import init_default_scope
-from mmengine.structures import InstanceData
 
 from mmdet_assigners.ops import sampling_free
-from mmdet_assigners.ops.anchor_points import anchor_points, pad_gts
 
 
 def scalar(value):
@@ -147,43 +143,3 @@ def test_a_toy_training_lowers_both_losses():
         optimizer.step()
     end = losses()
     assert end[0] < 0.8 * start[0] and end[1] < 0.5 * start[1]
-
-
-RANGES = ((-1, 30), (30, 60), (60, 1e8))
-STRIDES = (8, 16, 32)
-
-
-@pytest.mark.parametrize('radius', [None, 1.5])
-@pytest.mark.parametrize('max_elements', [2**22, 1])
-def test_range_assignment_equals_fcos(radius, max_elements):
-    init_default_scope('mmdet')
-    head = FCOSHead(
-        num_classes=50,
-        in_channels=32,
-        feat_channels=32,
-        strides=STRIDES,
-        regress_ranges=RANGES,
-        center_sampling=radius is not None,
-        center_sample_radius=radius or 1.5,
-    )
-    sizes = [(16, 20), (8, 10), (4, 5)]
-    points = anchor_points(sizes, STRIDES)
-    generator = torch.Generator().manual_seed(0)
-    corners = torch.rand(2, 12, 2, generator=generator) * 120
-    sides = torch.rand(2, 12, 2, generator=generator) * 90
-    both = torch.cat((corners, corners + sides), -1)
-    gts = [both[0], both[1, :5]]
-    boxes, _, mask = pad_gts(gts, [torch.arange(len(b)) for b in gts])
-    found = sampling_free.assign_in_ranges(
-        points, boxes, mask, RANGES, radius, max_elements
-    )
-    levels = head.prior_generator.grid_priors(sizes, device='cpu')
-    for row, box in zip(found, gts, strict=True):
-        labels, _ = head.get_targets(
-            levels,
-            [InstanceData(bboxes=box, labels=torch.arange(len(box)))],
-        )
-        expected = torch.cat(labels)
-        expected = expected.where(expected < 50, -1)
-        assert torch.equal(row, expected)
-        assert (row >= 0).any()

@@ -162,7 +162,7 @@ class FCOSAblationHead(FlatPointsMixin, FCOSHead):
             dict: ``loss_cls``, ``loss_bbox`` and, with the branch,
             ``loss_centerness``.
         """
-        gt = self._assign(flat)
+        gt = self.assign_flat(flat)
         positive = gt >= 0
         labels = gather_gts(flat.labels, gt).where(positive, self.num_classes)
         target = self._distances(flat, gt)
@@ -203,17 +203,6 @@ class FCOSAblationHead(FlatPointsMixin, FCOSHead):
             losses |= self.loss_cls.get_accuracy(scores, labels.flatten())
         return losses
 
-    def _assign(self, flat: FlatPoints) -> Tensor:
-        radius = self.center_sample_radius if self.center_sampling else None
-        return fcos.assign_points(
-            flat.points,
-            flat.gts,
-            flat.labels,
-            flat.mask,
-            self.regress_ranges,
-            radius,
-        ).gt
-
     def _distances(self, flat: FlatPoints, gt: Tensor) -> Tensor:
         """Targets (B, P, 4) in pixels; 1 for negatives, finite and small."""
         ltrb = box_distances(flat.points.xy, gather_gts(flat.gts, gt))
@@ -245,7 +234,7 @@ class FCOSAblationHead(FlatPointsMixin, FCOSHead):
             centerness of positives if it weighs the box loss.
         """
         flat = self.flatten(outs, batch_gt_instances)
-        gt = self._assign(flat)
+        gt = self.assign_flat(flat)
         weight = torch.ones_like(flat.reg[..., 0])
         if self.weight_reg_by_centerness:
             weight = centerness(self._distances(flat, gt)).where(gt >= 0, 1)

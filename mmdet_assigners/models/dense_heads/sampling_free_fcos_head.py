@@ -3,19 +3,17 @@
 import torch
 from mmdet.models.dense_heads import FCOSHead
 from mmdet.registry import MODELS
-from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor, nn
 
 from ...ops import sampling_free
 from ...ops.anchor_match import gather_gts
-from ...ops.anchor_points import AnchorPoints, anchor_points, pad_gts
-from ._bases.distance_head import assignment_of_points, flatten_levels
-from ._bases.flat_head import InstanceList
+from ._bases.distance_head import InstanceList, assignment_of_points
+from ._bases.flat_points import FlatPoints, FlatPointsMixin
 from ._bases.guided_loss import SamplingFreeMixin, prior_init
 
 
 @MODELS.register_module()
-class SamplingFreeFCOSHead(SamplingFreeMixin, FCOSHead):
+class SamplingFreeFCOSHead(FlatPointsMixin, SamplingFreeMixin, FCOSHead):
     """FCOS without focal loss and without centerness.
 
     The paper names an FCOS variant, its details are not established and the
@@ -58,76 +56,40 @@ class SamplingFreeFCOSHead(SamplingFreeMixin, FCOSHead):
         """Class logits (B, C, H, W) and distances (B, 4, H, W) of a level."""
         return super().forward_single(*args)[:2]
 
-    def loss_by_feat(
-        self,
-        cls_scores: list[Tensor],
-        bbox_preds: list[Tensor],
-        batch_gt_instances: InstanceList,
-        batch_img_metas: list[dict],
-        batch_gt_instances_ignore: InstanceList | None = None,
-    ) -> dict[str, Tensor]:
+    def loss_flat(self, flat: FlatPoints) -> dict[str, Tensor]:
         """Losses of a batch.
 
         Args:
-            cls_scores: L class logits (B, C, H_l, W_l).
-            bbox_preds: L distances (B, 4, H_l, W_l).
-            batch_gt_instances: B instances with bboxes and labels.
-            batch_img_metas: Not used.
-            batch_gt_instances_ignore: Not used, as in FCOS.
+            flat: Predictions, points and ground truths.
 
         Returns:
-            dict: ``loss_cls`` and ``loss_bbox``.
+            dict: ``loss_cls`` and ``loss_bbox``, scalars.
         """
-        with torch.autocast(cls_scores[0].device.type, enabled=False):
-            logits, distances = (
-                flatten_levels(maps) for maps in (cls_scores, bbox_preds)
-            )
-            points, boxes, labels, gt = self._assign(
-                cls_scores, batch_gt_instances
-            )
-            positive = (gt >= 0).flatten()
-            if self.norm_on_bbox:
-                distances = distances * points.stride[:, None]
-            pred = self.bbox_coder.decode(
-                points.xy.expand(len(gt), -1, -1), distances
-            )
-            # a box of its own for points without one: any finite loss
-            target = gather_gts(boxes, gt).where(
-                (gt >= 0)[..., None], pred.detach()
-            )
-            reg = self.loss_bbox(
-                pred.flatten(0, 1),
-                target.flatten(0, 1),
-                reduction_override='none',
-            )
-            own = gather_gts(labels, gt).where(gt >= 0, self.num_classes)
-            cls = self.class_losses(logits.flatten(0, 1), own.flatten())
-            num_positives = positive.sum()
-            return self.guided_losses(
-                cls.sum() / (num_positives + len(gt)),
-                sampling_free.masked_sum(reg, positive)
-                / num_positives.clamp(min=1),
-            )
-
-    def _assign(
-        self, cls_scores: list[Tensor], gts: InstanceList
-    ) -> tuple[AnchorPoints, Tensor, Tensor, Tensor]:
-        """Points, padded boxes (B, G, 4) and labels (B, G), index (B, P)."""
-        points = anchor_points(
-            [scores.shape[-2:] for scores in cls_scores],
-            self.strides,
-            device=cls_scores[0].device,
-            dtype=torch.promote_types(cls_scores[0].dtype, torch.float32),
+        gt = self.assign_flat(flat)
+        positive = (gt >= 0).flatten()
+        distances = flat.reg
+        if self.norm_on_bbox:
+            distances = distances * flat.points.stride[:, None]
+        pred = self.bbox_coder.decode(
+            flat.points.xy.expand(len(gt), -1, -1), distances
         )
-        boxes, labels, mask = pad_gts(
-            [get_box_tensor(gt.bboxes).to(points.xy) for gt in gts],
-            [gt.labels for gt in gts],
+        # a box of its own for points without one: any finite loss
+        target = gather_gts(flat.gts, gt).where(
+            (gt >= 0)[..., None], pred.detach()
         )
-        radius = self.center_sample_radius if self.center_sampling else None
-        index = sampling_free.assign_in_ranges(
-            points, boxes, mask, self.regress_ranges, radius
+        reg = self.loss_bbox(
+            pred.flatten(0, 1),
+            target.flatten(0, 1),
+            reduction_override='none',
         )
-        return points, boxes, labels, index
+        own = gather_gts(flat.labels, gt).where(gt >= 0, self.num_classes)
+        cls = self.class_losses(flat.cls.flatten(0, 1), own.flatten())
+        num_positives = positive.sum()
+        return self.guided_losses(
+            cls.sum() / (num_positives + len(gt)),
+            sampling_free.masked_sum(reg, positive)
+            / num_positives.clamp(min=1),
+        )
 
     @torch.no_grad()
     def get_assignment(
@@ -149,5 +111,8 @@ class SamplingFreeFCOSHead(SamplingFreeMixin, FCOSHead):
             list: B instances for P points, see ``assignment_of_points``;
             ``assigned_gt`` is (P,).
         """
-        points, _, _, gt = self._assign(outs[0], batch_gt_instances)
-        return assignment_of_points(points, gt, torch.ones_like(gt).float())
+        flat = self.flatten(outs, batch_gt_instances)
+        gt = self.assign_flat(flat)
+        return assignment_of_points(
+            flat.points, gt, torch.ones_like(flat.cls[..., 0])
+        )

@@ -123,8 +123,8 @@ class AnchorFreeBranch(BaseDenseHead):
         """What the points of each image are trained on, for pictures.
 
         Args:
-            cls_scores: L class logits.
-            bbox_preds: L distances.
+            cls_scores: L class logits (B, C, H_l, W_l).
+            bbox_preds: L distances (B, 4, H_l, W_l).
             batch_gt_instances: B instances with bboxes and labels.
 
         Returns:

@@ -9,6 +9,7 @@ from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor
 
 from ....ops.anchor_points import AnchorPoints, anchor_points, pad_gts
+from ....ops.fcos import assign_points
 from .distance_head import InstanceList, flatten_levels
 
 
@@ -44,8 +45,12 @@ class FlatPointsMixin:
     logits of score factors. The losses are computed outside autocast.
     """
 
-    strides: Sequence[int]
+    # of the FCOSHead behind it
+    center_sample_radius: float
+    center_sampling: bool
     prior_generator: Any
+    regress_ranges: Sequence[Sequence[float]]
+    strides: Sequence[int]
 
     def loss_by_feat(self, *inputs: list) -> dict[str, Tensor]:
         """Losses of a batch.
@@ -101,3 +106,22 @@ class FlatPointsMixin:
         )
         logits = factor[0].squeeze(-1) if factor else None
         return FlatPoints(cls, reg, logits, points, *padded)
+
+    def assign_flat(self, flat: FlatPoints) -> Tensor:
+        """FCOS's assignment by the head's ranges and centre sampling.
+
+        Args:
+            flat: Predictions, points and ground truths.
+
+        Returns:
+            Tensor: (B, P) int64 index of the ground truth, -1 without one.
+        """
+        radius = self.center_sample_radius if self.center_sampling else None
+        return assign_points(
+            flat.points,
+            flat.gts,
+            flat.labels,
+            flat.mask,
+            self.regress_ranges,
+            radius,
+        ).gt
