@@ -4,7 +4,6 @@ import torch
 from mmcv.cnn import ConvModule
 from mmdet.models.dense_heads import ATSSHead
 from mmdet.models.losses.utils import weight_reduce_loss
-from mmdet.models.task_modules.samplers import PseudoSampler
 from mmdet.registry import MODELS
 from mmdet.utils import reduce_mean
 from mmengine.config import ConfigDict
@@ -16,7 +15,7 @@ from ...ops.anchor_points import box_distances, centerness
 from ...ops.atss import box_centers
 from ..task_modules.assigners._base import Assignment, BatchAssigner
 from ..task_modules.coders.anchor_point_coder import AnchorPointCoder
-from ._bases.flat_head import FlatBatch, FlatLossMixin
+from ._bases.flat_head import FlatBatch, FlatLossMixin, refuse_sampling
 
 
 @MODELS.register_module()
@@ -121,13 +120,7 @@ class ATSSLadderHead(FlatLossMixin, ATSSHead):
                 'BatchATSSAssigner or CenterInGTMaxIoUAssigner, got '
                 f'{type(assigner).__name__}'
             )
-        sampler = getattr(self, 'sampler', None)
-        if sampler is not None and not isinstance(sampler, PseudoSampler):
-            raise ValueError(
-                f'{type(self).__name__} trains on all anchors: '
-                'train_cfg.sampler must be PseudoSampler or left out, got '
-                f'{type(sampler).__name__}'
-            )
+        refuse_sampling(self)
 
     def _init_layers(self) -> None:
         super()._init_layers()

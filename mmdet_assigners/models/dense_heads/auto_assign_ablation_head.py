@@ -1,6 +1,5 @@
 """AutoAssign with switches for its weights."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,11 +8,9 @@ from mmdet.models.dense_heads import AnchorFreeHead, AutoAssignHead
 from mmdet.models.losses import GIoULoss
 from mmdet.registry import MODELS
 from mmdet.utils import reduce_mean
-from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ...ops import autoassign
-from ._bases.distance_head import InstanceList, assignment_of_points
 from ._bases.flat_points import FlatPoints, FlatPointsMixin
 
 OBJECTNESS = ('implicit', 'none', 'explicit')
@@ -186,30 +183,14 @@ class AutoAssignAblationHead(FlatPointsMixin, AutoAssignHead):
             flat.mask,
         )
 
-    @torch.no_grad()
-    def get_assignment(
-        self,
-        outs: Sequence[list[Tensor]],
-        batch_gt_instances: InstanceList,
-        batch_img_metas: list[dict],
-        feats: Sequence[Tensor] | None = None,
-    ) -> list[InstanceData]:
-        """The assignment of B images, for pictures and tables.
+    def assigned(self, flat: FlatPoints) -> tuple[Tensor, Tensor]:
+        """The object in whose bag each point counts most.
 
         Args:
-            outs: What ``forward`` returned.
-            batch_gt_instances: B instances with bboxes and labels.
-            batch_img_metas: Not used.
-            feats: Not used.
+            flat: Predictions, points and ground truths.
 
         Returns:
-            list: B instances with ``priors`` (P, 2) in pixels and, of shape
-            (P,), ``level``, ``stride``, ``assigned_gt``, the object in whose
-            bag the point counts most, and ``weight``, its positive weight
-            relative to the largest of the bag.
+            tuple: Index (B, P), -1 outside of all bags, and the positive
+            weight (B, P) relative to the largest of the bag.
         """
-        flat = self.flatten(outs, batch_gt_instances)
-        return assignment_of_points(
-            flat.points,
-            *autoassign.strongest_bag(self._bags(flat), self.rules),
-        )
+        return autoassign.strongest_bag(self._bags(flat), self.rules)

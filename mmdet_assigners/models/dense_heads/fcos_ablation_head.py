@@ -9,13 +9,12 @@ from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.registry import MODELS
 from mmdet.utils import reduce_mean
 from mmengine.config import ConfigDict
-from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ...ops import fcos
 from ...ops.anchor_match import gather_gts
 from ...ops.anchor_points import box_distances, centerness
-from ._bases.distance_head import InstanceList, assignment_of_points
+from ._bases.distance_head import InstanceList
 from ._bases.flat_points import FlatPoints, FlatPointsMixin
 
 USE_CENTERNESS = ('branch', 'none', 'from_reg')
@@ -212,30 +211,17 @@ class FCOSAblationHead(FlatPointsMixin, FCOSHead):
         xy = flat.points.xy.expand(len(ltrb), -1, -1)
         return self.bbox_coder.decode(xy.flatten(0, 1), ltrb.flatten(0, 1))
 
-    @torch.no_grad()
-    def get_assignment(
-        self,
-        outs: Sequence[list[Tensor]],
-        batch_gt_instances: InstanceList,
-        batch_img_metas: list[dict],
-        feats: Sequence[Tensor] | None = None,
-    ) -> list[InstanceData]:
-        """The assignment of B images, for pictures and tables.
+    def assigned(self, flat: FlatPoints) -> tuple[Tensor, Tensor]:
+        """The assignment; positives weigh what they weigh in the box loss.
 
         Args:
-            outs: What ``forward`` returned.
-            batch_gt_instances: B instances with bboxes and labels.
-            batch_img_metas: Not used.
-            feats: Not used.
+            flat: Predictions, points and ground truths.
 
         Returns:
-            list: B instances with ``priors`` (P, 2) in pixels and, of shape
-            (P,), ``level``, ``stride``, ``assigned_gt`` and ``weight``, the
-            centerness of positives if it weighs the box loss.
+            tuple: Index (B, P), -1 without one, and weight (B, P).
         """
-        flat = self.flatten(outs, batch_gt_instances)
-        gt = self.assign_flat(flat)
-        weight = torch.ones_like(flat.reg[..., 0])
+        gt, weight = super().assigned(flat)
         if self.weight_reg_by_centerness:
-            weight = centerness(self._distances(flat, gt)).where(gt >= 0, 1)
-        return assignment_of_points(flat.points, gt, weight)
+            central = centerness(self._distances(flat, gt))
+            weight = central.where(gt >= 0, weight)
+        return gt, weight

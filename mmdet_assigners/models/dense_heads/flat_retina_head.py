@@ -1,12 +1,11 @@
 """RetinaNet's head for every assigner of the package."""
 
 from mmdet.models.dense_heads import RetinaHead
-from mmdet.models.task_modules.samplers import PseudoSampler
 from mmdet.registry import MODELS
 from torch import Tensor
 
 from ...ops.anchor_match import IGNORED
-from ._bases.flat_head import FlatBatch, FlatLossMixin
+from ._bases.flat_head import FlatBatch, FlatLossMixin, refuse_sampling
 
 
 @MODELS.register_module()
@@ -27,13 +26,7 @@ class FlatRetinaHead(FlatLossMixin, RetinaHead):
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
-        sampler = getattr(self, 'sampler', None)
-        if sampler is not None and not isinstance(sampler, PseudoSampler):
-            raise ValueError(
-                f'{type(self).__name__} trains on all anchors: '
-                'train_cfg.sampler must be PseudoSampler or left out, got '
-                f'{type(sampler).__name__}'
-            )
+        refuse_sampling(self)
 
     def loss_flat(self, flat: FlatBatch) -> dict[str, Tensor]:
         """Losses of a batch.

@@ -5,7 +5,6 @@ from dataclasses import replace
 import torch
 from mmdet.models.dense_heads import RetinaHead, RPNHead
 from mmdet.models.task_modules.assigners import AssignResult
-from mmdet.models.task_modules.samplers import PseudoSampler
 from mmdet.registry import MODELS
 from mmdet.utils import reduce_mean
 from mmengine.structures import InstanceData
@@ -15,7 +14,7 @@ from ...ops.anchor_match import IGNORED, NEGATIVE, gather_gts
 from ...ops.hambox import Terms, loss_terms
 from ..task_modules.assigners._base import Assignment
 from ..task_modules.assigners.hambox_assigner import HAMBoxAssigner
-from ._bases.flat_head import FlatBatch, FlatLossMixin
+from ._bases.flat_head import FlatBatch, FlatLossMixin, refuse_sampling
 
 
 class HAMBoxLossMixin(FlatLossMixin):
@@ -135,13 +134,7 @@ class HAMBoxRetinaHead(HAMBoxLossMixin, RetinaHead):
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
-        sampler = getattr(self, 'sampler', None)
-        if sampler is not None and not isinstance(sampler, PseudoSampler):
-            raise ValueError(
-                'HAMBoxRetinaHead trains on all anchors: train_cfg.sampler '
-                'must be PseudoSampler or left out, got '
-                f'{type(sampler).__name__}'
-            )
+        refuse_sampling(self)
 
     def loss_flat(self, flat: FlatBatch) -> dict[str, Tensor]:
         """Losses of a batch.

@@ -1,13 +1,11 @@
 """FCOS in the manner of Sampling-Free."""
 
-import torch
 from mmdet.models.dense_heads import FCOSHead
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from ...ops import sampling_free
 from ...ops.anchor_match import gather_gts
-from ._bases.distance_head import InstanceList, assignment_of_points
 from ._bases.flat_points import FlatPoints, FlatPointsMixin
 from ._bases.guided_loss import SamplingFreeMixin, prior_init
 
@@ -89,30 +87,4 @@ class SamplingFreeFCOSHead(FlatPointsMixin, SamplingFreeMixin, FCOSHead):
             cls.sum() / (num_positives + len(gt)),
             sampling_free.masked_sum(reg, positive)
             / num_positives.clamp(min=1),
-        )
-
-    @torch.no_grad()
-    def get_assignment(
-        self,
-        outs: tuple[list[Tensor], ...],
-        batch_gt_instances: InstanceList,
-        batch_img_metas: list[dict],
-        feats: tuple[Tensor, ...] | None = None,
-    ) -> InstanceList:
-        """The assignment of B images, for pictures; all weights are 1.
-
-        Args:
-            outs: Predictions of ``forward``.
-            batch_gt_instances: B instances with bboxes and labels.
-            batch_img_metas: Not used.
-            feats: Not used.
-
-        Returns:
-            list: B instances for P points, see ``assignment_of_points``;
-            ``assigned_gt`` is (P,).
-        """
-        flat = self.flatten(outs, batch_gt_instances)
-        gt = self.assign_flat(flat)
-        return assignment_of_points(
-            flat.points, gt, torch.ones_like(flat.cls[..., 0])
         )

@@ -6,13 +6,12 @@ Is Heuristic Sampling Necessary in Training Deep Object Detectors?, arXiv
 """
 
 from mmdet.models.dense_heads import RPNHead
-from mmdet.models.task_modules.samplers import PseudoSampler
 from mmdet.registry import MODELS
 from torch import Tensor
 
 from ...ops import sampling_free
 from ...ops.anchor_match import IGNORED
-from ._bases.flat_head import FlatBatch, FlatLossMixin
+from ._bases.flat_head import FlatBatch, FlatLossMixin, refuse_sampling
 from ._bases.guided_loss import SamplingFreeMixin, prior_init
 from .flat_retina_head import FlatRetinaHead
 
@@ -188,13 +187,7 @@ class SamplingFreeRPNHead(SamplingFreeAnchorMixin, RPNHead):
         kwargs.setdefault('init_cfg', prior_init('rpn_cls', prior_prob))
         super().__init__(*args, **kwargs)
         self._set_anchor_losses(guided, sync, regress_norm, False)
-        sampler = getattr(self, 'sampler', None)
-        if sampler is not None and not isinstance(sampler, PseudoSampler):
-            raise ValueError(
-                'SamplingFreeRPNHead trains on all anchors: train_cfg.sampler '
-                'must be PseudoSampler or left out, got '
-                f'{type(sampler).__name__}'
-            )
+        refuse_sampling(self)
 
     def loss_flat(self, flat: FlatBatch) -> dict[str, Tensor]:
         """Losses of a batch.

@@ -212,5 +212,5 @@ def test_refuses(options, message):
 
 
 def test_unknown_option():
-    with pytest.raises(TypeError, match='selection'):
-        build(selection='mean_max')
+    with pytest.raises(TypeError, match='depresion_'):
+        build(depresion_='mean_max')

@@ -7,9 +7,10 @@ import torch
 from mmdet.models.task_modules import AnchorGenerator, BaseAssigner
 from mmdet.models.task_modules.coders import BaseBBoxCoder
 from mmdet.models.task_modules.prior_generators import anchor_inside_flags
+from mmdet.models.task_modules.samplers import PseudoSampler
 from mmdet.structures.bbox import get_box_tensor
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
 
 from ....ops.anchor_match import IGNORED, gather_gts
 from ....ops.anchor_points import pad_gts
@@ -282,6 +283,24 @@ class FlatLossMixin:
             )
             for gt, weight in zip(assignment.gt, weights, strict=True)
         ]
+
+
+def refuse_sampling(head: nn.Module) -> None:
+    """For heads that train on all anchors.
+
+    Args:
+        head: An ``AnchorHead``, built.
+
+    Raises:
+        ValueError: Its ``train_cfg.sampler`` samples.
+    """
+    sampler = getattr(head, 'sampler', None)
+    if sampler is not None and not isinstance(sampler, PseudoSampler):
+        raise ValueError(
+            f'{type(head).__name__} trains on all anchors: '
+            'train_cfg.sampler must be PseudoSampler or left out, got '
+            f'{type(sampler).__name__}'
+        )
 
 
 def flatten_maps(maps: Sequence[Tensor], priors: int) -> Tensor:

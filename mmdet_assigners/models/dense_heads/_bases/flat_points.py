@@ -10,7 +10,11 @@ from torch import Tensor
 
 from ....ops.anchor_points import AnchorPoints, anchor_points, pad_gts
 from ....ops.fcos import assign_points
-from .distance_head import InstanceList, flatten_levels
+from .distance_head import (
+    InstanceList,
+    assignment_of_points,
+    flatten_levels,
+)
 
 
 @dataclass(frozen=True)
@@ -125,3 +129,39 @@ class FlatPointsMixin:
             self.regress_ranges,
             radius,
         ).gt
+
+    def assigned(self, flat: FlatPoints) -> tuple[Tensor, Tensor]:
+        """What a picture of the assignment shows.
+
+        Args:
+            flat: Predictions, points and ground truths.
+
+        Returns:
+            tuple: Index (B, P) of the ground truth, -1 without one, and the
+            weight (B, P) of each point; here 1.
+        """
+        return self.assign_flat(flat), torch.ones_like(flat.reg[..., 0])
+
+    @torch.no_grad()
+    def get_assignment(
+        self,
+        outs: Sequence[list[Tensor]],
+        batch_gt_instances: InstanceList,
+        batch_img_metas: list[dict],
+        feats: Sequence[Tensor] | None = None,
+    ) -> InstanceList:
+        """The assignment of B images, for pictures and tables.
+
+        Args:
+            outs: What ``forward`` returned.
+            batch_gt_instances: B instances with bboxes and labels.
+            batch_img_metas: Not used.
+            feats: Not used.
+
+        Returns:
+            list: B instances with ``priors`` (P, 2) in pixels and, of shape
+            (P,), ``level``, ``stride``, ``assigned_gt`` and ``weight``, see
+            :meth:`assigned`.
+        """
+        flat = self.flatten(outs, batch_gt_instances)
+        return assignment_of_points(flat.points, *self.assigned(flat))
