@@ -151,6 +151,6 @@ def _draw_assignment(run: Any, data: str, work_dir: Path) -> None:
     from ..__main__ import main
 
     checkpoint = find_latest_checkpoint(str(work_dir / run.name))
-    command = ['viz', 'assign', '--mini', '--config', run.config]
+    command = ['viz', 'assign', '--mini', run.config]
     command += ['--checkpoint', checkpoint, '--data', data, '--index', '2']
     main([*command, '--out', str(work_dir / 'assignment.png')])

@@ -24,9 +24,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         'flip between configs and pictures.',
     )
     parser.add_argument(
-        '--config',
+        'config',
         nargs='+',
-        required=True,
         metavar='CONFIG',
         help='names of our configs, mmdet::name, or paths',
     )

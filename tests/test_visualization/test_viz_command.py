@@ -38,7 +38,6 @@ def test_annotation_file(assign, coco, capsys):
     ann_file, folder = coco
     code, out = assign(
         '--mini',
-        '--config',
         FCOS,
         FSAF,
         '--ann',
@@ -64,7 +63,6 @@ def test_data_root_and_checkpoint(assign, coco, config, tmp_path, capsys):
     torch.save(build_model(config('fsaf')).state_dict(), weights)
     code, out = assign(
         '--mini',
-        '--config',
         FSAF,
         '--data',
         root,
@@ -81,7 +79,6 @@ def test_data_root_and_checkpoint(assign, coco, config, tmp_path, capsys):
 def test_picture_without_objects(assign, coco, capsys):
     code, out = assign(
         '--mini',
-        '--config',
         FCOS,
         '--data',
         coco[0].parent.parent,
@@ -96,7 +93,7 @@ def test_picture_without_objects(assign, coco, capsys):
 def test_several_pictures_and_page(assign, coco, tmp_path, capsys):
     page = tmp_path / 'page.html'
     root = coco[0].parent.parent
-    options = ['--mini', '--config', FCOS, FSAF, '--data', root]
+    options = ['--mini', FCOS, FSAF, '--data', root]
     code, out = assign(*options, '--index', 0, 1, '--html', page)
     assert code == 0
     names = [f'out_{i}.png' for i in (0, 1)]
@@ -110,7 +107,7 @@ def test_several_pictures_and_page(assign, coco, tmp_path, capsys):
 
 def test_page_alone(coco, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    args = ['--mini', '--config', FCOS, '--data', str(coco[0].parent.parent)]
+    args = ['--mini', FCOS, '--data', str(coco[0].parent.parent)]
     assert main(['viz', 'assign', *args, '--html', 'page.html']) == 0
     assert not list(tmp_path.glob('*.png'))
     with pytest.raises(SystemExit):
@@ -123,7 +120,6 @@ def test_config_options(assign, coco, capsys):
     for radius in (0.5, 1.5):
         assign(
             '--mini',
-            '--config',
             FCOS,
             '--data',
             root,
@@ -140,22 +136,22 @@ def test_config_options(assign, coco, capsys):
     'args, message',
     [
         (
-            ['--config', 'mmdet::fcos/fcos_r50_fpn'],
+            ['mmdet::fcos/fcos_r50_fpn'],
             'or fcos/fcos_r50-caffe_fpn',
         ),
-        (['--config', FCOS, '--img', 'a.png'], 'add --ann FILE or --data'),
-        (['--config', FCOS, '--ann', 'a.json'], '--ann needs --img'),
+        ([FCOS, '--img', 'a.png'], 'add --ann FILE or --data'),
+        ([FCOS, '--ann', 'a.json'], '--ann needs --img'),
         (
-            ['--config', FCOS, '--img', 'a', '--ann', 'b', '--data', 'bccd'],
+            [FCOS, '--img', 'a', '--ann', 'b', '--data', 'bccd'],
             'exclude each other',
         ),
         (
-            ['--config', FCOS, FSAF, '--checkpoint', 'a.pth'],
+            [FCOS, FSAF, '--checkpoint', 'a.pth'],
             '1 checkpoints for 2 configs',
         ),
-        (['--config', FCOS, '--data', 'no/such'], 'is not a folder'),
+        ([FCOS, '--data', 'no/such'], 'is not a folder'),
         (
-            ['--config', FCOS, '--img', 'no.png', '--ann', 'no.json'],
+            [FCOS, '--img', 'no.png', '--ann', 'no.json'],
             'there is no annotation file no.json',
         ),
     ],
@@ -165,7 +161,7 @@ def test_wrong_arguments(refused, args, message):
 
 
 def test_wrong_out(refused):
-    assert 'ending in .png' in refused('--config', FCOS, out='a.pdf')
+    assert 'ending in .png' in refused(FCOS, out='a.pdf')
 
 
 def test_damaged_picture(refused, coco):
@@ -173,7 +169,6 @@ def test_damaged_picture(refused, coco):
     (folder / 'one.png').write_bytes(b'no picture')
     message = refused(
         '--mini',
-        '--config',
         FCOS,
         '--ann',
         ann_file,
@@ -186,7 +181,6 @@ def test_damaged_picture(refused, coco):
 def test_head_without_adapter(refused, coco):
     message = refused(
         '--mini',
-        '--config',
         'mmdet::ddod/ddod_r50_fpn_1x_coco',
         '--data',
         coco[0].parent.parent,

@@ -70,6 +70,8 @@ class MALRetinaHead(FlatLossMixin, FreeAnchorRetinaHead):
         ValueError: An option is out of its range.
     """
 
+    assignment_uses_predictions = True  # the weights
+
     def __init__(
         self,
         *args: object,

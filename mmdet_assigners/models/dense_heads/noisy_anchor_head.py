@@ -61,6 +61,8 @@ class NoisyAnchorRetinaHead(FlatRetinaHead):
         TypeError: A loss is of another type.
     """
 
+    assignment_uses_predictions = True  # the weights
+
     def __init__(
         self,
         *args: object,

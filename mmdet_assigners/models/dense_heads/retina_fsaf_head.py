@@ -72,6 +72,8 @@ class RetinaFSAFHead(FlatRetinaHead):
         TypeError: A loss of the anchor-free branch is of another type.
     """
 
+    assignment_uses_predictions = True  # the level of least loss
+
     def __init__(
         self,
         num_classes: int,

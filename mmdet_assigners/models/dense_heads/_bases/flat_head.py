@@ -4,7 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from mmdet.models.task_modules import AnchorGenerator, BaseAssigner
+from mmdet.models.task_modules import (
+    AnchorGenerator,
+    BaseAssigner,
+    MaxIoUAssigner,
+)
 from mmdet.models.task_modules.coders import BaseBBoxCoder
 from mmdet.models.task_modules.prior_generators import anchor_inside_flags
 from mmdet.models.task_modules.samplers import PseudoSampler
@@ -72,8 +76,6 @@ class FlatLossMixin:
     called per image.
     """
 
-    assignment_uses_predictions = True
-
     # of the AnchorHead behind it
     assigner: BaseAssigner
     bbox_coder: BaseBBoxCoder
@@ -81,6 +83,13 @@ class FlatLossMixin:
     num_classes: int
     prior_generator: AnchorGenerator
     train_cfg: dict | None
+
+    @property
+    def assignment_uses_predictions(self) -> bool:
+        """Whether a picture of the assignment depends on the weights."""
+        if isinstance(self.assigner, MaxIoUAssigner):
+            return False
+        return getattr(self.assigner, 'uses_predictions', True)
 
     def loss_by_feat(self, *inputs: list) -> dict[str, Tensor]:
         """Losses of a batch.

@@ -69,9 +69,14 @@ class BatchAssigner(BaseAssigner):
         max_elements: Bound on the number of elements of (B, G, P) tensors;
             larger problems are worked off in chunks of ground truths.
 
+    Attributes:
+        uses_predictions: Whether the assignment depends on predictions.
+
     Raises:
         ValueError: ``max_elements`` is not positive.
     """
+
+    uses_predictions = False
 
     def __init__(self, max_elements: int = MAX_ELEMENTS) -> None:
         if max_elements < 1:

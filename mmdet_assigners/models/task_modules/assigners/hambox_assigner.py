@@ -41,6 +41,8 @@ class HAMBoxAssigner(BatchAssigner):
         ValueError: A number is out of its range.
     """
 
+    uses_predictions = True
+
     def __init__(
         self,
         pos_iou_thr: float,
