@@ -3,7 +3,6 @@
 import os
 import socket
 
-import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -15,6 +14,12 @@ from torch.nn.parallel import DistributedDataParallel
 # Both pictures have the same boxes: mmdet's RetinaNet normalises by the
 # positives of its own process, so that other boxes would weigh differently.
 PER_IMAGE = [BOXES, BOXES]
+# Equal up to one factor, each with its reason.
+UP_TO_A_FACTOR = {
+    'noisy-anchors_r50_fpn_1x_coco': (
+        'the normaliser is a moving average of each process, as officially'
+    ),
+}
 
 
 def _prepared(path):
@@ -34,12 +39,20 @@ def _gradients(model):
     }
 
 
-def _worker(rank, port, path, out):
+def _worker(rank, port, paths, out):
     os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
     dist.init_process_group('gloo', rank=rank, world_size=2)
     torch.set_num_threads(1)
     import mmdet_assigners  # noqa: F401
 
+    for path in paths:
+        gradients = _joint_gradients(rank, path)
+        if rank == 0:
+            torch.save(gradients, out / f'{path.stem}.pth')
+    dist.destroy_process_group()
+
+
+def _joint_gradients(rank, path):
     model = _prepared(path)
     batch = demo_batch(PER_IMAGE)
     mine = {key: [value[rank]] for key, value in batch.items()}
@@ -48,29 +61,42 @@ def _worker(rank, port, path, out):
     for _ in range(2):  # a parameter that the first pass left out raises
         wrapped.zero_grad()
         total(wrapped(**data, mode='loss')).backward()
-    if rank == 0:
-        torch.save(_gradients(model), out)
-    dist.destroy_process_group()
+    return _gradients(model)
 
 
-@pytest.mark.parametrize('path', main_configs(), ids=lambda p: p.stem)
-def test_two_processes_equal_one(path, tmp_path):
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
-    out = tmp_path / 'gradients.pth'
-    mp.spawn(_worker, (port, str(path), out), nprocs=2)
-    found = torch.load(out)
+def _problems(path, found):
+    """Names of the parameters whose gradients differ."""
     model = _prepared(path)
     total(losses_of(model, demo_batch(PER_IMAGE))).backward()
     expected = _gradients(model)
-    assert found.keys() == expected.keys()
-    for name, gradient in expected.items():
-        scale = float(gradient.abs().max())
-        torch.testing.assert_close(
-            found[name],
+    factor = 1.0
+    if path.stem in UP_TO_A_FACTOR:
+        factor = _norm(expected) / _norm(found)
+    return sorted(found.keys() ^ expected.keys()) + [
+        name
+        for name, gradient in expected.items()
+        if not torch.allclose(
+            factor * found.get(name, gradient),
             gradient,
             rtol=1e-3,
-            atol=1e-5 + 1e-3 * scale,
-            msg=name,
+            atol=1e-5 + 1e-3 * float(gradient.abs().max()),
         )
+    ]
+
+
+def _norm(gradients):
+    return torch.cat([g.flatten() for g in gradients.values()]).norm()
+
+
+def test_two_processes_equal_one(tmp_path):
+    """Every main config, in one pair of processes: starting it is slow."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    mp.spawn(_worker, (port, main_configs(), tmp_path), nprocs=2)
+    problems = {
+        path.stem: _problems(path, torch.load(tmp_path / f'{path.stem}.pth'))
+        for path in main_configs()
+    }
+    assert len(problems) > 1
+    assert not {stem: names for stem, names in problems.items() if names}
