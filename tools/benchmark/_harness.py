@@ -142,12 +142,16 @@ def main(cases: Callable[[bool], Iterable[Case]], description: str) -> None:
     parser.add_argument(
         '--quick', action='store_true', help='small sizes, under 50 seconds'
     )
+    parser.add_argument(
+        '--seconds', type=float, help='about this long per row'
+    )
     parser.add_argument('--json', type=Path, help='write the rows here')
     args = parser.parse_args()
+    budget = args.seconds or (_QUICK_S if args.quick else _FULL_S)
     rows = []
     print('peer / ours (spread) | ours | peer | memory ours, peer | row')
     for case in cases(args.quick):
-        row = measure(case, _QUICK_S if args.quick else _FULL_S)
+        row = measure(case, budget)
         rows.append(row)
         print(
             '{ratio:.2f} ({ratio_min:.2f}-{ratio_max:.2f}) | {ours_s:.4f} s '

@@ -21,7 +21,7 @@ STRIDES = (8, 16, 32, 64, 128)
 # height and width of the picture -> about 5 000, 20 000 and 80 000 priors
 PICTURES = {5: (400, 608), 20: (800, 1216), 80: (1600, 2432)}
 OBJECTS = (10, 100, 1000)
-SIMOTA_BYTES = 4 * 2**30  # it holds P x G x C floats
+SIMOTA_BYTES = 2**30  # it holds P x G x C floats
 
 OURS = {
     'CenterInGTMaxIoUAssigner': {},
