@@ -4,6 +4,7 @@ import argparse
 import difflib
 import importlib
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from types import ModuleType
 
@@ -63,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    # of mmengine, on every config; a user can do nothing about it
+    warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
     known = argv and argv[0] in COMMANDS
     args = build_parser(argv[:1] if known else COMMANDS).parse_args(argv)
     return _command(args.command).run(args)
