@@ -44,10 +44,11 @@ class Method:
         """
         data = load_sample(self.cfg, info)
         head, run = run_head(self.model, data)
-        _wait(run.feats[0].device)
+        device = next(self.model.parameters()).device
+        _wait(device)
         start = time.perf_counter()
         result = read_assignment(head, run)[0]
-        _wait(run.feats[0].device)
+        _wait(device)
         seconds = time.perf_counter() - start
         result = result.cpu().numpy()
         sample = data['data_samples'][0]
