@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from mmdet.registry import METRICS
+from mmengine.registry import init_default_scope
 from scipy.io import savemat
 
 from mmdet_assigners.evaluation.wider_face_metric import WIDERFaceMetric
@@ -75,6 +76,7 @@ def predictions():
 
 
 def test_ap_of_the_subsets(tmp_path):
+    init_default_scope('mmdet')
     metric = METRICS.build(
         dict(type='WIDERFaceMetric', ann_file=save(tmp_path))
     )
@@ -136,6 +138,7 @@ def test_bad_arguments(tmp_path):
 
 def test_small_scale_leaves_wider_face():
     """On the overlay's COCO files the face configs are COCO configs."""
+    init_default_scope('mmdet')
     cfg = get_config('hambox_r50_fpn_1x_widerface')
     assert cfg.val_evaluator.type == 'WIDERFaceMetric'
     merge_mini(cfg)
