@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatch
 from pathlib import Path
 from statistics import mean
 
@@ -43,6 +44,7 @@ METHODS = {
         'fcos_ctr-on-reg-center-giou-normbbox_r50-caffe_fpn_gn-head_1x_coco',
         'FCOS (mmdet)',
     ),
+    'FSAF, paper rules': ('fsaf_paper_r50_fpn_1x_coco', 'FSAF (mmdet)'),
     'RetinaNet + FSAF': ('retina-fsaf_r50_fpn_1x_coco', 'RetinaNet (mmdet)'),
     'AutoAssign (mmdet)': (AUTOASSIGN, None),
     'AutoAssign (switches)': (
@@ -119,7 +121,7 @@ def train(jobs, only):
             write_json(target, execute(run, folder, quiet=True))
             print(run.name, flush=True)
 
-    runs = [run for run in all_runs() if only in run.name]
+    runs = [run for run in all_runs() if fnmatch(run.name, f'*{only}*')]
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(one, runs))
 
@@ -132,6 +134,8 @@ def load(run):
 
 def spread(values):
     """Mean and range of a metric over seeds."""
+    if len(values) == 1:
+        return f'{values[0]:.3f}'
     low, high = min(values), max(values)
     return f'{mean(values):.3f} ({low:.3f}-{high:.3f})'
 
@@ -283,7 +287,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('action', choices=('run', 'render', 'check'))
     parser.add_argument('--jobs', type=int, default=2)
-    parser.add_argument('--only', default='', help='part of a run name')
+    parser.add_argument(
+        '--only', default='', help='part of a run name, * as in a shell'
+    )
     args = parser.parse_args()
     if args.action == 'run':
         train(args.jobs, args.only)

@@ -159,11 +159,13 @@ def main(cases: Callable[[bool], Iterable[Case]], description: str) -> None:
             '| {name} against {peer}'.format(**row),
             flush=True,
         )
-    if args.json:
-        content = dict(
-            rows=rows,
-            versions=_versions(),
-            machine=_machine(),
-            command=shlex.join(['python', *sys.argv]),
-        )
-        args.json.write_text(json.dumps(content, indent=1) + '\n')
+        if args.json:  # after every row: a long run may be stopped
+            content = dict(
+                rows=rows,
+                versions=_versions(),
+                machine=_machine(),
+                command=shlex.join(['python', *sys.argv]),
+            )
+            part = args.json.with_name(args.json.name + '.part')
+            part.write_text(json.dumps(content, indent=1) + '\n')
+            os.replace(part, args.json)
