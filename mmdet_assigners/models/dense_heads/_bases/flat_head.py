@@ -1,5 +1,6 @@
 """The seam of anchor heads whose loss sees all levels and images at once."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -107,6 +108,7 @@ class FlatLossMixin:
         with torch.autocast(outs[0][0].device.type, enabled=False):
             return self.loss_flat(self.flatten(outs, gts, metas))
 
+    @abstractmethod
     def loss_flat(self, flat: FlatBatch) -> dict[str, Tensor]:
         """Losses of a batch; for the method to write.
 
@@ -116,7 +118,6 @@ class FlatLossMixin:
         Returns:
             dict: Loss name -> scalar.
         """
-        raise NotImplementedError
 
     def flatten(
         self, outs: Sequence[list[Tensor]], gts: InstanceList, metas: list

@@ -1,5 +1,6 @@
 """The seam of FCOS-like heads whose loss sees the whole batch at once."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -72,6 +73,7 @@ class FlatPointsMixin:
         with torch.autocast(outs[0][0].device.type, enabled=False):
             return self.loss_flat(self.flatten(outs, gts))
 
+    @abstractmethod
     def loss_flat(self, flat: FlatPoints) -> dict[str, Tensor]:
         """Losses of a batch; for the method to write.
 
@@ -81,7 +83,6 @@ class FlatPointsMixin:
         Returns:
             dict: Loss name -> scalar.
         """
-        raise NotImplementedError
 
     def flatten(
         self, outs: Sequence[list[Tensor]], gts: InstanceList
