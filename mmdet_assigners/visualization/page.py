@@ -21,6 +21,7 @@ button { font: inherit; margin: 2px; padding: 3px 9px; cursor: pointer;
   border: 1px solid #c9ccd1; border-radius: 4px; background: white; }
 button[aria-pressed=true] { background: #1c1f24; color: white; }
 img { max-width: 100%; display: block; }
+img[hidden] { display: none; }
 table { border-collapse: collapse; margin-top: 16px; }
 th, td { padding: 3px 12px 3px 0; text-align: right; }
 th:first-child, td:first-child, th:nth-child(2), td:nth-child(2)

@@ -64,6 +64,11 @@ def test_one_picture_shows_and_all_are_inside(page):
     assert images[1]['alt'] == '<b> & co on one.jpg'
 
 
+def test_style_respects_hidden(page):
+    # a display rule for img beats the browser's own rule for hidden
+    assert 'img[hidden] { display: none; }' in page
+
+
 def test_needs_nothing_else(page):
     text = re.sub('base64,[^"]*', '', page)
     assert not re.search(r'https?:|@import|<link|src="(?!data:)', text)
