@@ -68,13 +68,21 @@ METHODS = {
     ),
 }
 # rows that say what a part of a method does: BCCD, seed 0 only
-ABLATIONS = {
-    'SAPD': 'sapd_r50_fpn_1x_coco',
-    'SW alone': 'sapd-sw_r50_fpn_1x_coco',
-    'SS alone': 'sapd-ss_r50_fpn_1x_coco',
-    'neither (one level of least loss, all points alike)': (
-        'sapd-off_r50_fpn_1x_coco'
-    ),
+PARTS = {
+    'SAPD': {
+        'SAPD': 'sapd_r50_fpn_1x_coco',
+        'SW alone': 'sapd-sw_r50_fpn_1x_coco',
+        'SS alone': 'sapd-ss_r50_fpn_1x_coco',
+        'neither (one level of least loss, all points alike)': (
+            'sapd-off_r50_fpn_1x_coco'
+        ),
+    },
+    'FSAF': {
+        'paper rules': 'fsaf_paper_r50_fpn_1x_coco',
+        'adjacent levels negative': 'fsaf_paper_no-adjacent_r50_fpn_1x_coco',
+        "mmdet's rules in our head": 'fsaf_mmdet-rules_r50_fpn_1x_coco',
+        'mmdet': FSAF,
+    },
 }
 ON_COCO128 = (
     'RetinaNet (mmdet)',
@@ -105,7 +113,8 @@ def all_runs():
         by_seed = [seed_runs(config, data) for config in configs]
         runs += [run for runs in zip(*by_seed, strict=True) for run in runs]
     runs += [coco128_run(METHODS[label][0]) for label in ON_COCO128]
-    runs += [seed_runs(config)[0] for config in ABLATIONS.values()]
+    for parts in PARTS.values():
+        runs += [seed_runs(config)[0] for config in parts.values()]
     return list(dict.fromkeys(runs))
 
 
@@ -204,9 +213,9 @@ def coco128_table():
     return metric_table('model', runs)
 
 
-def ablation_table():
-    runs = {k: seed_runs(config)[0] for k, config in ABLATIONS.items()}
-    return metric_table('SAPD on BCCD', runs)
+def parts_table(method):
+    runs = {k: seed_runs(config)[0] for k, config in PARTS[method].items()}
+    return metric_table(method, runs)
 
 
 def commands():
@@ -259,11 +268,13 @@ def render():
         '',
         *coco128_table(),
         '',
-        '## Parts of SAPD',
+        '## Parts of SAPD and FSAF',
         '',
         'BCCD, 12 epochs, seed 0.',
         '',
-        *ablation_table(),
+        *parts_table('SAPD'),
+        '',
+        *parts_table('FSAF'),
         '',
         '## What the numbers say',
         '',
