@@ -178,7 +178,11 @@ def use_data(cfg: Config, root: DataRoot, eval_on: str = 'val') -> None:
     _set_files(cfg.train_dataloader, root.train)
     for part in ('val', 'test'):
         _set_files(cfg[f'{part}_dataloader'], evaluated)
-        cfg[f'{part}_evaluator']['ann_file'] = str(evaluated.ann_file)
+        evaluators = cfg[f'{part}_evaluator']
+        if isinstance(evaluators, dict):
+            evaluators = [evaluators]
+        for evaluator in evaluators:
+            evaluator['ann_file'] = str(evaluated.ann_file)
 
 
 def _set_loaders(cfg: Config, batch_size: int) -> None:

@@ -187,6 +187,8 @@ def test_pickles(model):
 def test_tensor_mode_exports(path):
     """The inference graph of each method's main config is exportable."""
     model = mini_model(path).eval()
+    if getattr(model, 'with_roi_head', False):
+        pytest.skip("mmdet's two-stage detectors can't do without samples")
     picture = torch.rand(1, 3, 128, 160)
     exported = torch.export.export(model, (picture,), strict=False)
     assert exported.graph_module is not None

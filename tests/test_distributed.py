@@ -8,6 +8,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from helpers import BOXES, demo_batch, losses_of, main_configs, mini_model
 from helpers import total_loss as total
+from mmdet.models.task_modules.samplers import RandomSampler
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -20,15 +21,45 @@ UP_TO_A_FACTOR = {
         'the normaliser is a moving average of each process, as officially'
     ),
 }
+# What would couple the pictures of a process, switched off.
+BY_PICTURE = {
+    # divide by the positives of the process, which depend on predictions
+    'aligndet_r50_fpn_1x_coco': ('bbox_head', 'sync_normalizer'),
+    'batch-reppoints-moment_r50_fpn-gn_1x_coco': (
+        'bbox_head',
+        'sync_normalizer',
+    ),
+    # ranks all pictures of a process together, as officially
+    'ap-loss_retinanet_r50_fpn_1x_coco': ('bbox_head.loss_cls', 'per_image'),
+}
 
 
 def _prepared(path):
     model = mini_model(path)
     model.train()
+    if path.stem in BY_PICTURE:
+        name, option = BY_PICTURE[path.stem]
+        setattr(model.get_submodule(name), option, True)
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()  # statistics are per process by definition
+        if isinstance(getattr(module, 'dropout', None), float):
+            module.dropout = 0.0  # random
+    for sampler in _samplers(model):
+        # not random, and as many of each picture
+        sampler.num = min(sampler.num, 64)
+        sampler.random_choice = lambda gallery, num: gallery[:num]
     return model
+
+
+def _samplers(model):
+    """Random samplers of the two stages of a detector."""
+    for head in ('rpn_head', 'roi_head'):
+        head = getattr(model, head, None)
+        for name in ('sampler', 'bbox_sampler'):
+            sampler = getattr(head, name, None)
+            sampler = sampler if isinstance(sampler, list) else [sampler]
+            yield from (s for s in sampler if isinstance(s, RandomSampler))
 
 
 def _gradients(model):

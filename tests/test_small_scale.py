@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from mmengine.config import Config
 from test_datasets.test_roots import coco_root
@@ -137,3 +139,13 @@ def test_bad_numbers(root, key):
         apply_small_scale(
             base('retinanet/retinanet_r50_fpn_1x_coco'), root, **{key: 0}
         )
+
+
+def test_several_evaluators(root):
+    cfg = base('retinanet/retinanet_r50_fpn_1x_coco')
+    strict = dict(cfg.val_evaluator, iou_thrs=[0.9], prefix='coco_90')
+    cfg.val_evaluator = [cfg.val_evaluator, strict]
+    apply_small_scale(cfg, root)
+    files = [Path(part.ann_file).name for part in cfg.val_evaluator]
+    assert files == ['val.json'] * 2
+    assert cfg.test_evaluator.ann_file.endswith('val.json')

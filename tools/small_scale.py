@@ -27,6 +27,9 @@ ATSS = 'mmdet::atss/atss_r50_fpn_1x_coco.py'
 FCOS = 'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py'
 AUTOASSIGN = 'mmdet::autoassign/autoassign_r50-caffe_fpn_1x_coco.py'
 FREEANCHOR = 'mmdet::free_anchor/freeanchor_r50_fpn_1x_coco.py'
+GFL = 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'
+FASTER = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
+REPPOINTS = 'mmdet::reppoints/reppoints-moment_r50_fpn-gn_head-gn_1x_coco.py'
 # label -> config, label of its baseline
 METHODS = {
     'RetinaNet (mmdet)': (RETINANET, None),
@@ -65,6 +68,47 @@ METHODS = {
     'Sampling-Free RetinaNet': (
         'sampling-free_retinanet_r50_fpn_1x_coco',
         'RetinaNet (mmdet)',
+    ),
+    'AP-Loss RetinaNet': (
+        'ap-loss_retinanet_r50_fpn_1x_coco',
+        'RetinaNet (mmdet)',
+    ),
+    'DR Loss RetinaNet': (
+        'dr-loss_retinanet_r50_fpn_1x_coco',
+        'RetinaNet (mmdet)',
+    ),
+    'GFL (mmdet)': (GFL, None),
+    'GFL (ablation head)': ('gfl-ablation_r50_fpn_1x_coco', 'GFL (mmdet)'),
+    'Faster R-CNN (mmdet)': (FASTER, None),
+    'KL-Loss Faster R-CNN': (
+        'kl-loss_faster-rcnn_r50_fpn_2x_coco',
+        'Faster R-CNN (mmdet)',
+    ),
+    'DSFPN Faster R-CNN': (
+        'dsfpn_faster-rcnn_r50_fpn_1x_coco',
+        'Faster R-CNN (mmdet)',
+    ),
+    'FPT Faster R-CNN': (
+        'fpt_faster-rcnn_r50_1x_coco',
+        'Faster R-CNN (mmdet)',
+    ),
+    'YOLOv3 (whole batches)': (
+        'gaussian-yolov3-off_d53_ms-608-273e_coco',
+        None,
+    ),
+    'Gaussian YOLOv3': (
+        'gaussian-yolov3_d53_ms-608-273e_coco',
+        'YOLOv3 (whole batches)',
+    ),
+    'BorderDet-FCOS': (
+        'borderdet_r50-caffe_fpn_1x_coco',
+        'FCOS (mmdet)',
+    ),
+    'AlignDet': ('aligndet_r50_fpn_1x_coco', 'RetinaNet (mmdet)'),
+    'RepPoints (mmdet)': (REPPOINTS, None),
+    'RepPoints, official settings': (
+        'batch-reppoints-moment_r50_fpn-gn_1x_coco',
+        'RepPoints (mmdet)',
     ),
 }
 # rows that say what a part of a method does: BCCD, seed 0 only

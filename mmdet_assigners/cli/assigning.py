@@ -1,4 +1,4 @@
-"""What ``viz assign`` and ``table assign`` share: configs and pictures."""
+"""What the kinds of ``viz`` and ``table`` share: configs as detectors."""
 
 import argparse
 import sys
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
     from ..visualization.methods import Method
+    from ..visualization.uncertainty import UncertainDetector
 
 
 def add_method_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,6 +81,39 @@ def load_methods(
             )
         methods.append(method)
     return methods
+
+
+def load_uncertain(
+    args: argparse.Namespace, paths: list[str], num_classes: int
+) -> 'list[UncertainDetector]':
+    """Detectors that say how sure they are; warns of untrained ones.
+
+    Args:
+        args: Arguments of :func:`add_method_arguments`.
+        paths: The configs.
+        num_classes: Of the data.
+    """
+    from ..visualization.uncertainty import UncertainDetector
+
+    detectors = []
+    for path, weights in zip(
+        paths, args.checkpoint or ['-'] * len(paths), strict=True
+    ):
+        detector = UncertainDetector(
+            Path(path).stem,
+            load_config(args, path, num_classes),
+            None if weights == '-' else weights,
+            args.seed,
+            args.device,
+        )
+        if detector.untrained:
+            print(
+                f'warning: {detector.title} is not trained, its detections '
+                'mean nothing; give its weights with --checkpoint',
+                file=sys.stderr,
+            )
+        detectors.append(detector)
+    return detectors
 
 
 def load_config(

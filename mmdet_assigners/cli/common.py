@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,6 +15,12 @@ def fail(message: str) -> NoReturn:
     """End the command with one clear line and exit code 1."""
     print(f'mmdet-assigners: {message}', file=sys.stderr)
     raise SystemExit(1)
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as markdown."""
+    lines = [header, ['---'] * len(header), *rows]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
 def resolve_config(name: str) -> str:

@@ -1,4 +1,4 @@
-"""``table assign`` and ``table recall``: label assignment in numbers."""
+"""``table assign``, ``recall`` and ``uncertainty``: a head in numbers."""
 
 import argparse
 import csv
@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import assigning, common, table_recall
+from . import assigning, common, table_recall, table_uncertainty
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +29,9 @@ _ASSIGN = (
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the arguments of the command."""
     table = subparsers.add_parser(
-        'table', help='label assignment in numbers', description=__doc__
+        'table',
+        help='label assignment and uncertainty in numbers',
+        description=__doc__,
     )
     kinds = table.add_subparsers(dest='kind', metavar='KIND', required=True)
     assign = kinds.add_parser(
@@ -44,6 +46,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description=table_recall.DESCRIPTION,
     )
     table_recall.add_arguments(recall)
+    uncertainty = kinds.add_parser(
+        'uncertainty',
+        help='predicted standard deviations against errors and IoU',
+        description=table_uncertainty.DESCRIPTION,
+    )
+    table_uncertainty.add_arguments(uncertainty)
 
 
 def _add_assign_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
     """Print or write the table."""
     if args.kind == 'recall':
         return table_recall.run(args)
+    if args.kind == 'uncertainty':
+        return table_uncertainty.run(args)
     if args.images < 0:
         common.fail(f'--images {args.images}: expected 0 (all) or more')
     assigning.check_checkpoints(args)
@@ -159,11 +169,13 @@ def format_table(
         for line in lines:
             writer.writerow([line.get(c, '') for c in [*columns, *keys]])
         return buffer.getvalue().rstrip('\n')
-    text = _markdown(columns, [[x.get(c, '') for c in columns] for x in lines])
+    text = common.markdown(
+        columns, [[x.get(c, '') for c in columns] for x in lines]
+    )
     if len(names) > 1:
         text += '\n\nAgreement (Jaccard index of positive cells):\n\n'
         rows = [[n, *s] for n, s in zip(names, shares, strict=True)]
-        text += _markdown(['config', *names], rows)
+        text += common.markdown(['config', *names], rows)
     return text
 
 
@@ -174,8 +186,3 @@ def _columns(lines: list[dict[str, str]]) -> list[str]:
     levels = {key for line in lines for key in line} - {*first, *last}
     ordered = sorted(levels, key=lambda name: float(name.removeprefix('P')))
     return [*first, *ordered, *last]
-
-
-def _markdown(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ['---'] * len(header), *rows]
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)

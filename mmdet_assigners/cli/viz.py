@@ -1,10 +1,10 @@
-"""``viz assign``: draw which priors the configs assign to which objects."""
+"""``viz assign`` and ``viz uncertainty``: pictures of what a head does."""
 
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import assigning, common
+from . import assigning, common, pictures, viz_uncertainty
 
 if TYPE_CHECKING:
     from ..visualization.rows import AssignmentRow
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the arguments of the command."""
     viz = subparsers.add_parser(
-        'viz', help='pictures of label assignment', description=__doc__
+        'viz',
+        help='pictures of label assignment and uncertainty',
+        description=__doc__,
     )
     kinds = viz.add_subparsers(dest='kind', metavar='KIND', required=True)
     parser = kinds.add_parser(
@@ -23,29 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         'the network input: as PNG, one row per config, or as an HTML page to '
         'flip between configs and pictures.',
     )
-    parser.add_argument(
-        'config',
-        nargs='+',
-        metavar='CONFIG',
-        help='names of our configs, mmdet::name, or paths',
-    )
-    parser.add_argument('--img', help='picture; needs --ann or --data')
-    parser.add_argument('--ann', help='COCO annotation file that lists --img')
-    parser.add_argument(
-        '--data',
-        metavar='NAME|ROOT',
-        help='shapes (default), bccd, coco128 or the root of a COCO-format '
-        'data set',
-    )
-    parser.add_argument('--split', choices=('train', 'val'), default='val')
-    parser.add_argument(
-        '--index',
-        type=int,
-        nargs='+',
-        default=[0],
-        metavar='N',
-        help='which pictures of the split',
-    )
+    pictures.add_picture_arguments(parser)
     assigning.add_method_arguments(parser)
     parser.add_argument(
         '--out',
@@ -57,19 +37,30 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         metavar='FILE',
         help='one self-contained page; arrow keys flip configs and pictures',
     )
+    uncertainty = kinds.add_parser(
+        'uncertainty',
+        help='detections with the standard deviation of each side, PNG',
+        description=viz_uncertainty.DESCRIPTION,
+    )
+    viz_uncertainty.add_arguments(uncertainty)
 
 
 def run(args: argparse.Namespace) -> int:
     """Draw the pictures."""
+    if args.kind == 'uncertainty':
+        return viz_uncertainty.run(args)
     if args.out is None and args.html is None:
         args.out = 'assign.png'
-    _check(args)
+    assigning.check_checkpoints(args)
+    pictures.check_picture_arguments(args)
+    pictures.check_ending('out', args.out, '.png')
+    pictures.check_ending('html', args.html, '.html', '.htm')
     configs = [common.resolve_config(name) for name in args.config]
     from ..utils import register_all_modules
 
     register_all_modules(init_default_scope=True)
     try:
-        infos, classes = _find_pictures(args)
+        infos, classes = pictures.find_pictures(args)
         methods = assigning.load_methods(args, configs, len(classes))
         table = [
             [method.assign(info)[0] for method in methods] for info in infos
@@ -81,41 +72,6 @@ def run(args: argparse.Namespace) -> int:
     except (OSError, ValueError, TypeError, IndexError, ImportError) as error:
         common.fail(str(error))
     return 0
-
-
-def _check(args: argparse.Namespace) -> None:
-    assigning.check_checkpoints(args)
-    if args.ann and not args.img:
-        common.fail('--ann needs --img, the path of a picture that it lists')
-    if args.ann and args.data:
-        common.fail('--ann and --data exclude each other')
-    if args.img and not (args.ann or args.data):
-        common.fail('--img needs its objects: add --ann FILE or --data NAME')
-    for option, endings in (('out', ('.png',)), ('html', ('.html', '.htm'))):
-        name = getattr(args, option)
-        if name and Path(name).suffix.lower() not in endings:
-            common.fail(
-                f'--{option} {name}: expected a file ending in {endings[0]}'
-            )
-
-
-def _find_pictures(
-    args: argparse.Namespace,
-) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
-    from ..datasets.roots import resolve_data
-    from ..visualization.samples import find_picture
-
-    if args.ann:
-        info, classes = find_picture(args.ann, args.img)
-        return [info], classes
-    root = resolve_data(args.data or 'shapes')
-    split = getattr(root, args.split)
-    indices = [0] if args.img else args.index
-    found = [
-        find_picture(split.ann_file, args.img, split.img_dir, index)
-        for index in indices
-    ]
-    return [info for info, _ in found], found[0][1]
 
 
 def _say(rows: 'list[AssignmentRow]', picture: str | None) -> None:
@@ -143,9 +99,7 @@ def _write(
     files = []
     if args.out:
         for index, rows in zip(args.index, table, strict=False):
-            out = Path(args.out)
-            if len(table) > 1:
-                out = out.with_stem(f'{out.stem}_{index}')
+            out = pictures.numbered(args.out, index, len(table) > 1)
             files.append(draw_assignments(rows, classes, out))
     if args.html:
         names = [Path(info['img_path']).name for info in infos]

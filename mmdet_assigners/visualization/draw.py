@@ -55,7 +55,7 @@ def draw_assignments(
     out = Path(out)
     if out.suffix.lower() != '.png':
         raise ValueError(f'out {str(out)!r}: expected a file ending in .png')
-    _write(render(rows, class_names), out)
+    write_png(render(rows, class_names), out)
     return out
 
 
@@ -204,8 +204,13 @@ def _draw_footer(axes: Axes) -> None:
     )
 
 
-def _write(figure: Figure, out: Path) -> None:
-    """Write through a temporary file, so that no half picture stays."""
+def write_png(figure: Figure, out: Path) -> None:
+    """Write through a temporary file, so that no half picture stays.
+
+    Args:
+        figure: Cleared afterwards.
+        out: PNG file.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(suffix='.png', dir=out.parent)
     os.close(handle)

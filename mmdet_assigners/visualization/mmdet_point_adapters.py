@@ -3,10 +3,16 @@
 from typing import Any
 
 import torch
-from mmdet.models.dense_heads import AutoAssignHead, FCOSHead, YOLOXHead
+from mmdet.models.dense_heads import (
+    AutoAssignHead,
+    FCOSHead,
+    RepPointsHead,
+    YOLOXHead,
+)
 from mmengine.structures import InstanceData
 
 from .adapters import NEGATIVE, HeadRun, pack, recording, register_adapter
+from .mmdet_adapters import read_targets
 
 LEAST_SHARE = 0.01
 
@@ -111,4 +117,41 @@ def _auto_assign_head(head: Any, run: HeadRun) -> list[InstanceData]:
             assigned_gt = torch.where(positive, index, assigned_gt)
             weight = torch.where(positive, best, weight)
         results.append(pack(head, points, assigned_gt, weight))
+    return results
+
+
+@register_adapter(
+    RepPointsHead,
+    'loss_by_feat',
+    'get_targets',
+    '_get_targets_single',
+    uses_predictions=True,
+)
+def _rep_points_head(head: Any, run: HeadRun) -> list[InstanceData]:
+    """RepPoints: the second stage; priors are the boxes of its first points.
+
+    In evaluation the head returns no first points, so it runs once more.
+    """
+    outs, mode = run.outs, head.training
+    if not mode:
+        try:
+            head.training = True  # of the head alone, not of its layers
+            outs = head(run.feats)
+        finally:
+            head.training = mode
+    with recording(head, '_get_targets_single') as calls:
+        head.loss_by_feat(*outs, run.gts, run.metas, run.ignored)
+    sizes = [size.numel() for size in run.sizes]
+    results = []
+    # all images of the first stage, then of the second
+    for (boxes, *_), target in calls[len(run.gts) :]:
+        labels, label_weights, _, _, _, pos_inds, _, sampling = target
+        read = read_targets(
+            head,
+            labels,
+            label_weights,
+            pos_inds,
+            sampling.pos_assigned_gt_inds,
+        )
+        results.append(pack(head, boxes.split(sizes), *read))
     return results

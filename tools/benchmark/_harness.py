@@ -33,12 +33,15 @@ class Case:
         peer_name: What it is compared with.
         ours: Does the work once.
         peer: Does it the other way.
+        least_bytes: What has to be read and written at least; adds the
+            bandwidth that the time would mean.
     """
 
     name: str
     peer_name: str
     ours: Callable[[], Any]
     peer: Callable[[], Any]
+    least_bytes: int | None = None
 
 
 def _seconds(work: Callable[[], Any]) -> float:
@@ -97,7 +100,7 @@ def measure(case: Case, budget: float) -> dict[str, Any]:
     finally:
         gc.enable()
     ratios = [p / o for o, p in zip(ours, peer, strict=True)]
-    return dict(
+    row = dict(
         name=case.name,
         peer=case.peer_name,
         ours_s=statistics.median(ours),
@@ -109,6 +112,11 @@ def measure(case: Case, budget: float) -> dict[str, Any]:
         peer_mib=peak_mib(case.peer),
         pairs=pairs,
     )
+    if case.least_bytes is not None:
+        row['least_bytes'] = case.least_bytes
+        for who in ('ours', 'peer'):
+            row[f'{who}_gb_s'] = case.least_bytes / row[f'{who}_s'] / 1e9
+    return row
 
 
 def _versions() -> dict[str, str]:
@@ -159,6 +167,12 @@ def main(cases: Callable[[bool], Iterable[Case]], description: str) -> None:
             '| {name} against {peer}'.format(**row),
             flush=True,
         )
+        if 'least_bytes' in row:
+            print(
+                '    {ours_gb_s:.3g}, {peer_gb_s:.3g} GB/s of the least '
+                '{least_bytes:.3g} bytes'.format(**row),
+                flush=True,
+            )
         if args.json:  # after every row: a long run may be stopped
             content = dict(
                 rows=rows,

@@ -18,7 +18,7 @@ from mmdet_assigners import get_config
 from mmdet_assigners.checkpoints import load
 
 State = dict[str, Tensor]
-Rules = Sequence[tuple[str, str]]
+Rules = Sequence[tuple[str, str | None]]
 
 
 def state_dict_of(content: Mapping[str, Any]) -> State:
@@ -27,7 +27,9 @@ def state_dict_of(content: Mapping[str, Any]) -> State:
     Raises:
         ValueError: It holds something else.
     """
-    state = content.get('state_dict', content)
+    state = content.get('state_dict', content.get('model', content))
+    if not isinstance(state, Mapping):
+        state = content
     wrong = [n for n, value in state.items() if not isinstance(value, Tensor)]
     if wrong or not state:
         raise ValueError(
@@ -42,7 +44,7 @@ def rename(state: Mapping[str, Tensor], rules: Rules) -> State:
     Args:
         state: Official state dict.
         rules: Pairs of a regular expression and our name (``\1`` is its
-            first group).
+            first group), or None for what a model of ours does not store.
 
     Raises:
         ValueError: A key without a rule, or two keys with one new name.
@@ -56,6 +58,7 @@ def rename(state: Mapping[str, Tensor], rules: Rules) -> State:
         match, template = next((m for m in matches if m[0]), (None, ''))
         if match is None:
             unknown.append(name)
+        if match is None or template is None:
             continue
         new = match.expand(template)
         if new in renamed:

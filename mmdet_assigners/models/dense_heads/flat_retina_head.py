@@ -1,6 +1,7 @@
 """RetinaNet's head for every assigner of the package."""
 
 from mmdet.models.dense_heads import RetinaHead
+from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.registry import MODELS
 from torch import Tensor
 
@@ -39,24 +40,51 @@ class FlatRetinaHead(FlatLossMixin, RetinaHead):
         """
         gt = self.assign_flat(flat).gt
         positive = gt >= 0
-        # each image counts at least one, as in mmdet
-        avg_factor = positive.sum(1).clamp(min=1).sum().to(flat.cls)
-        loss_cls = self.loss_cls(
-            flat.cls.flatten(0, 1),
-            self.matched_labels(flat, gt).flatten(),
-            (gt != IGNORED).to(flat.cls).flatten(),
-            avg_factor=avg_factor,
-        )
+        avg_factor = self.count_positives(positive).to(flat.cls)
+        loss_cls = self.class_loss(flat, gt, avg_factor)
         target = self.matched_boxes(flat, gt)
         if self.reg_decoded_bbox:
             pred = self.decode(flat).where(positive[..., None], target)
         else:
             pred, target = flat.deltas, self.encode(flat, target)
-        weight = positive[..., None].expand_as(target).to(flat.deltas)
-        loss_bbox = self.loss_bbox(
+        # without weights: with them some losses wait for the device
+        terms = self.loss_bbox(
             pred.flatten(0, 1),
             target.flatten(0, 1),
-            weight.flatten(0, 1),
-            avg_factor=avg_factor,
+            reduction_override='none',
+        ).view(*gt.shape, -1)
+        loss_bbox = weight_reduce_loss(
+            terms, positive[..., None].to(terms), avg_factor=avg_factor
         )
         return dict(loss_cls=loss_cls, loss_bbox=loss_bbox)
+
+    def count_positives(self, positive: Tensor) -> Tensor:
+        """What both losses are divided by, at least 1.
+
+        Args:
+            positive: (B, P) bool.
+
+        Returns:
+            Tensor: Scalar; each image counts at least one, as in mmdet.
+        """
+        return positive.sum(1).clamp(min=1).sum()
+
+    def class_loss(
+        self, flat: FlatBatch, gt: Tensor, avg_factor: Tensor
+    ) -> Tensor:
+        """Classification loss of a batch.
+
+        Args:
+            flat: Predictions, anchors and ground truths.
+            gt: (B, P) ground truth of each anchor.
+            avg_factor: Scalar of :meth:`count_positives`.
+
+        Returns:
+            Tensor: Scalar.
+        """
+        return self.loss_cls(
+            flat.cls.flatten(0, 1),
+            self.matched_labels(flat, gt).flatten(),
+            (gt != IGNORED).to(flat.cls).flatten(),
+            avg_factor=avg_factor,
+        )

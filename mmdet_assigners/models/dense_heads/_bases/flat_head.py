@@ -1,5 +1,6 @@
 """The seam of anchor heads whose loss sees all levels and images at once."""
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,7 +40,8 @@ class FlatBatch:
         cls: (B, P, C) class logits.
         deltas: (B, P, 4) encoded boxes.
         others: Further outputs of the head, (B, P, channels) each.
-        anchors: (P, 4) xyxy pixels.
+        anchors: (P, 4) xyxy pixels; (B, P, 4) in a later stage, where every
+            image has its own.
         strides: (P,) stride of each anchor's level in pixels.
         level: (P,) int64 index of the level.
         level_sizes: Number of anchors of each of the L levels.
@@ -215,10 +217,21 @@ class FlatLossMixin:
 
     def assign_flat(self, flat: FlatBatch) -> Assignment:
         """What the assigner of ``train_cfg`` says; without gradient."""
+        return self.assign_with(self.assigner, flat)
+
+    def assign_with(
+        self, assigner: BaseAssigner, flat: FlatBatch
+    ) -> Assignment:
+        """What an assigner says; without gradient.
+
+        Args:
+            assigner: Of this package or of mmdet.
+            flat: Predictions, anchors and ground truths.
+        """
         with torch.no_grad():
             decoded = self.decode(flat)
-            if isinstance(self.assigner, BatchAssigner):
-                return self.assigner.assign_batch(
+            if isinstance(assigner, BatchAssigner):
+                return assigner.assign_batch(
                     AssignInputs(
                         flat.anchors,
                         flat.boxes,
@@ -231,21 +244,30 @@ class FlatLossMixin:
                         self.num_base_priors,
                     )
                 )
-            return self._assign_singly(flat, decoded)
+            return self._assign_singly(flat, decoded, assigner)
 
-    def _assign_singly(self, flat: FlatBatch, decoded: Tensor) -> Assignment:
+    def _assign_singly(
+        self, flat: FlatBatch, decoded: Tensor, assigner: BaseAssigner
+    ) -> Assignment:
         """Assigners of mmdet know one image and no invalid priors."""
         gt = torch.full_like(flat.valid, IGNORED, dtype=torch.long)
         iou = flat.deltas.new_zeros(gt.shape)
+        parameters = inspect.signature(assigner.assign).parameters
+        of_levels = 'num_level_priors' in parameters  # ATSS-like ones
         for b, (valid, mask) in enumerate(
             zip(flat.valid, flat.mask, strict=True)
         ):
-            result = self.assigner.assign(
+            levels = []
+            if of_levels:
+                parts = valid.split(flat.level_sizes)
+                levels = [[int(part.sum()) for part in parts]]
+            result = assigner.assign(
                 InstanceData(
-                    priors=flat.anchors[valid],
+                    priors=flat.batch_anchors[b][valid],
                     scores=flat.cls[b][valid],
                     bboxes=decoded[b][valid],
                 ),
+                *levels,
                 InstanceData(
                     bboxes=flat.boxes[b][mask], labels=flat.labels[b][mask]
                 ),
@@ -314,17 +336,16 @@ def refuse_sampling(head: nn.Module) -> None:
 
 
 def flatten_maps(maps: Sequence[Tensor], priors: int) -> Tensor:
-    """L maps (B, A * channels, H_l, W_l) as one tensor (B, P, channels).
+    """L maps (B, A_l * channels, H_l, W_l) as one tensor (B, P, channels).
 
     Args:
         maps: Of all levels, anchor-major in their channels.
-        priors: Number P of priors, the sum of A * H_l * W_l.
+        priors: Number P of priors, the sum of A_l * H_l * W_l.
 
     Returns:
         Tensor: In float32 or finer.
     """
     dtype = torch.promote_types(maps[0].dtype, torch.float32)
-    cells = sum(x.shape[-2] * x.shape[-1] for x in maps)
-    channels = maps[0].shape[1] * cells // priors
+    channels = sum(x.shape[1:].numel() for x in maps) // priors
     flat = [x.permute(0, 2, 3, 1).reshape(len(x), -1, channels) for x in maps]
     return torch.cat(flat, 1).to(dtype)

@@ -19,7 +19,8 @@ class AssignInputs:
 
     Attributes:
         priors: (P, 4) anchors in pixels, all levels concatenated, level-major,
-            then location, then anchor of the location.
+            then location, then anchor of the location; (B, P, 4) in a later
+            stage, where every image has its own.
         boxes: (B, G, 4) ground truths in pixels, padded, G >= 1.
         labels: (B, G) int64 classes.
         mask: (B, G) bool, False for padding.
@@ -179,10 +180,10 @@ def need_levels(inputs: AssignInputs, name: str) -> tuple[int, ...]:
             f'{name} needs num_level_priors, the number of priors of each '
             'level: use it in an ATSS-like head or in FlatRetinaHead'
         )
-    if sum(sizes) != len(inputs.priors):
+    if sum(sizes) != inputs.priors.shape[-2]:
         raise ValueError(
             f'num_level_priors {sizes} must add up to the number of priors, '
-            f'{len(inputs.priors)}'
+            f'{inputs.priors.shape[-2]}'
         )
     return sizes
 

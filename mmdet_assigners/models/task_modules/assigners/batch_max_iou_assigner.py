@@ -1,5 +1,6 @@
 """mmdet's IoU thresholds for whole batches."""
 
+import torch
 from mmdet.registry import TASK_UTILS
 
 from ....ops.anchor_match import max_iou_match
@@ -24,6 +25,8 @@ class BatchMaxIoUAssigner(BatchAssigner):
             whatever their IoU. 'gt', as in mmdet: for that object; 'own', as
             in maskrcnn-benchmark: for the object of their own best IoU; None:
             no such matches.
+        legacy_plus_one: Corners are inclusive, sides are ``x2 - x1 + 1``, and
+            IoUs are computed in float64, as in older code.
         max_elements: Bound on the number of elements of (B, G, P) tensors.
 
     Raises:
@@ -37,6 +40,7 @@ class BatchMaxIoUAssigner(BatchAssigner):
         min_pos_iou: float = 0.0,
         low_quality: str | None = 'gt',
         max_elements: int = MAX_ELEMENTS,
+        legacy_plus_one: bool = False,
     ) -> None:
         super().__init__(max_elements)
         if not 0 <= neg_iou_thr <= pos_iou_thr <= 1:
@@ -52,6 +56,7 @@ class BatchMaxIoUAssigner(BatchAssigner):
         self.neg_iou_thr = neg_iou_thr
         self.min_pos_iou = min_pos_iou
         self.low_quality = low_quality
+        self.legacy_plus_one = legacy_plus_one
 
     def assign_batch(self, inputs: AssignInputs) -> Assignment:
         """Assign the priors of B images.
@@ -62,9 +67,13 @@ class BatchMaxIoUAssigner(BatchAssigner):
         Returns:
             Assignment: Ground truth and best IoU of each prior.
         """
+        priors, boxes = inputs.priors, inputs.boxes
+        if self.legacy_plus_one:
+            shift = priors.new_tensor([0, 0, 1, 1], dtype=torch.float64)
+            priors, boxes = priors + shift, boxes + shift
         match = max_iou_match(
-            inputs.priors,
-            inputs.boxes,
+            priors,
+            boxes,
             inputs.mask,
             self.pos_iou_thr,
             self.neg_iou_thr,
@@ -73,4 +82,4 @@ class BatchMaxIoUAssigner(BatchAssigner):
             inputs.valid,
             self.max_elements,
         )
-        return Assignment(match.gt, match.iou)
+        return Assignment(match.gt, match.iou.to(inputs.boxes))

@@ -1,1 +1,2 @@
 from .anchor_point_coder import AnchorPointCoder
+from .corner_delta_bbox_coder import CornerDeltaBBoxCoder

@@ -1,0 +1,15 @@
+# The conventions of the official code: inclusive pixels everywhere, class and
+# box of a positive can be of two objects.
+# AP not known to us. 8 GPUs x 2 images, lr 0.01.
+_base_ = './aligndet_r50_fpn_1x_coco.py'
+model = dict(
+    bbox_head=dict(
+        anchor_generator=dict(type='LegacyAnchorGenerator'),
+        bbox_coder=dict(type='LegacyDeltaXYWHBBoxCoder'),
+        align_head=dict(legacy_plus_one=True),
+    ),
+    train_cfg=dict(
+        assigner=dict(type='AlignDetAssigner', iou_plus_one=True),
+        align_assigner=dict(type='AlignDetAssigner', iou_plus_one=True),
+    ),
+)

@@ -1,0 +1,22 @@
+# AP-loss R-50, the official recipe: AP 35.5 on val, run by kemaloksuz/aLRPLoss
+# with the official code. 2 GPUs x 8 images, lr 0.001.
+_base_ = '../_base_/ap_loss_512.py'
+model = dict(
+    bbox_head=dict(
+        anchor_generator=dict(center_offset=0.5),
+        bbox_coder=dict(type='LegacyDeltaXYWHBBoxCoder'),
+        init_cfg=dict(
+            type='Normal',
+            layer='Conv2d',
+            std=0.01,
+            override=[
+                dict(
+                    type='Normal', name='retina_cls', std=0.01, bias_prob=0.01
+                ),
+                dict(type='Normal', name='retina_reg', std=0.001),
+            ],
+        ),
+    ),
+    train_cfg=dict(assigner=dict(legacy_plus_one=True)),
+    test_cfg=dict(score_thr=[0.01, 0.01, 0.01, 0.01, 0.0]),
+)

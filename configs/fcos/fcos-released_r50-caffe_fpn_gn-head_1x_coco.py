@@ -1,0 +1,6 @@
+# For the released checkpoint of R-50 with all improvements (AP 38.7): biases
+# in the towers. Convert the file with tools/convert/fcos.py first.
+_base_ = (
+    './fcos_ctr-on-reg-center-giou-normbbox_r50-caffe_fpn_gn-head_1x_coco.py'
+)
+model = dict(bbox_head=dict(conv_bias=True))

@@ -1,0 +1,3 @@
+# Table 1a: no quality: AP 38.0 on val. 8 GPUs x 2 images, lr 0.01.
+_base_ = './gfl_ctr-branch_dirac_r50_fpn_1x_coco.py'
+model = dict(bbox_head=dict(quality='none'))

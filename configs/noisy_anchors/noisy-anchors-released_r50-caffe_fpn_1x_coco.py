@@ -1,0 +1,12 @@
+# For the released R-50 checkpoint (AP 38.6): Caffe-style backbone and input,
+# ReLU before P7. Convert the file with tools/convert/noisy_anchors.py first.
+_base_ = './noisy-anchors_r50_fpn_1x_coco.py'
+model = dict(
+    data_preprocessor=dict(
+        mean=[103.530, 116.280, 123.675],
+        std=[1.0, 1.0, 1.0],
+        bgr_to_rgb=False,
+    ),
+    backbone=dict(norm_cfg=dict(requires_grad=False), style='caffe'),
+    neck=dict(relu_before_extra_convs=True),
+)

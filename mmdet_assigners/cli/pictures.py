@@ -1,0 +1,78 @@
+"""What the commands that draw pictures share: which pictures, checks."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from . import common
+
+
+def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that name the configs and the pictures."""
+    parser.add_argument(
+        'config',
+        nargs='+',
+        metavar='CONFIG',
+        help='names of our configs, mmdet::name, or paths',
+    )
+    parser.add_argument('--img', help='picture; needs --ann or --data')
+    parser.add_argument('--ann', help='COCO annotation file that lists --img')
+    parser.add_argument(
+        '--data',
+        metavar='NAME|ROOT',
+        help='shapes (default), bccd, coco128 or the root of a COCO-format '
+        'data set',
+    )
+    parser.add_argument('--split', choices=('train', 'val'), default='val')
+    parser.add_argument(
+        '--index',
+        type=int,
+        nargs='+',
+        default=[0],
+        metavar='N',
+        help='which pictures of the split',
+    )
+
+
+def check_picture_arguments(args: argparse.Namespace) -> None:
+    """End the command if --img, --ann and --data don't fit together."""
+    if args.ann and not args.img:
+        common.fail('--ann needs --img, the path of a picture that it lists')
+    if args.ann and args.data:
+        common.fail('--ann and --data exclude each other')
+    if args.img and not (args.ann or args.data):
+        common.fail('--img needs its objects: add --ann FILE or --data NAME')
+
+
+def check_ending(option: str, name: str | None, *endings: str) -> None:
+    """End the command if the file of an option has another ending."""
+    if name and Path(name).suffix.lower() not in endings:
+        common.fail(
+            f'--{option} {name}: expected a file ending in {endings[0]}'
+        )
+
+
+def find_pictures(
+    args: argparse.Namespace,
+) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """The pictures that the arguments name, and the names of the classes."""
+    from ..datasets.roots import resolve_data
+    from ..visualization.samples import find_picture
+
+    if args.ann:
+        info, classes = find_picture(args.ann, args.img)
+        return [info], classes
+    root = resolve_data(args.data or 'shapes')
+    split = getattr(root, args.split)
+    indices = [0] if args.img else args.index
+    found = [
+        find_picture(split.ann_file, args.img, split.img_dir, index)
+        for index in indices
+    ]
+    return [info for info, _ in found], found[0][1]
+
+
+def numbered(out: str, index: int, several: bool) -> Path:
+    """File of one picture: with its index if there are several."""
+    path = Path(out)
+    return path.with_stem(f'{path.stem}_{index}') if several else path

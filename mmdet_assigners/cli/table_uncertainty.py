@@ -1,0 +1,171 @@
+"""``table uncertainty``: predicted sigma against errors and IoU."""
+
+import argparse
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import assigning, common, pictures
+
+if TYPE_CHECKING:
+    from ..datasets.roots import Split
+    from ..visualization.uncertainty import SideErrors, UncertainDetector
+
+DESCRIPTION = (
+    'Compares the standard deviation of each side that a head predicts '
+    '(box_sigmas) with the error of that side, and with the IoU of the box, '
+    'for detections that overlap an object of their class. Ratio: mean sigma '
+    'over the sigma of Gaussian errors of this mean; 1 is calibrated, more is '
+    'over-estimated (a threshold on the IoU cuts large errors off and raises '
+    'it). Within sigma: 68.3 % if calibrated. Rank correlations are '
+    "Spearman's: with the error it should be positive, with the IoU negative."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument(
+        'config',
+        nargs='+',
+        metavar='CONFIG',
+        help='names of our configs, mmdet::name, or paths',
+    )
+    parser.add_argument(
+        '--data',
+        metavar='NAME|ROOT',
+        default='shapes',
+        help='shapes (default), bccd, coco128 or the root of a COCO-format '
+        'data set',
+    )
+    parser.add_argument('--split', choices=('train', 'val'), default='val')
+    parser.add_argument(
+        '--images',
+        type=int,
+        default=0,
+        metavar='N',
+        help='only the first N pictures (default 0: all)',
+    )
+    assigning.add_method_arguments(parser)
+    parser.add_argument(
+        '--iou-thr',
+        type=float,
+        default=0.5,
+        help='least IoU of a detection with its object (default 0.5; 0.1 '
+        'shows bad boxes too)',
+    )
+    parser.add_argument(
+        '--score-thr',
+        type=float,
+        default=0.05,
+        help='least score of a detection (default 0.05)',
+    )
+    parser.add_argument(
+        '--relative',
+        action='store_true',
+        help='sigma and error as share of the width or height of the object',
+    )
+    parser.add_argument(
+        '--deciles',
+        action='store_true',
+        help='also a line for each tenth of the sides, by sigma',
+    )
+    parser.add_argument(
+        '--plot',
+        metavar='FILE',
+        help='PNG: sigma against error and against IoU',
+    )
+    parser.add_argument(
+        '--format', choices=('markdown', 'csv'), default='markdown'
+    )
+    parser.add_argument(
+        '--out', metavar='FILE', help='write the table there, not to stdout'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print or write the table and the plot."""
+    if args.images < 0:
+        common.fail(f'--images {args.images}: expected 0 (all) or more')
+    for option in ('iou_thr', 'score_thr'):
+        value = getattr(args, option)
+        if not 0 <= value <= 1:
+            name = option.replace('_', '-')
+            common.fail(f'--{name} {value}: expected 0 to 1')
+    pictures.check_ending('plot', args.plot, '.png')
+    assigning.check_checkpoints(args)
+    paths = [common.resolve_config(name) for name in args.config]
+    from ..utils import register_all_modules
+
+    register_all_modules(init_default_scope=True)
+    from ..datasets.roots import resolve_data
+    from ..visualization.uncertainty import table_lines
+
+    try:
+        split = getattr(resolve_data(args.data), args.split)
+        detectors = assigning.load_uncertain(args, paths, len(split.classes))
+        errors = collect(args, detectors, split)
+        lines = [
+            line
+            for title, own in errors
+            for line in table_lines(title, own, args.deciles)
+        ]
+        text = format_table(lines, args.format)
+        if args.out:
+            Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+            Path(args.out).write_text(text + '\n', encoding='utf-8')
+            print(f'wrote {args.out}')
+        else:
+            print(text)
+        if args.plot:
+            from ..visualization.uncertainty_plots import draw_reliability
+
+            out = draw_reliability(errors, args.plot, args.relative)
+            print(f'wrote {out}')
+    except (OSError, ValueError, TypeError, ImportError) as error:
+        common.fail(str(error))
+    return 0
+
+
+def collect(
+    args: argparse.Namespace,
+    detectors: 'list[UncertainDetector]',
+    split: 'Split',
+) -> 'list[tuple[str, SideErrors]]':
+    """Name and matched detections of each config.
+
+    Args:
+        args: ``images``, ``iou_thr``, ``score_thr`` and ``relative``.
+        detectors: One per config.
+        split: The pictures.
+    """
+    from ..visualization.samples import read_pictures
+    from ..visualization.uncertainty import SideErrors, match, objects_of
+
+    parts: list[list[SideErrors]] = [[] for _ in detectors]
+    for info in read_pictures(split.ann_file, split.img_dir, args.images):
+        objects = objects_of(info)
+        for own, detector in zip(parts, detectors, strict=True):
+            found = detector.detect(info).best(args.score_thr)
+            own.append(match(found, *objects, args.iou_thr, args.relative))
+    return [
+        (detector.title, SideErrors.join(own))
+        for detector, own in zip(detectors, parts, strict=True)
+    ]
+
+
+def format_table(lines: list[dict[str, str]], kind: str) -> str:
+    """The table as text.
+
+    Args:
+        lines: Column -> text, all with the same columns.
+        kind: 'markdown' or 'csv'.
+    """
+    header = [*lines[0]]
+    rows = [[line[column] for column in header] for line in lines]
+    if kind == 'markdown':
+        return common.markdown(header, rows)
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator='\n')
+    writer.writerows([header, *rows])
+    return buffer.getvalue().rstrip('\n')

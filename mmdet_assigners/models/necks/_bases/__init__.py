@@ -1,0 +1,1 @@
+"""Seams that necks and the heads after them share."""

@@ -1,0 +1,5 @@
+"""BorderAlign: the strongest feature along each border of a box."""
+
+from .op import border_align, border_align_argmax
+
+__all__ = ['border_align', 'border_align_argmax']

@@ -1,0 +1,184 @@
+"""The converter of BorderDet on random weights of the official shapes."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.registry import init_default_scope
+
+from mmdet_assigners import get_config
+
+FOLDER = Path(__file__).parent.parent / 'tools' / 'convert'
+R50 = 'borderdet_r50-caffe_fpn_1x_coco'
+# config: blocks of stage 4, width of a group there, deformable
+MODELS_OF_THE_ZOO = {
+    R50: (6, 256, False),
+    'borderdet_r101-caffe_fpn_ms-2x_coco': (23, 256, False),
+    'borderdet_x101-32x8d_fpn_ms-2x_coco': (23, 32, False),
+    'borderdet_x101-64x4d-dcnv2_fpn_ms-2x_coco': (23, 16, True),
+}
+
+
+@pytest.fixture(scope='module')
+def borderdet():
+    sys.path.insert(0, str(FOLDER))
+    try:
+        import borderdet
+
+        yield borderdet
+    finally:
+        sys.path.remove(str(FOLDER))
+        for name in ('borderdet', 'common', 'trunks'):
+            sys.modules.pop(name, None)
+
+
+def tensor(*shape):
+    """Without memory; R-101 would be slow."""
+    return torch.zeros(1).expand(shape)
+
+
+def conv(state, name, out, inputs, kernel, bias=False, norm=False):
+    state[f'{name}.weight'] = tensor(out, inputs, kernel, kernel)
+    if bias:
+        state[f'{name}.bias'] = tensor(out)
+    if norm:
+        for part in ('weight', 'bias', 'running_mean', 'running_var'):
+            state[f'{name}.norm.{part}'] = tensor(out)
+
+
+def official(blocks=6, group=256, dcn=False):
+    """A state dict as the official code writes it, spelled out by hand."""
+    state = {'pixel_mean': tensor(3, 1, 1), 'pixel_std': tensor(3, 1, 1)}
+    body = 'backbone.bottom_up'
+    conv(state, f'{body}.stem.conv1', 64, 3, 7, norm=True)
+    inputs = 64
+    width = 64 if group == 256 else 256  # of the first stage
+    for stage, count in zip((2, 3, 4, 5), (3, 4, blocks, 3), strict=True):
+        out = 256 << (stage - 2)
+        for block in range(count):
+            name = f'{body}.res{stage}.{block}'
+            mid = width << (stage - 2)
+            part = mid if group == 256 else group >> 4 << stage
+            if block == 0:
+                conv(state, f'{name}.shortcut', out, inputs, 1, norm=True)
+            conv(state, f'{name}.conv1', mid, inputs, 1, norm=True)
+            conv(state, f'{name}.conv2', mid, part, 3, norm=True)
+            if dcn and stage > 2:
+                conv(state, f'{name}.conv2_offset', 27, mid, 3, bias=True)
+            conv(state, f'{name}.conv3', out, mid, 1, norm=True)
+            inputs = out
+    for level, width in zip((3, 4, 5), (512, 1024, 2048), strict=True):
+        conv(state, f'backbone.fpn_lateral{level}', 256, width, 1, bias=True)
+        conv(state, f'backbone.fpn_output{level}', 256, 256, 3, bias=True)
+    for level in (6, 7):
+        conv(state, f'backbone.top_block.p{level}', 256, 256, 3, bias=True)
+    for tower in ('cls', 'bbox'):
+        for layer in range(0, 12, 3):
+            name = f'head.{tower}_subnet'
+            conv(state, f'{name}.{layer}', 256, 256, 3, bias=True)
+            state[f'{name}.{layer + 1}.weight'] = torch.randn(256)
+            state[f'{name}.{layer + 1}.bias'] = torch.randn(256)
+        channels = 256 if tower == 'cls' else 128
+        name = f'head.border_{tower}_subnet'
+        conv(state, f'{name}.cur_point_conv.0', channels, 256, 1, bias=True)
+        conv(state, f'{name}.ltrb_conv.0', 4 * channels, 256, 1, bias=True)
+        conv(state, f'{name}.border_conv.0', 256, 5 * channels, 1, bias=True)
+    for name, out, kernel in (
+        ('cls_score', 80, 3),
+        ('bbox_pred', 4, 3),
+        ('centerness', 1, 3),
+        ('border_cls_score', 80, 1),
+        ('border_bbox_pred', 4, 1),
+    ):
+        conv(state, f'head.{name}', out, 256, kernel, bias=True)
+        state[f'head.{name}.bias'] = torch.randn(out)
+    for level in range(5):
+        state[f'head.scales.{level}.scale'] = torch.randn(1)
+    return state
+
+
+def run(borderdet, *args):
+    args = list(map(str, args))
+    return borderdet.main('', borderdet.convert, borderdet.guess_config, args)
+
+
+@pytest.mark.parametrize('config', MODELS_OF_THE_ZOO)
+def test_fits(borderdet, config):
+    from common import check_state
+
+    state = borderdet.convert(official(*MODELS_OF_THE_ZOO[config]))
+    assert borderdet.guess_config(state) == config
+    check_state(state, config)
+
+
+def test_every_tensor_arrives(borderdet):
+    theirs = official()
+    for index, name in enumerate(theirs):  # to tell them apart
+        theirs[name] = theirs[name] + index
+    state = borderdet.convert(theirs)
+    assert len(state) == len(theirs) - 2  # mean and deviation
+    pairs = {
+        'backbone.bn1.running_var': 'backbone.bottom_up.stem.conv1.norm'
+        '.running_var',
+        'backbone.layer1.0.downsample.1.bias': 'backbone.bottom_up.res2.0'
+        '.shortcut.norm.bias',
+        'backbone.layer4.2.conv3.weight': 'backbone.bottom_up.res5.2.conv3'
+        '.weight',
+        'backbone.layer3.5.bn2.running_mean': 'backbone.bottom_up.res4.5'
+        '.conv2.norm.running_mean',
+        'neck.lateral_convs.0.conv.weight': 'backbone.fpn_lateral3.weight',
+        'neck.fpn_convs.2.conv.bias': 'backbone.fpn_output5.bias',
+        'neck.fpn_convs.3.conv.bias': 'backbone.top_block.p6.bias',
+        'neck.fpn_convs.4.conv.bias': 'backbone.top_block.p7.bias',
+        'bbox_head.cls_convs.0.conv.weight': 'head.cls_subnet.0.weight',
+        'bbox_head.cls_convs.0.gn.weight': 'head.cls_subnet.1.weight',
+        'bbox_head.reg_convs.3.conv.bias': 'head.bbox_subnet.9.bias',
+        'bbox_head.reg_convs.3.gn.bias': 'head.bbox_subnet.10.bias',
+        'bbox_head.conv_reg.bias': 'head.bbox_pred.bias',
+        'bbox_head.border_bbox_subnet.border_conv.0.bias': 'head'
+        '.border_bbox_subnet.border_conv.0.bias',
+        'bbox_head.border_cls_score.bias': 'head.border_cls_score.bias',
+    }
+    for our, their in pairs.items():
+        assert torch.equal(state[our], theirs[their]), our
+    scale = state['bbox_head.scales.4.scale']
+    assert scale.shape == () and scale == theirs['head.scales.4.scale']
+
+
+def test_file(borderdet, tmp_path):
+    source, out = tmp_path / 'in.pth', tmp_path / 'out.pth'
+    torch.save(dict(model=official(), iteration=3), source)
+    assert run(borderdet, source, out) == 0
+    init_default_scope('mmdet')
+    with torch.device('meta'):
+        model = MODELS.build(get_config(R50).model)
+    state = torch.load(out)['state_dict']
+    found = model.load_state_dict(state, strict=False, assign=True)
+    assert not found.unexpected_keys
+    assert all('num_batches_tracked' in name for name in found.missing_keys)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (('head.centerness.bias', None), 'missing: bbox_head.conv_centerness'),
+        (('head.gate.weight', tensor(1)), 'unknown: head.gate.weight'),
+        (
+            ('head.border_cls_score.bias', tensor(20)),
+            'border_cls_score.bias (20,), not (80,)',
+        ),
+    ],
+)
+def test_refuses(borderdet, tmp_path, capsys, change, message):
+    state = official()
+    name, value = change
+    state.pop(name, None)
+    if value is not None:
+        state[name] = value
+    source, out = tmp_path / 'in.pth', tmp_path / 'out.pth'
+    torch.save(state, source)
+    assert run(borderdet, source, out) == 1
+    assert message in capsys.readouterr().err
+    assert not out.exists()

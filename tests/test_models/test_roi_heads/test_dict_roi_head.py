@@ -1,0 +1,213 @@
+"""RoI heads whose box results travel as a dict."""
+
+import copy
+
+import pytest
+import torch
+from helpers import BOXES, demo_batch, losses_of, mini_config
+from mmdet.models.roi_heads import StandardRoIHead
+from mmdet.models.roi_heads.bbox_heads import Shared2FCBBoxHead
+from mmdet.models.utils import unpack_gt_instances
+from mmdet.registry import MODELS
+from mmdet.structures.bbox import bbox2roi
+from mmengine.structures import InstanceData
+from torch import nn
+
+from mmdet_assigners.models.roi_heads._bases.dict_roi_head import (
+    DictBBoxHeadMixin,
+    DictRoIHead,
+)
+from mmdet_assigners.utils import config_path
+
+MASK = config_path('kl-loss_mask-rcnn_no-voting_r50_fpn_2x_coco')
+BOX = dict(
+    _delete_=True,
+    type='Shared2FCBBoxHead',
+    in_channels=64,
+    fc_out_channels=32,
+    num_classes=2,
+)
+
+
+class NamedHead(DictBBoxHeadMixin, Shared2FCBBoxHead):
+    """An ordinary head with a third output, checked on its way."""
+
+    def forward(self, x):
+        score, deltas = super().forward(x)
+        extra = x.flatten(1)[:, :3]
+        return dict(cls_score=score, bbox_pred=deltas, extra=extra)
+
+    def loss(self, *inputs, extra, **options):
+        assert len(extra) == len(inputs[0])
+        return dict(super().loss(*inputs, **options), loss_extra=extra.sum())
+
+    def _predict_by_feat_single(self, roi, *inputs, extra, **options):
+        assert extra.shape == (len(roi), 3)
+        return super()._predict_by_feat_single(roi, *inputs, **options)
+
+
+def detector(kind, agnostic=False, **box):
+    """Mask R-CNN with an ordinary box head under the given RoI head."""
+    cfg = mini_config(MASK)
+    cfg.merge_from_dict(
+        dict(
+            model=dict(
+                roi_head=dict(
+                    type=kind,
+                    bbox_head=dict(BOX, reg_class_agnostic=agnostic, **box),
+                )
+            )
+        )
+    )
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    for layer in (model.roi_head.bbox_head.fc_cls, model.rpn_head.rpn_reg):
+        nn.init.normal_(layer.weight, std=0.1)
+    return model
+
+
+def proposals(*counts):
+    generator = torch.Generator().manual_seed(3)
+    found = []
+    for count in counts:
+        corner = torch.rand(count, 2, generator=generator) * 80
+        size = torch.rand(count, 2, generator=generator) * 60 + 5
+        found.append(
+            InstanceData(bboxes=torch.cat((corner, corner + size), 1))
+        )
+    return found
+
+
+def features(batch=2):
+    generator = torch.Generator().manual_seed(5)
+    return tuple(
+        torch.randn(batch, 64, 128 // s, 160 // s, generator=generator)
+        for s in (4, 8, 16, 32, 64)
+    )
+
+
+def same(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for name in theirs.keys():
+        assert torch.equal(ours[name], theirs[name]), name
+
+
+@pytest.fixture(scope='module', params=[False, True], ids=['own', 'agnostic'])
+def pair(request):
+    """Ours and mmdet's with the same weights."""
+    theirs = detector(StandardRoIHead, request.param)
+    ours = detector(DictRoIHead, request.param)
+    ours.load_state_dict(theirs.state_dict())
+    assert type(theirs.roi_head) is StandardRoIHead
+    return ours, theirs
+
+
+def test_losses_equal_mmdet(pair):
+    losses = []
+    for model in pair:
+        torch.manual_seed(1)
+        model.train()
+        losses.append(losses_of(model, demo_batch([BOXES, BOXES[:1]])))
+    for name, value in losses[1].items():
+        values = value if isinstance(value, list) else [value]
+        found = losses[0][name]
+        found = found if isinstance(found, list) else [found]
+        assert all(map(torch.equal, found, values)), name
+
+
+@pytest.mark.parametrize('counts', [(7, 12), (0, 9), (0, 0)])
+@pytest.mark.parametrize('rescale', [False, True])
+def test_predictions_equal_mmdet(pair, counts, rescale):
+    samples = demo_batch([BOXES, BOXES])['data_samples']
+    for sample in samples:
+        sample.set_metainfo(dict(scale_factor=(2.0, 1.5)))
+    metas = [sample.metainfo for sample in samples]
+    results = []
+    for model in pair:
+        head = model.roi_head.eval()
+        with torch.no_grad():
+            results.append(
+                head.predict(features(), proposals(*counts), samples, rescale)
+            )
+            results[-1] += head.predict_bbox(
+                features(), metas, proposals(*counts), None
+            )
+    for ours, theirs in zip(*results, strict=True):
+        same(ours, theirs)
+    assert sum(counts) == 0 or len(results[1][1]) > 0
+
+
+def test_forward_equals_mmdet(pair):
+    with torch.no_grad():
+        outs = [
+            model.roi_head.eval().forward(features(), proposals(3, 4), [])
+            for model in pair
+        ]
+    assert len(outs[0]) == len(outs[1]) == 3
+    assert all(map(torch.equal, *outs))
+
+
+@pytest.fixture
+def named():
+    MODELS.register_module(module=NamedHead)
+    yield detector(DictRoIHead, type='NamedHead')
+    MODELS.module_dict.pop('NamedHead')
+
+
+def test_further_outputs_arrive(named):
+    named.train()
+    losses = losses_of(named, demo_batch([BOXES, []]))
+    assert 'loss_extra' in losses
+    head = named.roi_head.eval()
+    samples = demo_batch([BOXES, BOXES])['data_samples']
+    with torch.no_grad():
+        results = head.predict(features(), proposals(0, 9), samples)
+        outs = head.forward(features(), proposals(2, 3))
+    assert [len(r) > 0 for r in results] == [False, True]
+    assert [len(out) for out in outs] == [5, 5, 5, 5]
+    assert outs[2].shape == (5, 3)
+
+
+def test_unknown_output_is_an_error(named):
+    ordinary = copy.deepcopy(named)
+    ordinary.roi_head.bbox_head.__class__ = type(
+        'Forgetful', (NamedHead,), dict(loss=Shared2FCBBoxHead.loss)
+    )
+    with pytest.raises(TypeError, match='extra'):
+        losses_of(ordinary.train(), demo_batch([BOXES]))
+
+
+def test_outputs_are_checked(named):
+    head = named.roi_head
+    head.bbox_head.forward = lambda feats: dict(cls_score=feats)
+    with pytest.raises(ValueError, match='NamedHead must return cls_score'):
+        head.forward(features(), proposals(1, 1))
+
+
+def test_targets_of_the_mixin_are_kept_for_cascades():
+    """``refine_bboxes`` reads targets and deltas of the results."""
+    model = detector(DictRoIHead)
+    head = model.roi_head
+    samples = demo_batch([BOXES, BOXES[:2]])['data_samples']
+    gts, ignored, metas = unpack_gt_instances(samples)
+    sampled = []
+    for result, gt, ignore in zip(proposals(8, 8), gts, ignored, strict=True):
+        result.priors = result.pop('bboxes')
+        assigned = head.bbox_assigner.assign(result, gt, ignore)
+        sampled.append(head.bbox_sampler.sample(assigned, result, gt))
+    head.bbox_head.__class__ = type(
+        'Plain', (DictBBoxHeadMixin, Shared2FCBBoxHead), {}
+    )
+    rois = bbox2roi([result.priors for result in sampled])
+    results = head._bbox_forward(features(), rois)
+    found = head.bbox_head.loss_and_target(
+        results['cls_score'],
+        results['bbox_pred'],
+        rois,
+        sampled,
+        head.train_cfg,
+    )
+    results.update(rois=rois, bbox_targets=found['bbox_targets'])
+    refined = head.bbox_head.refine_bboxes(sampled, results, metas)
+    assert [len(r) for r in refined] == [8, 8]

@@ -1,0 +1,35 @@
+"""Official MAL checkpoint (DeLightCMU/MAL) -> ours.
+
+``python tools/convert/mal.py official.pth out.pth``
+
+For another backbone than R-50 name by ``--config`` a config that changes the
+backbone of ``mal-released_r50-caffe_fpn_18e_coco``.
+"""
+
+import sys
+
+from common import State, main, rename
+from trunks import MASKRCNN_BENCHMARK, tower
+
+HEAD = r'rpn\.head\.'
+RULES = (
+    *MASKRCNN_BENCHMARK,
+    *tower(HEAD + 'cls_tower', 'cls_convs', norm=False),
+    *tower(HEAD + 'bbox_tower', 'reg_convs', norm=False),
+    (HEAD + r'cls_logits\.(.+)', r'bbox_head.retina_cls.\1'),
+    (HEAD + r'bbox_pred\.(.+)', r'bbox_head.retina_reg.\1'),
+)
+
+
+def convert(state: State) -> State:
+    """Official state dict -> ours; the order of the anchors is the same."""
+    return rename(state, RULES)
+
+
+def guess_config(state: State) -> str:
+    """The config with the official anchors and boxes."""
+    return 'mal-released_r50-caffe_fpn_18e_coco'
+
+
+if __name__ == '__main__':
+    sys.exit(main(__doc__.splitlines()[0], convert, guess_config))
