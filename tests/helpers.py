@@ -66,10 +66,12 @@ def mini_config(path, num_classes=2) -> Config:
     return cfg
 
 
-def changes_numbers_only(path) -> bool:
-    """Whether a config's small model differs from its base's in numbers.
+def change_of(path) -> str:
+    """In what a config's small model differs from that of its base.
 
-    Then it runs the same code. The overlay replaces backbones anyway.
+    'numbers': it runs the same code (the overlay replaces backbones anyway);
+    'options': of the same classes; 'types': in classes, or the base is
+    mmdet's.
     """
     tree = ast.parse(path.read_text())
     values = {
@@ -78,19 +80,23 @@ def changes_numbers_only(path) -> bool:
         if isinstance(node, ast.Assign)
     }
     if not ast.unparse(values['_base_']).startswith("'./"):
-        return False
+        return 'types'
     if any(name == 'mini' or '[' in name for name in values):
-        return False
+        return 'types'
     model = values.get('model', ast.Constant(0))
     for call in ast.walk(model):
         if isinstance(call, ast.Call):
             call.keywords = [k for k in call.keywords if k.arg != 'backbone']
-    return all(
+    nodes = list(ast.walk(model))
+    if any(isinstance(n, ast.keyword) and n.arg == 'type' for n in nodes):
+        return 'types'
+    numbers = all(
         isinstance(node.value, int | float)
         and not isinstance(node.value, bool)
-        for node in ast.walk(model)
+        for node in nodes
         if isinstance(node, ast.Constant)
     )
+    return 'numbers' if numbers else 'options'
 
 
 def mini_model(path, num_classes=2, seed=0):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from helpers import (
     BOXES,
-    changes_numbers_only,
+    change_of,
     demo_batch,
     leaf_configs,
     losses_of,
@@ -24,15 +24,24 @@ from mmdet.registry import MODELS
 # Parameters that get no gradient, each with its reason: none at present.
 NO_GRADIENT: dict[str, str] = {}
 
-# `make test` leaves out what differs from another config in numbers alone.
-CONFIGS = [
-    pytest.param(
-        path,
-        id=path.stem,
-        marks=[pytest.mark.slow] if changes_numbers_only(path) else [],
-    )
-    for path in leaf_configs()
-]
+
+def _configs(*slow):
+    """All configs, in one order; `make test` leaves the slow ones out."""
+    return [
+        pytest.param(
+            path,
+            id=path.stem,
+            marks=[pytest.mark.slow] if change_of(path) in slow else [],
+        )
+        for path in leaf_configs()
+    ]
+
+
+CONFIGS = _configs('numbers')
+# for what depends on the classes of a model more than on their options
+for_each_type = pytest.mark.parametrize(
+    'config', _configs('numbers', 'options'), indirect=True, scope='module'
+)
 
 
 @pytest.fixture(scope='module', params=CONFIGS)
@@ -52,7 +61,7 @@ def loss_names(model):
     return losses_of(model, demo_batch([BOXES, BOXES])).keys()
 
 
-@pytest.mark.parametrize('path', leaf_configs(), ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', CONFIGS)
 def test_full_size_builds(path):
     """The constructor takes every key of the config at full size."""
     cfg = read_config(path)
@@ -100,6 +109,7 @@ def test_no_ground_truth(model, loss_names, boxes):
     ]
 
 
+@for_each_type
 def test_awkward_boxes(model):
     """Boxes without area, of one pixel and outside give a finite loss."""
     model.train()
@@ -124,6 +134,7 @@ def _parts(model):
     ]  # coders are plain attributes
 
 
+@for_each_type
 def test_autocast_is_finite(model):
     if getattr(model, 'with_roi_head', False):
         pytest.skip("mmcv's nms, between the stages, knows no bfloat16 on CPU")
@@ -164,6 +175,7 @@ def test_predict_batched_equals_single(model):
             )
 
 
+@for_each_type
 def test_state_dict_round_trip(model, config):
     """A saved model loads strictly and predicts the same."""
     buffer = io.BytesIO()
@@ -177,6 +189,7 @@ def test_state_dict_round_trip(model, config):
         assert torch.equal(ours, theirs)
 
 
+@for_each_type
 def test_pickles(model):
     """DDP with spawn and EMA copy the module."""
     clone = pickle.loads(pickle.dumps(model))

@@ -20,17 +20,27 @@ UP_TO_A_FACTOR = {
     'noisy-anchors_r50_fpn_1x_coco': (
         'the normaliser is a moving average of each process, as officially'
     ),
+    'gaussian-yolov3_d53_ms-608-273e_coco': (
+        'losses are sums over the pictures of a process, as in YOLOv3'
+    ),
 }
-# What would couple the pictures of a process, switched off.
+# What would couple the pictures of a process: module, attribute, other value.
 BY_PICTURE = {
     # divide by the positives of the process, which depend on predictions
-    'aligndet_r50_fpn_1x_coco': ('bbox_head', 'sync_normalizer'),
+    'aligndet_r50_fpn_1x_coco': ('bbox_head', 'sync_normalizer', True),
     'batch-reppoints-moment_r50_fpn-gn_1x_coco': (
         'bbox_head',
         'sync_normalizer',
+        True,
     ),
     # ranks all pictures of a process together, as officially
-    'ap-loss_retinanet_r50_fpn_1x_coco': ('bbox_head.loss_cls', 'per_image'),
+    'ap-loss_retinanet_r50_fpn_1x_coco': (
+        'bbox_head.loss_cls',
+        'per_image',
+        True,
+    ),
+    # untrained boxes reach no threshold, and a mean of 0 positives counts 1
+    'borderdet_r50-caffe_fpn_1x_coco': ('bbox_head', 'border_iou_thr', 1e-3),
 }
 
 
@@ -38,8 +48,8 @@ def _prepared(path):
     model = mini_model(path)
     model.train()
     if path.stem in BY_PICTURE:
-        name, option = BY_PICTURE[path.stem]
-        setattr(model.get_submodule(name), option, True)
+        name, option, value = BY_PICTURE[path.stem]
+        setattr(model.get_submodule(name), option, value)
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()  # statistics are per process by definition
