@@ -151,6 +151,7 @@ def test_autocast_is_finite(model):
     loss.backward()
 
 
+@for_each_type
 def test_predict_batched_equals_single(model):
     model.eval()
     with torch.no_grad():

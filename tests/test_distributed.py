@@ -39,6 +39,8 @@ BY_PICTURE = {
         'per_image',
         True,
     ),
+    # untrained scores sum to less than 1, which counts as 1 in each process
+    'gfl-ablation_r50_fpn_1x_coco': ('bbox_head', 'box_weight', 'one'),
     # untrained boxes reach no threshold, and a mean of 0 positives counts 1
     'borderdet_r50-caffe_fpn_1x_coco': ('bbox_head', 'border_iou_thr', 1e-3),
 }
@@ -140,4 +142,4 @@ def test_two_processes_equal_one(tmp_path):
         for path in main_configs()
     }
     assert len(problems) > 1
-    assert not {stem: names for stem, names in problems.items() if names}
+    assert not {stem: names[:2] for stem, names in problems.items() if names}
