@@ -61,7 +61,7 @@ def loss_names(model):
     return losses_of(model, demo_batch([BOXES, BOXES])).keys()
 
 
-@pytest.mark.parametrize('path', CONFIGS)
+@pytest.mark.parametrize('path', _configs('numbers', 'options'))
 def test_full_size_builds(path):
     """The constructor takes every key of the config at full size."""
     cfg = read_config(path)
@@ -88,6 +88,7 @@ def test_loss_reaches_every_parameter(model):
     assert not missing
 
 
+@for_each_type
 @pytest.mark.parametrize(
     'boxes',
     [[BOXES, []], [[], []]],
