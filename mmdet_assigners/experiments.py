@@ -6,7 +6,6 @@ an interrupted one is resumed.
 """
 
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from .files import write_json
 
 METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
 
@@ -103,13 +104,6 @@ def execute(run: Run, work_dir: Path, quiet: bool = False) -> dict[str, Any]:
     result = _collect(run, work_dir)
     write_json(result_file, result)
     return result
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON so that the file is complete or not there."""
-    part = path.with_name(path.name + '.part')
-    part.write_text(json.dumps(content, indent=1) + '\n')
-    os.replace(part, path)
 
 
 def versions() -> dict[str, str]:

@@ -8,9 +8,7 @@ pictures, here each picture is padded alone. Flips don't change the numbers,
 but for ties.
 """
 
-import json
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from .files import write_json
 from .ops.sampling_free import PriorStatistics, sigmoid_bias
 
 Shape = tuple[int, int]
@@ -178,6 +177,4 @@ def write_statistics(path: Path, stats: PriorStatistics, source: str) -> None:
         score_thr=stats.global_threshold,
         class_score_thr=stats.class_thresholds,
     )
-    part = path.with_name(path.name + '.part')
-    part.write_text(json.dumps(content, indent=1) + '\n')
-    os.replace(part, path)
+    write_json(path, content)

@@ -14,7 +14,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from statistics import mean
 
-from mmdet_assigners.experiments import Run, execute, write_json
+from mmdet_assigners.experiments import Run, execute
+from mmdet_assigners.files import write_json, write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / 'docs' / 'results' / 'small_scale'
@@ -352,7 +353,7 @@ def main():
     if args.action == 'run':
         train(args.jobs, args.only)
     elif args.action == 'render':
-        PAGE.write_text(render())
+        write_text(PAGE, render())
     elif PAGE.read_text() != render():
         print(f'{PAGE} is not what its results say: run render')
         return 1

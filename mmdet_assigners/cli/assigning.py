@@ -2,27 +2,80 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files import write_text
 from . import common
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
+    from ..datasets.roots import Split
     from ..visualization.methods import Method
     from ..visualization.uncertainty import UncertainDetector
 
 
-def add_method_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments that say how the configs become detectors."""
+def add_table_arguments(parser: argparse.ArgumentParser, images: int) -> None:
+    """Arguments of a table: configs, pictures, where it goes.
+
+    Args:
+        parser: Of the command.
+        images: Default of ``--images``.
+    """
     parser.add_argument(
-        '--checkpoint',
+        'config',
         nargs='+',
-        default=[],
-        metavar='FILE',
-        help="weights for each config, '-' for random ones",
+        metavar='CONFIG',
+        help='names of our configs, mmdet::name, or paths',
     )
+    parser.add_argument(
+        '--data',
+        metavar='NAME|ROOT',
+        help='shapes (default), bccd, coco128 or the root of a COCO-format '
+        'data set',
+    )
+    parser.add_argument('--split', choices=('train', 'val'), default='val')
+    parser.add_argument(
+        '--images',
+        type=int,
+        default=images,
+        metavar='N',
+        help='only the first N pictures, 0: all (default %(default)s)',
+    )
+    parser.add_argument(
+        '--format', choices=('markdown', 'csv'), default='markdown'
+    )
+    parser.add_argument(
+        '--out', metavar='FILE', help='write the table there, not to stdout'
+    )
+
+
+def check_images(args: argparse.Namespace) -> None:
+    """End the command if ``--images`` is negative."""
+    if args.images < 0:
+        common.fail(f'--images {args.images}: expected 0 (all) or more')
+
+
+def find_split(args: argparse.Namespace) -> 'Split':
+    """The pictures that ``--data`` and ``--split`` name."""
+    from ..datasets.roots import resolve_data
+
+    return getattr(resolve_data(args.data or 'shapes'), args.split)
+
+
+def emit(args: argparse.Namespace, text: str) -> None:
+    """Print a table, or write it to ``--out``."""
+    if args.out:
+        write_text(args.out, text + '\n')
+        print(f'wrote {args.out}')
+    else:
+        print(text)
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that change the configs."""
     parser.add_argument(
         '--mini',
         action='store_true',
@@ -35,6 +88,18 @@ def add_method_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help='changes merged into every config',
     )
+
+
+def add_method_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that say how the configs become detectors."""
+    parser.add_argument(
+        '--checkpoint',
+        nargs='+',
+        default=[],
+        metavar='FILE',
+        help="weights for each config, '-' for random ones",
+    )
+    add_config_arguments(parser)
     parser.add_argument('--device', default='cpu')
     parser.add_argument(
         '--seed', type=int, default=0, help='of weights that are random'
@@ -63,16 +128,8 @@ def load_methods(
     from ..visualization.methods import load_method
 
     methods = []
-    for path, weights in zip(
-        paths, args.checkpoint or ['-'] * len(paths), strict=True
-    ):
-        method = load_method(
-            Path(path).stem,
-            load_config(args, path, num_classes),
-            None if weights == '-' else weights,
-            args.seed,
-            args.device,
-        )
+    for detector in _detectors(args, paths, num_classes):
+        method = load_method(*detector, args.seed, args.device)
         if method.untrained:
             print(
                 f'warning: {method.title} assigns by its predictions and is '
@@ -96,16 +153,8 @@ def load_uncertain(
     from ..visualization.uncertainty import UncertainDetector
 
     detectors = []
-    for path, weights in zip(
-        paths, args.checkpoint or ['-'] * len(paths), strict=True
-    ):
-        detector = UncertainDetector(
-            Path(path).stem,
-            load_config(args, path, num_classes),
-            None if weights == '-' else weights,
-            args.seed,
-            args.device,
-        )
+    for own in _detectors(args, paths, num_classes):
+        detector = UncertainDetector(*own, args.seed, args.device)
         if detector.untrained:
             print(
                 f'warning: {detector.title} is not trained, its detections '
@@ -114,6 +163,16 @@ def load_uncertain(
             )
         detectors.append(detector)
     return detectors
+
+
+def _detectors(
+    args: argparse.Namespace, paths: list[str], num_classes: int
+) -> 'Iterator[tuple[str, Config, str | None]]':
+    """Title, config and weights (None: random) of each config."""
+    weights = args.checkpoint or ['-'] * len(paths)
+    for path, file in zip(paths, weights, strict=True):
+        cfg = load_config(args, path, num_classes)
+        yield Path(path).stem, cfg, None if file == '-' else file
 
 
 def load_config(

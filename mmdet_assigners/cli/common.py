@@ -1,7 +1,9 @@
 """What several commands share: configs by name, overlays, user errors."""
 
 import argparse
+import csv
 import difflib
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +23,13 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table as markdown."""
     lines = [header, ['---'] * len(header), *rows]
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+
+
+def csv_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as comma-separated values."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator='\n').writerows([header, *rows])
+    return buffer.getvalue().rstrip('\n')
 
 
 def resolve_config(name: str) -> str:

@@ -34,7 +34,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, evaluate, draw; exit code 1 if the method has learnt nothing."""
     from ..datasets.roots import resolve_data
-    from ..experiments import Run, write_json
+    from ..experiments import Run
+    from ..files import write_json, write_text
     from ..visualization.report import plot_curves, result_table
 
     for config in (args.config, args.baseline):
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     results = _execute(runs, work_dir)
     table = result_table(results)
     print('\n' + table)
-    (work_dir / 'table.md').write_text(table)
+    write_text(work_dir / 'table.md', table)
     plot_curves(results, work_dir / 'curves.png')
     _draw_detections(runs, data, work_dir)
     _draw_assignment(runs[Path(args.config).stem], args.data, work_dir)

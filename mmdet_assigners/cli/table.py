@@ -1,10 +1,7 @@
 """``table assign``, ``recall`` and ``uncertainty``: a head in numbers."""
 
 import argparse
-import csv
-import io
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import assigning, common, table_recall, table_uncertainty
@@ -39,7 +36,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help='positives per object, ambiguity, agreement between configs',
         description=_ASSIGN,
     )
-    _add_assign_arguments(assign)
+    assigning.add_table_arguments(assign, images=50)
+    assigning.add_method_arguments(assign)
     recall = kinds.add_parser(
         'recall',
         help='share of the objects that any prior learns',
@@ -54,63 +52,25 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     table_uncertainty.add_arguments(uncertainty)
 
 
-def _add_assign_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        'config',
-        nargs='+',
-        metavar='CONFIG',
-        help='names of our configs, mmdet::name, or paths',
-    )
-    parser.add_argument(
-        '--data',
-        metavar='NAME|ROOT',
-        default='shapes',
-        help='shapes (default), bccd, coco128 or the root of a COCO-format '
-        'data set',
-    )
-    parser.add_argument('--split', choices=('train', 'val'), default='val')
-    parser.add_argument(
-        '--images',
-        type=int,
-        default=50,
-        metavar='N',
-        help='only the first N pictures (default 50, 0: all)',
-    )
-    assigning.add_method_arguments(parser)
-    parser.add_argument(
-        '--format', choices=('markdown', 'csv'), default='markdown'
-    )
-    parser.add_argument(
-        '--out', metavar='FILE', help='write the table there, not to stdout'
-    )
-
-
 def run(args: argparse.Namespace) -> int:
     """Print or write the table."""
     if args.kind == 'recall':
         return table_recall.run(args)
     if args.kind == 'uncertainty':
         return table_uncertainty.run(args)
-    if args.images < 0:
-        common.fail(f'--images {args.images}: expected 0 (all) or more')
+    assigning.check_images(args)
     assigning.check_checkpoints(args)
     paths = [common.resolve_config(name) for name in args.config]
     from ..utils import register_all_modules
 
     register_all_modules(init_default_scope=True)
-    from ..datasets.roots import resolve_data
 
     try:
-        split = getattr(resolve_data(args.data), args.split)
+        split = assigning.find_split(args)
         methods = assigning.load_methods(args, paths, len(split.classes))
         lines, agreement = _count(methods, split, args.images)
         text = format_table(lines, agreement, args.format)
-        if args.out:
-            Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-            Path(args.out).write_text(text + '\n', encoding='utf-8')
-            print(f'wrote {args.out}')
-        else:
-            print(text)
+        assigning.emit(args, text)
     except (OSError, ValueError, TypeError, ImportError) as error:
         common.fail(str(error))
     return 0
@@ -163,12 +123,10 @@ def format_table(
         keys = [f'jaccard {name}' for name in names]
         for own, texts in zip(methods, shares, strict=True):
             own[0].update(zip(keys, texts, strict=True))
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator='\n')
-        writer.writerow([*columns, *keys])
-        for line in lines:
-            writer.writerow([line.get(c, '') for c in [*columns, *keys]])
-        return buffer.getvalue().rstrip('\n')
+        columns = [*columns, *keys]
+        return common.csv_text(
+            columns, [[x.get(c, '') for c in columns] for x in lines]
+        )
     text = common.markdown(
         columns, [[x.get(c, '') for c in columns] for x in lines]
     )

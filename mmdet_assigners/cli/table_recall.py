@@ -30,51 +30,22 @@ _HEADER = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
-        'config',
-        nargs='+',
-        metavar='CONFIG',
-        help='names of our configs, mmdet::name, or paths',
+        '--ann', metavar='FILE', help='COCO annotation file, not --data'
     )
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument('--ann', metavar='FILE', help='COCO annotation file')
-    source.add_argument(
-        '--data',
-        metavar='NAME|ROOT',
-        help='shapes (default), bccd, coco128 or the root of a COCO-format '
-        'data set',
-    )
-    parser.add_argument(
-        '--split', choices=('train', 'val'), default='val', help='of --data'
-    )
-    parser.add_argument(
-        '--images', type=int, metavar='N', help='only the first N pictures'
-    )
+    assigning.add_table_arguments(parser, images=0)
     parser.add_argument(
         '--no-ambiguity',
         action='store_true',
         help='recall alone, which is many times faster',
     )
-    parser.add_argument(
-        '--mini',
-        action='store_true',
-        help='the small-scale form of the configs (see train --mini)',
-    )
-    parser.add_argument(
-        '--format', choices=('markdown', 'csv'), default='markdown'
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        metavar='KEY=VALUE',
-        default=[],
-        help='changes merged into every config',
-    )
+    assigning.add_config_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table."""
-    if args.images is not None and args.images < 1:
-        common.fail(f'--images {args.images}: expected at least 1')
+    """Print or write the table."""
+    if args.ann and args.data:
+        common.fail('--ann and --data exclude each other')
+    assigning.check_images(args)
     paths = [common.resolve_config(name) for name in args.config]
     from ..utils import register_all_modules
 
@@ -88,9 +59,11 @@ def run(args: argparse.Namespace) -> int:
         for path in paths:
             cfg = assigning.load_config(args, path, classes)
             rows.append((Path(path).stem, _count(args, path, cfg, ann_file)))
+        assigning.emit(
+            args, format_table(rows, args.format, not args.no_ambiguity)
+        )
     except (OSError, ValueError, TypeError) as error:
         common.fail(str(error))
-    print(format_table(rows, args.format, not args.no_ambiguity))
     return 0
 
 
@@ -107,7 +80,7 @@ def format_table(
     Returns:
         str: Percentages with two decimals, '-' where there is nothing.
     """
-    lines: list[tuple[str, ...]] = [_HEADER]
+    lines = []
     for name, counts in rows:
         share = [
             _percent(counts.ambiguous, counts.positive),
@@ -122,10 +95,8 @@ def format_table(
                 *(share if ambiguity else ['-', '-']),
             )
         )
-    if kind == 'csv':
-        return '\n'.join(','.join(line) for line in lines)
-    lines.insert(1, ('---',) * len(_HEADER))
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+    form = common.csv_text if kind == 'csv' else common.markdown
+    return form(_HEADER, lines)
 
 
 def _percent(part: int, whole: int) -> str:
@@ -135,9 +106,7 @@ def _percent(part: int, whole: int) -> str:
 def _ann_file(args: argparse.Namespace) -> Path:
     if args.ann:
         return Path(args.ann)
-    from ..datasets.roots import resolve_data
-
-    return getattr(resolve_data(args.data or 'shapes'), args.split).ann_file
+    return assigning.find_split(args).ann_file
 
 
 def _count(

@@ -1,9 +1,6 @@
 """``table uncertainty``: predicted sigma against errors and IoU."""
 
 import argparse
-import csv
-import io
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import assigning, common, pictures
@@ -25,27 +22,7 @@ DESCRIPTION = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument(
-        'config',
-        nargs='+',
-        metavar='CONFIG',
-        help='names of our configs, mmdet::name, or paths',
-    )
-    parser.add_argument(
-        '--data',
-        metavar='NAME|ROOT',
-        default='shapes',
-        help='shapes (default), bccd, coco128 or the root of a COCO-format '
-        'data set',
-    )
-    parser.add_argument('--split', choices=('train', 'val'), default='val')
-    parser.add_argument(
-        '--images',
-        type=int,
-        default=0,
-        metavar='N',
-        help='only the first N pictures (default 0: all)',
-    )
+    assigning.add_table_arguments(parser, images=0)
     assigning.add_method_arguments(parser)
     parser.add_argument(
         '--iou-thr',
@@ -75,18 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='FILE',
         help='PNG: sigma against error and against IoU',
     )
-    parser.add_argument(
-        '--format', choices=('markdown', 'csv'), default='markdown'
-    )
-    parser.add_argument(
-        '--out', metavar='FILE', help='write the table there, not to stdout'
-    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print or write the table and the plot."""
-    if args.images < 0:
-        common.fail(f'--images {args.images}: expected 0 (all) or more')
+    assigning.check_images(args)
     for option in ('iou_thr', 'score_thr'):
         value = getattr(args, option)
         if not 0 <= value <= 1:
@@ -98,11 +68,10 @@ def run(args: argparse.Namespace) -> int:
     from ..utils import register_all_modules
 
     register_all_modules(init_default_scope=True)
-    from ..datasets.roots import resolve_data
     from ..visualization.uncertainty import table_lines
 
     try:
-        split = getattr(resolve_data(args.data), args.split)
+        split = assigning.find_split(args)
         detectors = assigning.load_uncertain(args, paths, len(split.classes))
         errors = collect(args, detectors, split)
         lines = [
@@ -111,12 +80,7 @@ def run(args: argparse.Namespace) -> int:
             for line in table_lines(title, own, args.deciles)
         ]
         text = format_table(lines, args.format)
-        if args.out:
-            Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-            Path(args.out).write_text(text + '\n', encoding='utf-8')
-            print(f'wrote {args.out}')
-        else:
-            print(text)
+        assigning.emit(args, text)
         if args.plot:
             from ..visualization.uncertainty_plots import draw_reliability
 
@@ -165,7 +129,4 @@ def format_table(lines: list[dict[str, str]], kind: str) -> str:
     rows = [[line[column] for column in header] for line in lines]
     if kind == 'markdown':
         return common.markdown(header, rows)
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator='\n')
-    writer.writerows([header, *rows])
-    return buffer.getvalue().rstrip('\n')
+    return common.csv_text(header, rows)

@@ -1,8 +1,6 @@
 """Draw assignments: one row per config, one panel per pyramid level."""
 
 import math
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ..files import replacing
 from .count_table import CountTable
 from .histograms import draw_object_histogram, draw_weight_histogram
 from .panels import GREY, INK, draw_level, draw_overview
@@ -205,21 +204,14 @@ def _draw_footer(axes: Axes) -> None:
 
 
 def write_png(figure: Figure, out: Path) -> None:
-    """Write through a temporary file, so that no half picture stays.
+    """Write a picture so that the file is complete or not there.
 
     Args:
         figure: Cleared afterwards.
         out: PNG file.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(suffix='.png', dir=out.parent)
-    os.close(handle)
     try:
-        figure.savefig(name, format='png')
-        os.chmod(name, 0o644)  # mkstemp makes it private
-        os.replace(name, out)
-    except BaseException:
-        os.unlink(name)
-        raise
+        with replacing(out) as part:
+            figure.savefig(part, format='png')
     finally:
         figure.clear()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..files import write_text
 from .draw import render
 from .rows import AssignmentRow
 
@@ -135,10 +136,7 @@ def write_page(
 </html>
 """
     out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + '.part')
-    part.write_text(page, encoding='utf-8')
-    part.replace(out)
+    write_text(out, page)
     return out
 
 

@@ -61,14 +61,14 @@ def read_classes(ann_file: str | Path) -> tuple[str, ...]:
 
 
 def read_samples(
-    cfg: Config, ann_file: str | Path, images: int | None = None
+    cfg: Config, ann_file: str | Path, limit: int = 0
 ) -> Iterator[Sample]:
     """Objects of all pictures, resized as the test pipeline does.
 
     Args:
         cfg: Config with a ``test_dataloader``.
         ann_file: COCO annotation file.
-        images: Only so many pictures; None for all.
+        limit: Only the first pictures; 0 means all.
 
     Yields:
         Sample: One per picture, those without objects too.
@@ -88,7 +88,7 @@ def read_samples(
             if not str(step['type']).startswith(('Load', 'Pack'))
         ]
     )
-    for index in range(len(dataset))[:images]:
+    for index in range(len(dataset))[: limit or None]:
         yield _resize(pipeline, dataset.get_data_info(index))
 
 

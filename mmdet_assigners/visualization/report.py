@@ -1,6 +1,5 @@
 """Pictures and tables that report on finished runs."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from ..files import replacing
+
 _COLORS = plt.get_cmap('tab10').colors  # type: ignore[attr-defined]
 
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG so that the file is complete or not there; closes it."""
-    part = path.with_name(path.name + '.part')
-    figure.savefig(part, format='png', dpi=110, bbox_inches='tight')
+    with replacing(path) as part:
+        figure.savefig(part, format='png', dpi=110, bbox_inches='tight')
     plt.close(figure)
-    os.replace(part, path)
 
 
 def plot_curves(results: dict[str, dict[str, Any]], path: Path) -> None:

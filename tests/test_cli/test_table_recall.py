@@ -98,7 +98,7 @@ def test_our_head_and_mmdets_agree(ann):
 def test_recall_alone(ann):
     cfg = load(FCOS)
     found = AssignmentCounter(cfg, ambiguity=False).count_all(
-        read_samples(cfg, ann, images=1)
+        read_samples(cfg, ann, limit=1)
     )
     assert found.objects == 12
     assert found.positive > 0 and found.ambiguous == found.mixed == 0
@@ -141,7 +141,7 @@ def test_markdown_table():
         ([FCOS, '--ann', 'nowhere.json'], 'no annotation file nowhere.json'),
         ([FCOS, '--data', 'bcd'], 'did you mean bccd'),
         ([FCOS + 'x'], 'did you mean fcos'),
-        ([FCOS, '--images', '0'], '--images 0: expected at least 1'),
+        ([FCOS, '--images', '-1'], '--images -1: expected 0'),
     ],
 )
 def test_errors(argv, message, capsys):

@@ -2,7 +2,6 @@
 
 import argparse
 import gc
-import json
 import os
 import platform
 import shlex
@@ -18,6 +17,8 @@ from typing import Any
 os.environ.setdefault('KINETO_LOG_LEVEL', '9')  # the profiler is chatty
 
 import torch
+
+from mmdet_assigners.files import write_json
 
 _PACKAGES = ('mmdet_assigners', 'torch', 'mmcv', 'mmengine', 'mmdet')
 _QUICK_S, _FULL_S = 2.0, 20.0  # seconds per row
@@ -180,6 +181,4 @@ def main(cases: Callable[[bool], Iterable[Case]], description: str) -> None:
                 machine=_machine(),
                 command=shlex.join(['python', *sys.argv]),
             )
-            part = args.json.with_name(args.json.name + '.part')
-            part.write_text(json.dumps(content, indent=1) + '\n')
-            os.replace(part, args.json)
+            write_json(args.json, content)

@@ -1,10 +1,8 @@
 """Shared by the converters: read, rename, compare with our model, write."""
 
 import argparse
-import os
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from mmdet_assigners import get_config
 from mmdet_assigners.checkpoints import load
+from mmdet_assigners.files import replacing
 
 State = dict[str, Tensor]
 Rules = Sequence[tuple[str, str | None]]
@@ -114,15 +113,8 @@ def check_state(state: Mapping[str, Tensor], config: str) -> None:
 
 def save(state: State, path: str | Path, meta: Mapping[str, Any]) -> None:
     """Write a checkpoint for mmengine: all of it or nothing."""
-    path = Path(path)
-    handle, part = tempfile.mkstemp(dir=path.parent, suffix='.part')
-    os.close(handle)
-    try:
+    with replacing(path) as part:
         torch.save(dict(state_dict=state, meta=dict(meta)), part)
-        os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
 
 
 def main(
