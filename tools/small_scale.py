@@ -131,6 +131,7 @@ PARTS = {
     'HAMBox': {
         'HAMBox': 'hambox_retinanet_r50_fpn_1x_coco',
         'compensation alone': 'hambox_no-ignore_retinanet_r50_fpn_1x_coco',
+        'one normaliser': 'hambox_joint-norm_retinanet_r50_fpn_1x_coco',
         'ignore rule alone': 'hambox-k0_retinanet_r50_fpn_1x_coco',
         'neither (RetinaNet)': RETINANET,
     },

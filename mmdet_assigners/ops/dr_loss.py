@@ -29,6 +29,8 @@ def worst_case_score(scores: Tensor, mask: Tensor, slope: float) -> Tensor:
     Returns:
         Tensor: (B,), 0 for empty sets.
     """
+    if not scores.shape[1]:  # no largest entry either
+        return scores.sum(1)
     lean = scores.detach() * slope
     # any constant may be taken off the exponent: the largest is safe
     peak = lean.masked_fill(~mask, -torch.inf).amax(1, keepdim=True)

@@ -125,16 +125,24 @@ class HAMBoxRetinaHead(HAMBoxLossMixin, RetinaHead):
     RetinaNet, but that N_norm is the mean over the processes and at least 1
     per batch (mmdet: the process's own, at least 1 per image).
 
-    Takes the arguments of ``RetinaHead``; ``train_cfg.assigner`` is a
-    ``HAMBoxAssigner``.
+    Args:
+        *args: Of ``RetinaHead``.
+        joint_normalizer: Divide all four terms by N_norm + N_com, so that a
+            compensated anchor weighs no more than a matched one. Not in the
+            paper.
+        **kwargs: Of ``RetinaHead``; ``train_cfg.assigner`` is a
+            ``HAMBoxAssigner``.
 
     Raises:
         ValueError: Another assigner, or a sampler that samples.
     """
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
+    def __init__(
+        self, *args: object, joint_normalizer: bool = False, **kwargs: object
+    ) -> None:
         super().__init__(*args, **kwargs)
         refuse_sampling(self)
+        self.joint_normalizer = joint_normalizer
 
     def loss_flat(self, flat: FlatBatch) -> dict[str, Tensor]:
         """Losses of a batch.
@@ -156,7 +164,10 @@ class HAMBoxRetinaHead(HAMBoxLossMixin, RetinaHead):
                 compensated.sum(),
             )
         ).to(flat.cls)
-        norm, comp = reduce_mean(counts).clamp(min=1)
+        averages = reduce_mean(counts)
+        if self.joint_normalizer:
+            averages = averages.sum().expand(2)
+        norm, comp = averages.clamp(min=1)
         return dict(
             loss_cls=sums.cls_norm / norm,
             loss_bbox=sums.box_norm / norm,

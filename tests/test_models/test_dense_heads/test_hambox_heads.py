@@ -200,6 +200,24 @@ def test_four_terms_by_hand():
     assert all(grad.isfinite().all() for grad in grads)
 
 
+def test_joint_normalizer():
+    options = dict(OURS, pos_iou_thr=0.7, match_low_quality=False)
+    own = run(build(HAMBoxRetinaHead, options), [BOXES, BOXES[:2]])[0]
+    head = build(HAMBoxRetinaHead, options, joint_normalizer=True)
+    joint = run(head, [BOXES, BOXES[:2]])[0]
+    norm, comp = own['num_norm'], own['num_comp']
+    assert norm > comp > 1
+    for name, count in (
+        ('loss_cls', norm),
+        ('loss_bbox', norm),
+        ('loss_cls_comp', comp),
+        ('loss_bbox_comp', comp),
+    ):
+        torch.testing.assert_close(
+            joint[name] * (norm + comp), own[name] * count
+        )
+
+
 def test_wild_deltas_of_negatives_do_not_spoil_the_loss():
     head = build(HAMBoxRetinaHead, OURS)
     flat = flat_of(head, [BOXES, BOXES[:1]])
