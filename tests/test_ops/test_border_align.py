@@ -323,9 +323,12 @@ def test_triton_is_missing(monkeypatch):
         )
 
 
-@pytest.mark.skipif(
+WITH_TRITON = pytest.mark.skipif(
     importlib.util.find_spec('triton') is None, reason='Triton not installed'
 )
+
+
+@WITH_TRITON
 def test_triton_kernels_interpreted():
     """The GPU kernels in Triton's interpreter, in a process of their own."""
     script = Path(__file__).with_name('border_align_cases.py')
@@ -339,3 +342,55 @@ def test_triton_kernels_interpreted():
     )
     assert run.returncode == 0, run.stderr
     assert f'{len(CASES)} cases' in run.stdout
+
+
+@WITH_TRITON
+@pytest.mark.parametrize('dtype', ['fp32', 'fp16', 'bf16'])
+@pytest.mark.parametrize('capability', [80, 90])
+def test_triton_kernels_compile(capability, dtype):
+    """To machine code of a GPU that needn't be there; maps by vectors."""
+    from triton import compile as compile_kernel
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from mmdet_assigners.ops.border_align import _triton
+
+    def build(kernel, types, constants):
+        names = kernel.arg_names
+        # as at a call: pointers and 128 channels are multiples of 16
+        attrs = {
+            (i,): [['tt.divisibility', 16]]
+            for i, name in enumerate(names)
+            if name.endswith('_ptr') or name == 'channels'
+        }
+        source = ASTSource(
+            kernel,
+            {n: types.get(n, 'constexpr') for n in names},
+            {(names.index(n),): value for n, value in constants.items()},
+            attrs,
+        )
+        return compile_kernel(source, GPUTarget('cuda', capability, 32)).asm
+
+    sizes = dict.fromkeys(('count', 'channels', 'height', 'width'), 'i32')
+    block = dict(pool_size=10, block_m=8, block_c=128)
+    types = dict(sizes, boxes_ptr='*fp32', argmax_ptr='*u8')
+    code = build(
+        _triton._forward_kernel,
+        dict(types, input_ptr=f'*{dtype}', output_ptr=f'*{dtype}'),
+        dict(block, with_argmax=True),
+    )
+    assert code['cubin'] and 'ld.global.v4.b32' in code['ptx']
+    for fixed, sums in ((False, 'fp32'), (True, 'i64')):
+        scale = 'fp64' if fixed else 'fp32'
+        code = build(
+            _triton._backward_kernel,
+            dict(
+                types,
+                grad_ptr=f'*{dtype}',
+                found_ptr=f'*{sums}',
+                scale_ptr=f'*{scale}',
+            ),
+            dict(block, fixed=fixed),
+        )
+        assert code['cubin']
+        assert f'add.{"u64" if fixed else "f32"}' in code['ptx']
