@@ -6,7 +6,8 @@ leaves the method itself untouched:
 1. pre-trained weights are dropped;
 2. a ResNet becomes a ResNet-18 with 16 base channels, every channel count
    after it is divided by four and the towers of the heads are halved (other
-   backbones stay as they are);
+   backbones stay as they are); an R-CNN has a fourth of the proposals and
+   samples;
 3. pictures are resized to fit 320x240 instead of 1333x800;
 4. the schedule becomes ``epochs`` long and the optimiser AdamW
    (``configs/_base_/small_scale.py``).
@@ -92,6 +93,7 @@ def merge_mini(cfg: Config) -> None:
 def shrink_model(model: ConfigDict) -> None:
     """Steps 1 and 2 of the overlay, in place."""
     drop_pretrained(model)
+    _shrink_proposals(model)
     backbone = model.backbone
     if not str(backbone.type).startswith(('ResNet', 'ResNeXt')):
         return  # the widths of an own backbone are for `mini` to say
@@ -214,6 +216,18 @@ def _dicts(node: Any) -> Iterator[ConfigDict]:
     if isinstance(node, list | tuple):
         for value in node:
             yield from _dicts(value)
+
+
+def _shrink_proposals(model: ConfigDict) -> None:
+    train, test = model.get('train_cfg') or {}, model.get('test_cfg') or {}
+    for node in (train.get('rpn_proposal'), test.get('rpn')):
+        for key in ('nms_pre', 'nms_post', 'max_per_img'):
+            if node and key in node:
+                node[key] = node[key] // _WIDTH
+    stages = train.get('rcnn') or []
+    for stage in [stages] if isinstance(stages, dict) else stages:
+        if 'sampler' in stage:
+            stage.sampler.num = stage.sampler.num // _WIDTH
 
 
 def _small_resnet(backbone: ConfigDict) -> ConfigDict:

@@ -75,6 +75,10 @@ def test_two_stage_with_masks_and_multi_scale(tmp_path):
     assert roi_head.mask_head.num_classes == 2
     assert roi_head.bbox_head.fc_out_channels == 256
     assert roi_head.mask_head.num_convs == 2
+    train, test = cfg.model.train_cfg, cfg.model.test_cfg
+    assert (train.rcnn.sampler.num, train.rpn.sampler.num) == (128, 256)
+    assert (train.rpn_proposal.nms_pre, test.rpn.max_per_img) == (500, 250)
+    assert test.rcnn.max_per_img == 100
 
 
 @pytest.mark.parametrize(

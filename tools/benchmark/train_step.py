@@ -1,6 +1,8 @@
 """A small-scale training step of each method against its baseline's."""
 
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import torch
 from _harness import Case, main
@@ -16,14 +18,11 @@ from mmdet_assigners.small_scale import (
     shrink_model,
 )
 
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+
+from small_scale import METHODS
+
 BATCH, HEIGHT, WIDTH, GTS = 4, 240, 320, 13
-RETINANET = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
-FSAF = 'mmdet::fsaf/fsaf_r50_fpn_1x_coco.py'
-PAIRS = {
-    'SEPC-RetinaNet': ('sepc_retinanet_r50_fpn_1x_coco', RETINANET),
-    'SEPC-FSAF': ('sepc_fsaf_r50_fpn_1x_coco', FSAF),
-    'SAPD': ('sapd_r50_fpn_1x_coco', FSAF),
-}
 
 
 def step(config: str) -> Callable[[], None]:
@@ -59,9 +58,11 @@ def step(config: str) -> Callable[[], None]:
 def cases(quick: bool) -> Iterator[Case]:
     """One row per method; the sizes are small as they are."""
     register_all_modules()
-    for name, (ours, peer) in PAIRS.items():
-        row = f'{name} train step B={BATCH} {WIDTH}x{HEIGHT} G={GTS}'
-        yield Case(row, peer, step(ours), step(peer))
+    for name, (ours, baseline) in METHODS.items():
+        if baseline is not None:
+            peer, _ = METHODS[baseline]
+            row = f'{name} train step B={BATCH} {WIDTH}x{HEIGHT} G={GTS}'
+            yield Case(row, peer, step(ours), step(peer))
 
 
 if __name__ == '__main__':
