@@ -127,7 +127,8 @@ class UncertainDetector:
                 f'{self.title}: the detections of {_head(self.model)} carry '
                 'no box_sigmas, the standard deviations of the sides; give a '
                 'config that predicts uncertainty, such as '
-                'gaussian-yolov3_d53_ms-608-273e_coco'
+                'gfl-ablation_r50_fpn_1x_coco, which also takes the weights '
+                "of mmdet's GFL"
             )
         order = found.scores.argsort(descending=True, stable=True)
         found = found[order].cpu().numpy()
