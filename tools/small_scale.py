@@ -201,17 +201,15 @@ def spread(values):
     return f'{mean(values):.3f} ({low:.3f}-{high:.3f})'
 
 
-def step_seconds():
-    """Seconds per training step by label, from the benchmark."""
+def step_times():
+    """Time of a training step over the baseline's, by label."""
     if not STEPS.is_file():
         return {}
-    seconds = {}
-    for row in json.loads(STEPS.read_text())['rows']:
-        seconds[row['name'].partition(' train step')[0]] = row['ours_s']
-        for label, (config, _) in METHODS.items():
-            if config == row['peer']:
-                seconds.setdefault(label, row['peer_s'])
-    return seconds
+    rows = json.loads(STEPS.read_text())['rows']
+    return {
+        row['name'].partition(' train step')[0]: f'{1 / row["ratio"]:.2f}'
+        for row in rows
+    }
 
 
 def seed_table(data):
@@ -220,7 +218,7 @@ def seed_table(data):
     The gain is the mean over the seeds that the baseline has too.
     """
     lines = [
-        '| model | mAP | AP50 | AP75 | mAP - baseline | s / iter '
+        '| model | mAP | AP50 | AP75 | mAP - baseline | step time / baseline '
         '| parameters | seeds |',
         '|---|---|---|---|---|---|---|---|',
     ]
@@ -238,8 +236,8 @@ def seed_table(data):
             if seed in scores.get(baseline, {})
         ]
         gain = f'{mean(gains):+.3f}' if gains else '-'
-        seconds = step_seconds().get(label)
-        cells += [gain, f'{seconds:.3f}' if seconds else 'not run']
+        ratio = '-' if baseline is None else 'not run'
+        cells += [gain, step_times().get(label, ratio)]
         cells += [f'{results[0]["parameters"] / 1e6:.3f} M']
         cells += [', '.join(str(r['seed']) for r in results)]
         lines.append(f'| {label} | {" | ".join(cells)} |')
@@ -301,10 +299,9 @@ def render():
         '',
         '205 pictures for training, 87 for evaluation, batch 4, up to '
         'three seeds: mean (lowest-highest); the difference from the baseline '
-        'is over the same seeds. Seconds per iteration are those of '
-        '`tools/benchmark/train_step.py`, which times a method against its '
-        'baseline by turns in one process (one thread); the trainings '
-        'themselves shared the machine with other work.',
+        'is over the same seeds. Step times are those of '
+        '`tools/benchmark/train_step.py`, which runs a method and its '
+        'baseline by turns in one process (one thread).',
         '',
         *seed_table('bccd'),
         '',
