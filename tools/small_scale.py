@@ -20,6 +20,7 @@ from mmdet_assigners.files import write_json, write_text
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / 'docs' / 'results' / 'small_scale'
 STEPS = ROOT / 'docs' / 'results' / 'benchmark' / 'train_step.json'
+UNCERTAINTY = RESULTS / 'uncertainty.md'
 PAGE = ROOT / 'docs' / 'small_scale.md'
 
 RETINANET = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
@@ -322,6 +323,8 @@ def render():
         'BCCD, 12 epochs, seed 0.',
         '',
         *(line for method in PARTS for line in (*parts_table(method), '')),
+        *UNCERTAINTY.read_text().splitlines(),
+        '',
         '## What the numbers say',
         '',
         notes,
