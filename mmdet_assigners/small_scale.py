@@ -130,7 +130,8 @@ def shrink_pictures(cfg: Config) -> None:
             return IMAGE_SCALE
         return (round(scale[0] * factor), round(scale[1] * factor))
 
-    for node in _dicts(cfg._cfg_dict):
+    # `mini` says its sizes as they are
+    for node in _dicts({k: v for k, v in cfg.items() if k != 'mini'}):
         if node.get('type') in (
             'Resize',
             'RandomResize',
@@ -208,7 +209,7 @@ def _needs_masks(cfg: Config) -> bool:
     return any(node.get('with_mask') for node in _dicts(cfg._cfg_dict))
 
 
-def _dicts(node: Any) -> Iterator[ConfigDict]:
+def _dicts(node: Any) -> Iterator[dict]:
     """Every dict of a config, outermost first."""
     if isinstance(node, dict):
         yield node
@@ -223,11 +224,11 @@ def _shrink_proposals(model: ConfigDict) -> None:
     for node in (train.get('rpn_proposal'), test.get('rpn')):
         for key in ('nms_pre', 'nms_post', 'max_per_img'):
             if node and key in node:
-                node[key] = node[key] // _WIDTH
+                node[key] //= _WIDTH
     stages = train.get('rcnn') or []
     for stage in [stages] if isinstance(stages, dict) else stages:
         if 'sampler' in stage:
-            stage.sampler.num = stage.sampler.num // _WIDTH
+            stage['sampler']['num'] //= _WIDTH
 
 
 def _small_resnet(backbone: ConfigDict) -> ConfigDict:

@@ -105,6 +105,19 @@ def test_shrunk_models_build(name):
     MODELS.build(cfg.model)
 
 
+def test_sizes_of_mini_stay(root):
+    cfg = Config.fromstring(
+        """
+_base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
+mini = dict(train_dataloader=dict(dataset=dict(pipeline=[
+    dict(type='Resize', scale=(320, 320), keep_ratio=True)])))
+""",
+        '.py',
+    )
+    (resize,) = apply_small_scale(cfg, root).train_dataloader.dataset.pipeline
+    assert resize.scale == (320, 320)
+
+
 def test_own_backbone_is_left_to_mini():
     cfg = Config.fromstring(
         """
