@@ -19,6 +19,12 @@ ONCE = (
     f'train_cfg.val_interval={EPOCHS}',
     f'default_hooks.checkpoint.interval={EPOCHS}',
 )
+# (picture set, start of the config's name): what was measured, and why
+TOO_SLOW = {
+    ('bccd', 'dr-loss'): 'AP50 0.70, after 320 epochs 0.76: red and white '
+    'cells 0.97 and 1.00, but the loss is of the mean of the positive '
+    'distribution, which the few anchors of platelets hardly move',
+}
 # what a method inherits (YOLOv3: crops, zooms, colours) would make of 16
 # pictures too many to fit
 PLAIN = """
@@ -65,7 +71,10 @@ def pictures(request, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('path', main_configs(), ids=lambda p: p.stem)
-def test_overfits(path, pictures, tmp_path, monkeypatch):
+def test_overfits(request, path, pictures, tmp_path, monkeypatch):
+    for (data, name), reason in TOO_SLOW.items():
+        if data in request.node.name and path.stem.startswith(name):
+            request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     monkeypatch.setitem(os.environ, 'OMP_NUM_THREADS', '2')
     config = tmp_path / path.name
     config.write_text(PLAIN.format(base=str(path.resolve())))
