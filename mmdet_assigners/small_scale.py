@@ -227,7 +227,7 @@ def _shrink_proposals(model: ConfigDict) -> None:
                 node[key] //= _WIDTH
     stages = train.get('rcnn') or []
     for stage in [stages] if isinstance(stages, dict) else stages:
-        if 'sampler' in stage:
+        if 'num' in stage.get('sampler', {}):  # not all sample
             stage['sampler']['num'] //= _WIDTH
 
 
