@@ -22,8 +22,8 @@ ONCE = (
 # (picture set, start of the config's name): what was measured, and why
 TOO_SLOW = {
     ('bccd', 'dr-loss'): 'AP50 0.70, after 320 epochs 0.76: red and white '
-    'cells 0.97 and 1.00, but the loss is of the mean of the positive '
-    'distribution, which the few anchors of platelets hardly move',
+    'cells 0.97 and 1.00 after 120; platelets come slowly, perhaps because '
+    'their few anchors hardly move the mean of the positive distribution',
 }
 # what a method inherits (YOLOv3: crops, zooms, colours) would make of 16
 # pictures too many to fit

@@ -24,19 +24,7 @@ def add_table_arguments(parser: argparse.ArgumentParser, images: int) -> None:
         parser: Of the command.
         images: Default of ``--images``.
     """
-    parser.add_argument(
-        'config',
-        nargs='+',
-        metavar='CONFIG',
-        help='names of our configs, mmdet::name, or paths',
-    )
-    parser.add_argument(
-        '--data',
-        metavar='NAME|ROOT',
-        help='shapes (default), bccd, coco128 or the root of a COCO-format '
-        'data set',
-    )
-    parser.add_argument('--split', choices=('train', 'val'), default='val')
+    common.add_data_arguments(parser)
     parser.add_argument(
         '--images',
         type=int,

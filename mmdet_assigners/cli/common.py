@@ -25,6 +25,23 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that name configs and a data set."""
+    parser.add_argument(
+        'config',
+        nargs='+',
+        metavar='CONFIG',
+        help='names of our configs, mmdet::name, or paths',
+    )
+    parser.add_argument(
+        '--data',
+        metavar='NAME|ROOT',
+        help='shapes (default), bccd, coco128 or the root of a COCO-format '
+        'data set',
+    )
+    parser.add_argument('--split', choices=('train', 'val'), default='val')
+
+
 def csv_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table as comma-separated values."""
     buffer = io.StringIO()

@@ -9,21 +9,9 @@ from . import common
 
 def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments that name the configs and the pictures."""
-    parser.add_argument(
-        'config',
-        nargs='+',
-        metavar='CONFIG',
-        help='names of our configs, mmdet::name, or paths',
-    )
+    common.add_data_arguments(parser)
     parser.add_argument('--img', help='picture; needs --ann or --data')
     parser.add_argument('--ann', help='COCO annotation file that lists --img')
-    parser.add_argument(
-        '--data',
-        metavar='NAME|ROOT',
-        help='shapes (default), bccd, coco128 or the root of a COCO-format '
-        'data set',
-    )
-    parser.add_argument('--split', choices=('train', 'val'), default='val')
     parser.add_argument(
         '--index',
         type=int,
