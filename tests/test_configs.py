@@ -165,9 +165,13 @@ def test_predict_batched_equals_single(model):
             single = model(**data, mode='predict')[0].pred_instances
             expected = expected.pred_instances
             assert len(single) == len(expected)
-            # equal scores may come in another order
+            # equal scores may come in another order; rounding: the logits of
+            # an untrained net are large where inputs are (caffe style)
             torch.testing.assert_close(
-                single.scores.sort().values, expected.scores.sort().values
+                single.scores.sort().values,
+                expected.scores.sort().values,
+                rtol=1e-4,
+                atol=1e-4,
             )
             torch.testing.assert_close(
                 single.bboxes.sum(0),

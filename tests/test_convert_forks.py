@@ -16,7 +16,15 @@ from mmdet_assigners import get_config
 
 FOLDER = Path(__file__).parent.parent / 'tools' / 'convert'
 BLOCKS = (3, 4, 6, 3)
-MODULES = ('fcos', 'atss', 'mal', 'noisy_anchors', 'autoassign')
+MODULES = (
+    'fcos',
+    'atss',
+    'mal',
+    'sampling_free',
+    'noisy_anchors',
+    'autoassign',
+)
+RETINANETS = ('mal', 'sampling_free')  # nine anchors, no normalisation
 
 
 @pytest.fixture(scope='module')
@@ -72,7 +80,7 @@ def fpn(state, inner, outer, top, p6_inputs):
     conv(state, f'{top}.p7', 256, 256, 3)
 
 
-def maskrcnn_benchmark(p6_inputs):
+def maskrcnn_benchmark_body():
     state = {}
     resnet50(
         state,
@@ -81,6 +89,11 @@ def maskrcnn_benchmark(p6_inputs):
         lambda name: name.replace('.conv', '.bn'),
         lambda block: (f'{block}.downsample.0', f'{block}.downsample.1'),
     )
+    return state
+
+
+def maskrcnn_benchmark(p6_inputs):
+    state = maskrcnn_benchmark_body()
     fpn(
         state,
         lambda i: f'backbone.fpn.fpn_inner{i + 2}',
@@ -132,17 +145,18 @@ def scales(state, head):
 
 def official(method):
     """A state dict as the official code of a method writes it."""
-    if method in ('fcos', 'atss', 'mal'):
-        state = maskrcnn_benchmark(2048 if method == 'mal' else 256)
+    if method in ('fcos', 'atss', *RETINANETS):
+        plain = method in RETINANETS
+        state = maskrcnn_benchmark(2048 if plain else 256)
         names = ('rpn.head.cls_tower', 'rpn.head.bbox_tower')
-        anchors = 9 if method == 'mal' else 1
+        anchors = 9 if plain else 1
         channels = dict(cls_logits=80 * anchors, bbox_pred=4 * anchors)
-        towers(state, names, norm=method != 'mal')
+        towers(state, names, norm=not plain)
         if method != 'fcos':
             for i in range(5):
                 cells = f'rpn.anchor_generator.cell_anchors.{i}'
                 state[cells] = torch.zeros(anchors, 4)
-        if method != 'mal':
+        if not plain:
             channels['centerness'] = 1
             scales(state, 'rpn.head')
         outputs(state, 'rpn.head', channels)
@@ -157,6 +171,36 @@ def official(method):
     else:
         outputs(state, 'head', dict(cls_score=720, bbox_pred=36))
         state['anchor_generator.cell_anchors.0'] = torch.zeros(9, 4)
+    return state
+
+
+def linear(state, name, out, inputs):
+    state[f'{name}.weight'] = torch.zeros(out, inputs)
+    state[f'{name}.bias'] = torch.randn(out)
+
+
+def official_rcnn(masks):
+    """The same of Sampling-Free's Faster or Mask R-CNN."""
+    state = maskrcnn_benchmark_body()
+    for i in range(1, 5):
+        conv(state, f'backbone.fpn.fpn_inner{i}', 256, 128 * 2**i, 1)
+        conv(state, f'backbone.fpn.fpn_layer{i}', 256, 256, 3)
+    for i in range(5):
+        state[f'rpn.anchor_generator.cell_anchors.{i}'] = torch.zeros(3, 4)
+    conv(state, 'rpn.head.conv', 256, 256, 3)
+    conv(state, 'rpn.head.cls_logits', 3, 256, 1)
+    conv(state, 'rpn.head.bbox_pred', 12, 256, 1)
+    box = 'roi_heads.box'
+    linear(state, f'{box}.feature_extractor.fc6', 1024, 256 * 49)
+    linear(state, f'{box}.feature_extractor.fc7', 1024, 1024)
+    linear(state, f'{box}.predictor.cls_score', 81, 1024)
+    linear(state, f'{box}.predictor.bbox_pred', 324, 1024)
+    if masks:
+        mask = 'roi_heads.mask'
+        for i in range(1, 5):
+            conv(state, f'{mask}.feature_extractor.mask_fcn{i}', 256, 256, 3)
+        conv(state, f'{mask}.predictor.conv5_mask', 256, 256, 2)
+        conv(state, f'{mask}.predictor.mask_fcn_logits', 81, 256, 1)
     return state
 
 
@@ -201,6 +245,10 @@ LIKE = {  # ours -> theirs; all other tensors are checked by shape
         'bbox_head.reg_convs.1.conv.bias': 'rpn.head.bbox_tower.2.bias',
         'bbox_head.retina_cls.weight': 'rpn.head.cls_logits.weight',
     },
+    'sampling_free': {
+        'bbox_head.cls_convs.3.conv.bias': 'rpn.head.cls_tower.6.bias',
+        'bbox_head.retina_reg.bias': 'rpn.head.bbox_pred.bias',
+    },
     'noisy_anchors': {
         'bbox_head.cls_convs.2.conv.weight': 'head.cls_subnet.4.weight',
     },
@@ -225,6 +273,47 @@ def test_loads_strictly(tools, method):
     fork = 'mask' if 'rpn.head.cls_logits.bias' in theirs else 'detectron'
     for our, their in (LIKE[fork] | LIKE[method]).items():
         assert torch.equal(ours[our], theirs[their]), our
+
+
+@pytest.mark.parametrize('masks', [False, True])
+def test_rcnn_loads_strictly(tools, masks):
+    theirs = official_rcnn(masks)
+    tool = tools['sampling_free']
+    state = tool.convert(theirs)
+    config = tool.guess_config(state)
+    assert ('mask-rcnn' in config) == masks
+    model = build(config)
+    missing, extra = model.load_state_dict(state, strict=False, assign=True)
+    assert not extra
+    assert all(name.endswith('num_batches_tracked') for name in missing)
+    ours = model.state_dict()
+    same = {
+        'neck.lateral_convs.3.conv.bias': 'backbone.fpn.fpn_inner4.bias',
+        'neck.fpn_convs.0.conv.bias': 'backbone.fpn.fpn_layer1.bias',
+        'rpn_head.rpn_cls.bias': 'rpn.head.cls_logits.bias',
+        'rpn_head.rpn_reg.bias': 'rpn.head.bbox_pred.bias',
+        'roi_head.bbox_head.shared_fcs.0.bias': (
+            'roi_heads.box.feature_extractor.fc6.bias'
+        ),
+    }
+    if masks:
+        same['roi_head.mask_head.convs.2.conv.weight'] = (
+            'roi_heads.mask.feature_extractor.mask_fcn3.weight'
+        )
+        logits = theirs['roi_heads.mask.predictor.mask_fcn_logits.bias']
+        assert torch.equal(
+            ours['roi_head.mask_head.conv_logits.bias'], logits[1:]
+        )
+    for our, their in same.items():
+        assert torch.equal(ours[our], theirs[their]), our
+    # their class 0 is the background; ours is the last, and has no box
+    scores = theirs['roi_heads.box.predictor.cls_score.bias']
+    assert torch.equal(
+        ours['roi_head.bbox_head.fc_cls.bias'],
+        torch.cat((scores[1:], scores[:1])),
+    )
+    deltas = theirs['roi_heads.box.predictor.bbox_pred.bias']
+    assert torch.equal(ours['roi_head.bbox_head.fc_reg.bias'], deltas[4:])
 
 
 @pytest.mark.parametrize('method', ['fcos', 'atss', 'autoassign'])

@@ -4,7 +4,7 @@
 _base_ = './aligndet_r50_fpn_1x_coco.py'
 model = dict(
     bbox_head=dict(
-        anchor_generator=dict(type='LegacyAnchorGenerator'),
+        anchor_generator=dict(type='DetectronAnchorGenerator'),
         bbox_coder=dict(type='LegacyDeltaXYWHBBoxCoder'),
         align_head=dict(legacy_plus_one=True),
     ),

@@ -11,7 +11,7 @@ model = dict(
     backbone=dict(norm_cfg=dict(requires_grad=False), style='caffe'),
     neck=dict(relu_before_extra_convs=True),
     bbox_head=dict(
-        anchor_generator=dict(type='LegacyAnchorGenerator', center_offset=0.5),
+        anchor_generator=dict(type='DetectronAnchorGenerator'),
         bbox_coder=dict(type='LegacyDeltaXYWHBBoxCoder'),
     ),
     train_cfg=dict(assigner=dict(legacy_plus_one=True)),

@@ -122,6 +122,7 @@ def main(
     convert: Callable[[State], State],
     guess_config: Callable[[State], str],
     argv: Sequence[str] | None = None,
+    read: Callable[[str], dict[str, Any]] = load,
 ) -> int:
     """The command line of a converter.
 
@@ -130,6 +131,8 @@ def main(
         convert: Official state dict -> ours.
         guess_config: Our state dict -> the config that it belongs to.
         argv: Arguments, those of the process by default.
+        read: Reads the file: a state dict, by itself or as ``state_dict`` or
+            ``model``. By default a file of PyTorch.
 
     Returns:
         Exit code: 0 written, 1 refused.
@@ -142,7 +145,7 @@ def main(
     )
     args = parser.parse_args(argv)
     try:
-        content = load(args.official)
+        content = read(args.official)
         state = convert(state_dict_of(content))
         config = args.config or guess_config(state)
         check_state(state, config)

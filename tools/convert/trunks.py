@@ -1,41 +1,89 @@
 """Key names of the codebases that official repositories are forks of.
 
-Backbone (ResNet, ResNeXt), FPN with P6 and P7, and the towers of one-stage
-heads; what a method adds to them is in its own converter.
+Backbone (ResNet, ResNeXt), FPN with or without P6 and P7, the towers of
+one-stage heads and the heads of R-CNNs; what a method adds to them is in its
+own converter.
 """
+
+from collections.abc import Iterable
 
 from common import Rules, State
 
-LEVELS = range(3)  # C3, C4, C5
+BOX_HEAD = r'roi_head.bbox_head.'
 
 
-def _fpn(inner: str, outer: str, first: int, top: str) -> Rules:
-    """Rules of the pyramid; ``first`` is the number of C3 in its names."""
-    rules = [
-        (rf'{theirs}{first + i}\.(.+)', rf'neck.{ours}.{i}.conv.\1')
-        for theirs, ours in (
-            (inner, 'lateral_convs'),
-            (outer, 'fpn_convs'),
-        )
-        for i in LEVELS
-    ]
+def fpn(inner: str, outer: str, levels: Iterable[int]) -> Rules:
+    """Rules of the pyramid.
+
+    Args:
+        inner: Name of a lateral convolution, a regular expression with ``{}``
+            for the number of the level.
+        outer: The same of an output convolution.
+        levels: The numbers, the finest first.
+    """
     return [
-        *rules,
+        (
+            rf'{theirs.replace("{}", str(level))}\.(.+)',
+            rf'neck.{ours}.{i}.conv.\1',
+        )
+        for theirs, ours in ((inner, 'lateral_convs'), (outer, 'fpn_convs'))
+        for i, level in enumerate(levels)
+    ]
+
+
+def _extra(top: str) -> Rules:
+    """Rules of P6 and P7."""
+    return [
         (rf'{top}\.p6\.(.+)', r'neck.fpn_convs.3.conv.\1'),
         (rf'{top}\.p7\.(.+)', r'neck.fpn_convs.4.conv.\1'),
     ]
 
 
-MASKRCNN_BENCHMARK: Rules = (
+_FPN = (r'backbone\.fpn\.fpn_inner{}', r'backbone\.fpn\.fpn_layer{}')
+_MASKRCNN_BENCHMARK: Rules = (
     (r'backbone\.body\.stem\.(.+)', r'backbone.\1'),
     (r'backbone\.body\.(layer\d\..+)', r'backbone.\1'),
-    *_fpn(
-        r'backbone\.fpn\.fpn_inner',
-        r'backbone\.fpn\.fpn_layer',
-        2,
-        r'backbone\.fpn\.top_blocks',
-    ),
     (r'rpn\.anchor_generator\.cell_anchors\.\d', None),
+)
+MASKRCNN_BENCHMARK: Rules = (
+    *_MASKRCNN_BENCHMARK,
+    *fpn(*_FPN, range(2, 5)),
+    *_extra(r'backbone\.fpn\.top_blocks'),
+)
+MASKRCNN_BENCHMARK_RCNN: Rules = (
+    *_MASKRCNN_BENCHMARK,
+    *fpn(*_FPN, range(1, 5)),
+    *(
+        (rf'rpn\.head\.{theirs}\.(.+)', rf'rpn_head.{ours}.\1')
+        for theirs, ours in (
+            ('conv', 'rpn_conv'),
+            ('cls_logits', 'rpn_cls'),
+            ('bbox_pred', 'rpn_reg'),
+        )
+    ),
+    *(
+        (rf'roi_heads\.box\.{theirs}\.(.+)', rf'{BOX_HEAD}{ours}.\1')
+        for theirs, ours in (
+            (r'feature_extractor\.fc6', 'shared_fcs.0'),
+            (r'feature_extractor\.fc7', 'shared_fcs.1'),
+            (r'predictor\.cls_score', 'fc_cls'),
+            (r'predictor\.bbox_pred', 'fc_reg'),
+        )
+    ),
+    *(
+        (
+            rf'roi_heads\.mask\.{theirs}\.(.+)',
+            rf'roi_head.mask_head.{ours}.\1',
+        )
+        for theirs, ours in (
+            *(
+                (rf'feature_extractor\.mask_fcn{i + 1}', f'convs.{i}.conv')
+                for i in range(4)
+            ),
+            (r'predictor\.conv5_mask', 'upsample'),
+            (r'predictor\.mask_fcn_logits', 'conv_logits'),
+        )
+    ),
 )
 _STAGE = r'backbone\.bottom_up\.res{}\.(\d+)\.'
 DETECTRON2: Rules = (
@@ -54,12 +102,8 @@ DETECTRON2: Rules = (
             (r'shortcut\.norm\.(.+)', r'downsample.1.\2'),
         )
     ),
-    *_fpn(
-        r'backbone\.fpn_lateral',
-        r'backbone\.fpn_output',
-        3,
-        r'backbone\.top_block',
-    ),
+    *fpn(r'backbone\.fpn_lateral{}', r'backbone\.fpn_output{}', range(3, 6)),
+    *_extra(r'backbone\.top_block'),
     (r'pixel_(?:mean|std)|anchor_generator\..+', None),
 )
 
@@ -91,3 +135,19 @@ def scalar_scales(state: State) -> State:
         name: value.reshape(()) if name.endswith('.scale') else value
         for name, value in state.items()
     }
+
+
+def background_last(state: State) -> State:
+    """R-CNN heads whose class 0 is the background, in the order of ours.
+
+    Ours comes last, and has neither boxes nor a mask.
+    """
+    moved = dict(state)
+    for name, value in state.items():
+        if name.startswith(f'{BOX_HEAD}fc_cls'):
+            moved[name] = value.roll(-1, 0)
+        elif name.startswith((f'{BOX_HEAD}fc_reg', f'{BOX_HEAD}fc_alpha')):
+            moved[name] = value[4:]
+        elif name.startswith('roi_head.mask_head.conv_logits'):
+            moved[name] = value[1:]
+    return moved

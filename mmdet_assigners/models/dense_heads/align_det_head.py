@@ -49,7 +49,7 @@ class AlignDetHead(FlatLossMixin, RetinaHead):
 
     Differences from the official code, and what restores it: coordinates and
     IoU don't count inclusive pixels (``align_head.legacy_plus_one=True``,
-    ``LegacyDeltaXYWHBBoxCoder``, ``LegacyAnchorGenerator`` and
+    ``LegacyDeltaXYWHBBoxCoder``, ``DetectronAnchorGenerator`` and
     ``AlignDetAssigner(iou_plus_one=True)``); class and box of a positive are
     those of one ground truth (``AlignDetAssigner``); the coder clamps the
     logarithm of sides (no switch); the last level has a score threshold too

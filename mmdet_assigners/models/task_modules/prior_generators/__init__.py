@@ -1,0 +1,1 @@
+from .detectron_anchor_generator import DetectronAnchorGenerator

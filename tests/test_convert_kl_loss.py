@@ -1,0 +1,188 @@
+"""Converter of KL-Loss, on random weights.
+
+The names of Detectron are spelled out here, not read from the rules.
+"""
+
+import importlib
+import os
+import pickle
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.registry import init_default_scope
+
+from mmdet_assigners import get_config
+
+FOLDER = Path(__file__).parent.parent / 'tools' / 'convert'
+CONFIG = 'kl-loss-released_faster-rcnn_r50-caffe_fpn_2x_coco'
+BLOCKS = (3, 4, 6, 3)
+LIKE = {  # ours -> theirs; all other tensors are checked by shape
+    'backbone.conv1.weight': 'conv1_w',
+    'backbone.bn1.weight': 'res_conv1_bn_s',
+    'backbone.layer1.2.conv1.weight': 'res2_2_branch2a_w',
+    'backbone.layer2.0.downsample.1.bias': 'res3_0_branch1_bn_b',
+    'backbone.layer3.5.bn2.weight': 'res4_5_branch2b_bn_s',
+    'backbone.layer4.1.bn3.bias': 'res5_1_branch2c_bn_b',
+    'neck.lateral_convs.1.conv.bias': 'fpn_inner_res3_3_sum_lateral_b',
+    'neck.lateral_convs.3.conv.bias': 'fpn_inner_res5_2_sum_b',
+    'neck.fpn_convs.0.conv.bias': 'fpn_res2_2_sum_b',
+    'neck.fpn_convs.2.conv.bias': 'fpn_res4_5_sum_b',
+    'rpn_head.rpn_conv.bias': 'conv_rpn_fpn2_b',
+    'rpn_head.rpn_reg.weight': 'rpn_bbox_pred_fpn2_w',
+    'roi_head.bbox_head.shared_fcs.1.bias': 'fc7_b',
+}
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    yield importlib.import_module('kl_loss')
+    for name in ('kl_loss', 'common', 'trunks'):
+        sys.modules.pop(name, None)
+
+
+def official():
+    """The blobs of the released model, sized as Detectron's R-50-FPN."""
+    blobs = {}
+    rng = np.random.default_rng(0)
+
+    def add(name, *shape, bias=True):
+        blobs[f'{name}_w'] = np.zeros(shape, np.float32)
+        if bias:
+            blobs[f'{name}_b'] = rng.random(shape[0], np.float32)
+
+    def norm(name, width):
+        for part in ('s', 'b'):
+            blobs[f'{name}_bn_{part}'] = rng.random(width, np.float32)
+
+    add('conv1', 64, 3, 7, 7)
+    norm('res_conv1', 64)
+    inputs = 64
+    for stage, blocks in enumerate(BLOCKS, 2):
+        width = 2**stage * 16
+        for i in range(blocks):
+            block = f'res{stage}_{i}_branch'
+            for branch, out, size, source in (
+                *([('1', 4 * width, 1, inputs)] if i == 0 else []),
+                ('2a', width, 1, inputs),
+                ('2b', width, 3, width),
+                ('2c', 4 * width, 1, width),
+            ):
+                add(block + branch, out, source, size, size, bias=i == 0)
+                norm(block + branch, out)
+            inputs = 4 * width
+        name = f'res{stage}_{blocks - 1}_sum'
+        lateral = '' if stage == 5 else '_lateral'
+        add(f'fpn_inner_{name}{lateral}', 256, inputs, 1, 1)
+        add(f'fpn_{name}', 256, 256, 3, 3)
+    add('conv_rpn_fpn2', 256, 256, 3, 3)
+    add('rpn_cls_logits_fpn2', 3, 256, 1, 1)
+    add('rpn_bbox_pred_fpn2', 12, 256, 1, 1)
+    add('fc6', 1024, 256 * 49)
+    add('fc7', 1024, 1024)
+    add('cls_score', 81, 1024)
+    add('bbox_pred', 324, 1024)
+    add('bbox_pred_std', 324, 1024)
+    blobs['fc7_w_momentum'] = np.zeros(1, np.float32)
+    blobs['fc1000_w'] = np.zeros(1, np.float32)
+    return blobs
+
+
+def convert(tool, blobs):
+    return tool.convert({k: torch.from_numpy(v) for k, v in blobs.items()})
+
+
+def test_loads_strictly(tool, tmp_path, capsys):
+    blobs = official()
+    source, out = tmp_path / 'model_final.pkl', tmp_path / 'out.pth'
+    source.write_bytes(pickle.dumps(dict(blobs=blobs, cfg='a: 1'), 2))
+    common = importlib.import_module('common')
+    args = ['', tool.convert, tool.guess_config, [str(source), str(out)]]
+    assert common.main(*args, read=tool.read) == 0, capsys.readouterr().err
+    content = torch.load(out, weights_only=True)
+    assert content['meta']['config'] == CONFIG
+    ours = content['state_dict']
+    for our, their in LIKE.items():
+        assert np.array_equal(ours[our].numpy(), blobs[their]), our
+
+
+def test_background_moves_to_the_end(tool):
+    blobs = official()
+    ours = convert(tool, blobs)
+    head = 'roi_head.bbox_head.'
+    scores = ours[f'{head}fc_cls.bias'].numpy()
+    assert np.array_equal(scores[:80], blobs['cls_score_b'][1:])
+    assert scores[80] == blobs['cls_score_b'][0]
+    for our, their in (('fc_reg', 'bbox_pred'), ('fc_alpha', 'bbox_pred_std')):
+        found = ours[f'{head}{our}.bias'].numpy().reshape(80, 4)
+        expected = blobs[f'{their}_b'].reshape(81, 4)
+        assert np.array_equal(found, expected[1:])
+
+
+def test_batch_norm_only_scales_and_shifts(tool):
+    blobs = official()
+    ours = convert(tool, blobs)
+    norm = torch.nn.BatchNorm2d(64).eval()
+    prefix = 'backbone.bn1.'
+    own = {k.removeprefix(prefix): v for k, v in ours.items() if prefix in k}
+    norm.load_state_dict(own, strict=False)
+    x = torch.randn(2, 64, 3, 3)
+    scale, shift = (
+        torch.from_numpy(blobs[f'res_conv1_bn_{part}'])[:, None, None]
+        for part in ('s', 'b')
+    )
+    torch.testing.assert_close(norm(x), x * scale + shift)
+
+
+def test_the_config_is_the_official_one():
+    """Biases of the classes, corners and order of the official code."""
+    init_default_scope('mmdet')
+    cfg = get_config(CONFIG)
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+    for coder in (
+        model.rpn_head.bbox_coder,
+        model.roi_head.bbox_head.bbox_coder,
+    ):
+        assert (coder.order, coder.plus_one) == ('xxyy', True)
+    nms = cfg.model.test_cfg.rcnn.nms
+    assert nms.official_column_order
+    assert nms.plus_one
+    anchors = model.rpn_head.prior_generator.base_anchors[0]
+    # Detectron's cell anchors of stride 4 and size 32
+    assert anchors.tolist() == [
+        [-22, -10, 25, 13],
+        [-14, -14, 17, 17],
+        [-10, -22, 13, 25],
+    ]
+
+
+class Harmful:
+    def __reduce__(self):
+        return os.system, ('true',)
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (pickle.dumps(Harmful(), 2), 'it holds posix.system'),
+        (pickle.dumps([1], 2), 'is no model of Detectron'),
+        (b'', 'is no model of Detectron'),
+        (b'PK\x03\x04', 'is no model of Detectron'),
+    ],
+)
+def test_refuses_another_file(tool, tmp_path, content, message):
+    path = tmp_path / 'model.pkl'
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        tool.read(str(path))
+
+
+def test_refuses_another_method(tool):
+    blobs = official() | {'kps_score_w': np.zeros(1, np.float32)}
+    with pytest.raises(ValueError, match=r'1 keys are unknown: kps_score'):
+        convert(tool, blobs)
