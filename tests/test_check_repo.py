@@ -66,7 +66,7 @@ Models:
 """,
     README: """\
 # Toy
-
+Status: M0: numbers.
 | key | value |
 | --- | --- |
 | other | table |
@@ -76,6 +76,7 @@ Models:
 | [toy_r50_1x_coco](toy_r50_1x_coco.py) | 40.1 | not run |
 | mmdet::base/base.py | 36.5 | not run |
 """,
+    'README.md': f'| [Toy]({README}) | a toy | 1 | M0 |\n',
     'tests/golden/toy/manifest.json': '{}\n',
     'tests/adapters/toy.py': 'x = 1\n',
     'mmdet/necks/fpn.py': 'class FPN:\n    pass\n',
@@ -219,6 +220,9 @@ class {name}:
         (METAFILE, 'Name: toy_r50', 'Name: x', f'{METAFILE}:7: x_1x_coco is '),
         (METAFILE, 'base/base', 'base/no', 'there is no Baseline mmdet::base'),
         (METAFILE, 'M0', 'draft', f'{METAFILE}:3: Status is draft'),
+        (METAFILE, 'M0', 'M1', f'{README}:2: no "Status: M1" at the start'),
+        (METAFILE, 'M0', 'M1', "README.md:1: must end in '| 1 | M1 |'"),
+        ('README.md', 'toy/', 'x/', f'README.md:1: no row links {README}'),
         (
             METAFILE,
             "base/base.py'}\n",

@@ -286,6 +286,25 @@ def _check_row(readme, name, text, entry, results) -> Iterator[Problem]:
             )
 
 
+def check_overview(tree: Tree) -> Iterator[Problem]:
+    """README tables and texts repeat what the metafiles say."""
+    top = tree.texts.get('README.md', '').splitlines()
+    for method in tree.methods:
+        readme = f'configs/{method.slug}/README.md'
+        line = tree.line_of(readme, 'Status: ')
+        found = re.search(r'^Status: (\w+)', tree.texts.get(readme, ''), re.M)
+        if not found or found[1] != method.status:
+            message = f'no "Status: {method.status}" at the start of a line'
+            yield Problem(readme, line, message)
+        end = f'| {len(method.models)} | {method.status} |'
+        rows = [(i, row) for i, row in enumerate(top, 1) if readme in row]
+        if not rows:
+            yield Problem('README.md', 1, f'no row links {readme}')
+        for number, row in rows:
+            if not row.endswith(end):
+                yield Problem('README.md', number, f'must end in {end!r}')
+
+
 def check_names(tree: Tree) -> Iterator[Problem]:
     """Registered names are unique, among ours and against mmdet's classes."""
     find = generate_index.load_catalog().find_classes
@@ -395,6 +414,7 @@ RULES = (
     check_similarity,
     check_classes,
     check_configs,
+    check_overview,
     check_names,
     check_docstrings,
     check_length,
