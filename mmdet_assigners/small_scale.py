@@ -24,7 +24,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from .datasets.roots import DataRoot, Split, resolve_data
+from .datasets.roots import Split, resolve_data
 from .utils import config_root
 
 IMAGE_SCALE = (320, 240)
@@ -67,7 +67,6 @@ def apply_small_scale(
         raise ValueError(f'epochs must be at least 1, got {epochs}')
     if batch_size < 1:
         raise ValueError(f'batch_size must be at least 1, got {batch_size}')
-    root = resolve_data(data, masks=_needs_masks(cfg))
     shrink_model(cfg.model)
     shrink_pictures(cfg)
     set_epochs(cfg, epochs)
@@ -76,10 +75,9 @@ def apply_small_scale(
             config_root() / '_base_' / 'small_scale.py'
         )._cfg_dict.to_dict()
     )
-    use_data(cfg, root, eval_on)
     _set_loaders(cfg, batch_size)
     merge_mini(cfg)
-    set_num_classes(cfg.model, len(root.train.classes))
+    use_data(cfg, data, eval_on)
     return cfg
 
 
@@ -161,17 +159,21 @@ def set_epochs(cfg: Config, epochs: int) -> None:
             ]
 
 
-def use_data(cfg: Config, root: DataRoot, eval_on: str = 'val') -> None:
-    """Point the loaders and evaluators of a config at a data set.
+def use_data(cfg: Config, data: str, eval_on: str = 'val') -> None:
+    """Point a config at a data set: files and classes.
 
     Args:
         cfg: Changed in place.
-        root: Where the data are.
+        data: Name or root of the data set (see `resolve_data`).
         eval_on: Split that is evaluated, ``val`` or ``train``.
 
     Raises:
-        ValueError: The two splits have different classes.
+        FileNotFoundError: There is no such data set.
+        ValueError: The two splits have different classes, or there are no
+            masks and the config trains them.
     """
+    masks = any(node.get('with_mask') for node in _dicts(cfg._cfg_dict))
+    root = resolve_data(data, masks)
     evaluated = root.train if eval_on == 'train' else root.val
     if evaluated.classes != root.train.classes:
         raise ValueError(
@@ -186,6 +188,7 @@ def use_data(cfg: Config, root: DataRoot, eval_on: str = 'val') -> None:
             evaluators = [evaluators]
         for evaluator in evaluators:
             evaluator['ann_file'] = str(evaluated.ann_file)
+    set_num_classes(cfg.model, len(root.train.classes))
 
 
 def _set_loaders(cfg: Config, batch_size: int) -> None:
@@ -203,10 +206,6 @@ def _set_files(loader: ConfigDict, split: Split) -> None:
             node['ann_file'] = str(split.ann_file)
             node['data_prefix'] = dict(img=str(split.img_dir) + '/')
             node['metainfo'] = dict(classes=split.classes)
-
-
-def _needs_masks(cfg: Config) -> bool:
-    return any(node.get('with_mask') for node in _dicts(cfg._cfg_dict))
 
 
 def _dicts(node: Any) -> Iterator[dict]:

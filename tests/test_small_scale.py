@@ -4,7 +4,6 @@ import pytest
 from mmengine.config import Config
 from test_datasets.test_roots import coco_root
 
-from mmdet_assigners.datasets.roots import resolve_data
 from mmdet_assigners.small_scale import (
     apply_small_scale,
     merge_mini,
@@ -144,10 +143,22 @@ def test_splits_with_other_classes(tmp_path):
     val = root / 'annotations' / 'val.json'
     val.write_text(val.read_text().replace('cell', 'cat'))
     with pytest.raises(ValueError, match=r"'cat'.*'cell'"):
-        use_data(
-            base('retinanet/retinanet_r50_fpn_1x_coco'),
-            resolve_data(str(root)),
-        )
+        use_data(base('retinanet/retinanet_r50_fpn_1x_coco'), str(root))
+
+
+def test_masks_that_are_not_there(root):
+    cfg = base('mask_rcnn/mask-rcnn_r50_fpn_1x_coco')
+    with pytest.raises(ValueError, match=r'train\.json has no segmentations'):
+        apply_small_scale(cfg, root)
+
+
+def test_data_without_the_overlay(tmp_path):
+    root = coco_root(tmp_path, masks=True)
+    cfg = base('mask_rcnn/mask-rcnn_r50_fpn_1x_coco')
+    use_data(cfg, str(root))
+    assert cfg.train_dataloader.dataset.ann_file.endswith('train.json')
+    assert cfg.model.roi_head.mask_head.num_classes == 2
+    assert cfg.model.backbone.depth == 50
 
 
 @pytest.mark.parametrize('key', ['epochs', 'batch_size'])

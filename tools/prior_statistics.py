@@ -14,15 +14,13 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-import mmdet_assigners
-from mmdet_assigners.datasets.roots import resolve_data
+from mmdet_assigners.cli.common import resolve_config
 from mmdet_assigners.prior_statistics import (
     count_candidates,
     write_statistics,
 )
 from mmdet_assigners.small_scale import (
     apply_small_scale,
-    set_num_classes,
     use_data,
 )
 
@@ -41,13 +39,14 @@ def main():
     parser.add_argument('-o', '--out', type=Path, help='JSON file')
     args = parser.parse_args()
     init_default_scope('mmdet')
-    cfg = load(args.config)
-    if args.mini:
-        apply_small_scale(cfg, args.data or 'shapes')
-    elif args.data:
-        root = resolve_data(args.data)
-        use_data(cfg, root)
-        set_num_classes(cfg.model, len(root.train.classes))
+    cfg = Config.fromfile(resolve_config(args.config))
+    try:
+        if args.mini:
+            apply_small_scale(cfg, args.data or 'shapes')
+        elif args.data:
+            use_data(cfg, args.data)
+    except (FileNotFoundError, ValueError) as error:
+        parser.error(str(error))
     stats = count_candidates(cfg, args.scale, args.limit)
     print(f'positives  {stats.positives}')
     print(f'negatives  {stats.negatives}')
@@ -56,14 +55,6 @@ def main():
     if args.out:
         source = f'{args.config} on {args.data or "its own data"}'
         write_statistics(args.out, stats, source)
-
-
-def load(name):
-    if name.startswith('mmdet::'):
-        return Config.fromstring(f'_base_ = {name!r}', '.py')
-    if Path(name).is_file():
-        return Config.fromfile(name)
-    return mmdet_assigners.get_config(name)
 
 
 if __name__ == '__main__':

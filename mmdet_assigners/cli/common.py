@@ -138,13 +138,7 @@ def load_config(args: argparse.Namespace) -> 'Config':
     register_all_modules()
     from mmengine.config import Config
 
-    from ..datasets.roots import resolve_data
-    from ..small_scale import (
-        apply_small_scale,
-        set_epochs,
-        set_num_classes,
-        use_data,
-    )
+    from ..small_scale import apply_small_scale, set_epochs, use_data
 
     cfg = Config.fromfile(path)
     for key in ('epochs', 'batch_size'):
@@ -162,9 +156,7 @@ def load_config(args: argparse.Namespace) -> 'Config':
             )
         else:
             if args.data:
-                root = resolve_data(args.data)
-                use_data(cfg, root, eval_on=args.eval_on)
-                set_num_classes(cfg.model, len(root.train.classes))
+                use_data(cfg, args.data, args.eval_on)
             if args.epochs:
                 set_epochs(cfg, args.epochs)
             if args.batch_size:

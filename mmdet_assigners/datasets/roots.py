@@ -19,13 +19,11 @@ class Split:
         img_dir: Folder that the ``file_name`` entries start from.
         classes: Category names in the order of the annotation file, which
             is the order of mmdet's labels.
-        has_masks: Whether the first annotation has a segmentation.
     """
 
     ann_file: Path
     img_dir: Path
     classes: tuple[str, ...]
-    has_masks: bool
 
 
 @dataclass(frozen=True)
@@ -44,11 +42,12 @@ def resolve_data(name: str, masks: bool = False) -> DataRoot:
         name: ``shapes`` (generated on first use), ``bccd`` or ``coco128``
             (looked for as ``data/<name>``), or the root of any COCO-format
             data set.
-        masks: Prefer annotation files that have segmentations.
+        masks: The annotation files must have segmentations; without it those
+            that have none are preferred.
 
     Raises:
         FileNotFoundError: Nothing usable is there; says where it looked.
-        ValueError: An annotation file is not COCO format.
+        ValueError: An annotation file is not COCO format, or lacks masks.
     """
     root = Path(name)
     if name == 'shapes':
@@ -90,11 +89,15 @@ def find_split(root: Path, split: str, masks: bool = False) -> Split:
     read = [(path, read_annotations(path)) for path in candidates]
     fits = [(p, a) for p, a in read if _has_masks(a) == masks]
     path, content = (fits or read)[0]
+    if masks and not fits and content['annotations']:
+        raise ValueError(
+            f'{path} has no segmentations, but the config trains masks '
+            '(with_mask=True); use other data or a config without masks'
+        )
     return Split(
         ann_file=path.absolute(),
         img_dir=_image_folder(root, path, content, split).absolute(),
         classes=tuple(c['name'] for c in content['categories']),
-        has_masks=_has_masks(content),
     )
 
 

@@ -30,7 +30,6 @@ def test_finds_splits_and_classes(tmp_path):
     assert data.train.ann_file.name == 'train.json'
     assert data.val.ann_file.name == 'val.json'
     assert data.val.img_dir == tmp_path / 'set' / 'images'
-    assert not data.val.has_masks
 
 
 def test_coco_layout(tmp_path):
@@ -42,7 +41,6 @@ def test_coco_layout(tmp_path):
     data = resolve_data(str(root))
     assert data.train.img_dir == root / 'train2017'
     assert data.val.img_dir == root / 'val2017'
-    assert data.train.has_masks
 
 
 def test_prefers_masks_when_asked(tmp_path):
