@@ -187,7 +187,8 @@ def use_data(cfg: Config, data: str, eval_on: str = 'val') -> None:
         if isinstance(evaluators, dict):
             evaluators = [evaluators]
         for evaluator in evaluators:
-            evaluator['ann_file'] = str(evaluated.ann_file)
+            if 'ann_file' in evaluator:  # VOCMetric has none
+                evaluator['ann_file'] = str(evaluated.ann_file)
     set_num_classes(cfg.model, len(root.train.classes))
 
 

@@ -1,0 +1,12 @@
+# For the released BDD100K weights (mAP 19.77 on val at IoU 0.75): the official
+# rules, thresholds and grey padding.
+# Convert the file with tools/convert/gaussian_yolov3.py first.
+_base_ = './gaussian-yolov3_d53_512-458e_bdd100k.py'
+model = dict(
+    data_preprocessor=dict(pad_value=0.5),
+    bbox_head=dict(straight_through=True, threshold_product=True),
+    train_cfg=dict(assigner=dict(_delete_=True, type='DarknetGridAssigner')),
+    test_cfg=dict(
+        nms_pre=100000, score_thr=0.005, conf_thr=0.005, max_per_img=1000
+    ),
+)

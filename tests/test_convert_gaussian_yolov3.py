@@ -1,0 +1,158 @@
+"""Converter of Darknet weights, against a reading of Darknet's own layers."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.registry import init_default_scope
+from torch.nn import functional as F
+
+from mmdet_assigners import get_config
+
+FOLDER = Path(__file__).parent.parent / 'tools' / 'convert'
+CONFIG = 'gaussian-yolov3-released_d53_512-458e_bdd100k'
+HEADER = np.array([0, 2, 0, 7, 0], np.int32)  # version 0.2, 64 bits seen
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    yield importlib.import_module('gaussian_yolov3')
+    for name in ('gaussian_yolov3', 'common'):
+        sys.modules.pop(name, None)
+
+
+def cfg(outputs):
+    """The layers of Gaussian_yolov3_BDD.cfg, by number."""
+    layers = [('conv', 32, 3, 1)]
+    for width, blocks in ((64, 1), (128, 2), (256, 8), (512, 8), (1024, 4)):
+        layers.append(('conv', width, 3, 2))
+        for _ in range(blocks):
+            layers += [('conv', width // 2, 1, 1), ('conv', width, 3, 1)]
+            layers.append(('shortcut', -3))
+    for width, lateral in ((512, None), (256, 61), (128, 36)):
+        if lateral is not None:
+            layers += [('route', -4), ('conv', width, 1, 1), ('upsample',)]
+            layers.append(('route', -1, lateral))
+        layers += 3 * [('conv', width, 1, 1), ('conv', 2 * width, 3, 1)]
+        layers += [('linear', outputs, 1, 1), ('yolo',)]
+    return layers
+
+
+class Weights:
+    """Makes the numbers of a file as it is asked for tensors."""
+
+    def __init__(self):
+        self.rng = np.random.default_rng(0)
+        self.numbers = []
+
+    def __call__(self, *shape, low=-1.0, high=1.0):
+        array = self.rng.random(shape, np.float32) * (high - low) + low
+        self.numbers.append(array.ravel())
+        return torch.from_numpy(array)
+
+
+def convolve(x, weights, kind, filters, size, stride):
+    """A convolution as Darknet stores it: its bias or batch norm first."""
+    bias = weights(filters)
+    if kind == 'conv':
+        scale = weights(filters, low=0.5)
+        mean = weights(filters)
+        variance = weights(filters, low=0.5, high=2)
+    reach = (3 / x.shape[1]) ** 0.5 / size
+    kernel = weights(filters, x.shape[1], size, size, low=-reach, high=reach)
+    x = F.conv2d(x, kernel, stride=stride, padding=size // 2)
+    if kind == 'linear':
+        return x + bias[:, None, None]
+    x = (x - mean[:, None, None]) / (variance[:, None, None] + 1e-5).sqrt()
+    x = x * scale[:, None, None] + bias[:, None, None]
+    return torch.where(x > 0, x, 0.1 * x)
+
+
+def darknet(x, layers, weights):
+    """What the detection layers see."""
+    outs, found = [x], []  # layer i is outs[i + 1]
+    for index, (kind, *options) in enumerate(layers):
+        last = outs[-1]
+        if kind in ('conv', 'linear'):
+            last = convolve(last, weights, kind, *options)
+        elif kind == 'shortcut':
+            last = last + outs[index + 1 + options[0]]
+        elif kind == 'route':
+            last = torch.cat(
+                [outs[o + 1 if o > 0 else index + 1 + o] for o in options], 1
+            )
+        elif kind == 'upsample':
+            last = F.interpolate(last, scale_factor=2)
+        else:
+            found.append(last)
+        outs.append(last)
+    return found
+
+
+def test_computes_what_darknet_computes(tool, tmp_path, capsys):
+    weights = Weights()
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    expected = darknet(x, cfg(57), weights)
+    source, out = tmp_path / 'bdd.weights', tmp_path / 'out.pth'
+    with open(source, 'wb') as file:
+        for array in (HEADER, *weights.numbers):
+            array.tofile(file)
+    common = importlib.import_module('common')
+    args = ['', tool.convert, tool.guess_config, [str(source), str(out)]]
+    assert common.main(*args, read=tool.read) == 0, capsys.readouterr().err
+    content = torch.load(out, weights_only=True)
+    assert content['meta']['config'] == CONFIG
+    init_default_scope('mmdet')
+    with torch.device('meta'):
+        model = MODELS.build(get_config(CONFIG).model).eval()
+    state = content['state_dict']
+    missing, extra = model.load_state_dict(state, strict=False, assign=True)
+    assert not extra
+    assert all(name.endswith('num_batches_tracked') for name in missing)
+    with torch.no_grad():
+        (found,) = model.bbox_head(model.neck(model.backbone(x)))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert theirs.std() > 0.01
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize('classes', [1, 80])
+def test_counts_the_classes(tool, classes):
+    class Count(Weights):
+        def __call__(self, *shape, **_):
+            self.numbers.append(int(np.prod(shape)))
+            return torch.zeros(shape, device='meta')
+
+    weights = Count()
+    x = torch.zeros(1, 3, 32, 32, device='meta')
+    darknet(x, cfg(3 * (9 + classes)), weights)
+    total = sum(weights.numbers)
+    found = tool.shapes(total)
+    assert found['bbox_head.convs_pred.1.bias'] == [3 * (9 + classes)]
+    with pytest.raises(ValueError, match='no Gaussian YOLOv3 of Darknet-53'):
+        tool.shapes(total + 1)
+    with pytest.raises(ValueError, match='no Gaussian YOLOv3 of Darknet-53'):
+        tool.shapes(1000)
+
+
+def test_old_and_broken_headers(tool, tmp_path):
+    path = tmp_path / 'a.weights'
+    numbers = np.arange(4, dtype=np.float32)
+    for header in (HEADER, np.array([0, 1, 0, 7], np.int32)):
+        path.write_bytes(header.tobytes() + numbers.tobytes())
+        assert tool.read(str(path))['model']['numbers'].tolist() == [
+            0,
+            1,
+            2,
+            3,
+        ]
+    path.write_bytes(b'abc')
+    with pytest.raises(ValueError, match='is no weights file of Darknet'):
+        tool.read(str(path))
+    with pytest.raises(ValueError, match='there is no file'):
+        tool.read(str(tmp_path / 'none'))
