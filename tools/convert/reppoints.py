@@ -1,0 +1,40 @@
+"""Official RepPoints checkpoint (microsoft/RepPoints, mmdet 0.6) -> ours.
+
+``python tools/convert/reppoints.py official.pth out.pth``
+
+Names are mmdet's, but for the offsets of deformable backbones. A checkpoint
+doesn't say which schedule and which conversion of points it was trained with:
+for another than moment name the config by ``--config``.
+"""
+
+import sys
+
+from common import State, main, rename
+
+RULES = (
+    (
+        r'backbone\.(layer\d\.\d+\.conv2)_offset\.(.+)',
+        r'backbone.\1.conv_offset.\2',
+    ),
+    (r'((?:backbone|neck|bbox_head)\..+)', r'\1'),
+)
+
+
+def convert(state: State) -> State:
+    """Official state dict -> ours."""
+    return rename(state, RULES)
+
+
+def guess_config(state: State) -> str:
+    """The shortest schedule of the checkpoint's network."""
+    weight = state.get('backbone.layer3.22.conv2.weight')
+    if weight is None:
+        return 'batch-reppoints-moment_r50_fpn-gn_1x_coco'
+    depth = 'r101' if weight.shape[0] == weight.shape[1] else 'x101'
+    if 'backbone.layer3.0.conv2.conv_offset.weight' in state:
+        depth += '-dconv-c3-c5'
+    return f'batch-reppoints-moment_{depth}_fpn-gn_2x_coco'
+
+
+if __name__ == '__main__':
+    sys.exit(main(__doc__.splitlines()[0], convert, guess_config))
