@@ -1,18 +1,14 @@
 # For the released R-50 checkpoint (AP 36.8 on minival): Caffe-style backbone
 # and input, anchors and boxes of maskrcnn-benchmark, ReLU before P7.
 # Convert the file with tools/convert/sampling_free.py first.
-_base_ = './sampling-free_retinanet_r50_fpn_1x_coco.py'
+_base_ = [
+    './sampling-free_retinanet_r50_fpn_1x_coco.py',
+    '../_base_/detectron_parts.py',
+]
 model = dict(
-    data_preprocessor=dict(
-        mean=[102.9801, 115.9465, 122.7717],
-        std=[1.0, 1.0, 1.0],
-        bgr_to_rgb=False,
-    ),
-    backbone=dict(norm_cfg=dict(requires_grad=False), style='caffe'),
+    data_preprocessor=_base_.detectron_input,
+    backbone=_base_.detectron_backbone,
     neck=dict(relu_before_extra_convs=True),
-    bbox_head=dict(
-        anchor_generator=dict(type='DetectronAnchorGenerator'),
-        bbox_coder=dict(type='LegacyDeltaXYWHBBoxCoder'),
-    ),
+    bbox_head=_base_.detectron_anchors,
     train_cfg=dict(assigner=dict(legacy_plus_one=True)),
 )
