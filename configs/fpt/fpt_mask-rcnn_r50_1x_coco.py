@@ -13,5 +13,5 @@ model = dict(
         norm_cfg=dict(type='SyncBN'),
     )
 )
-# dropout keeps torch's attention on a CPU from its fast form
+# on a CPU dropout takes as long as the attention itself
 mini = dict(model=dict(neck=dict(norm_cfg=dict(type='BN'), dropout=0.0)))
