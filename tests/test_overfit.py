@@ -16,7 +16,7 @@ from mmdet_assigners.experiments import Run, execute
 EPOCHS = 160
 PICTURES = 16
 OPTIONS = (
-    # twice the steps of the overlay's 4 in the same time
+    # twice the steps of the overlay's 4 in about the same time
     'train_dataloader.batch_size=2',
     # one evaluation, one checkpoint: both take longer than an epoch
     f'train_cfg.val_interval={EPOCHS}',
@@ -25,11 +25,12 @@ OPTIONS = (
 # (picture set, start of the config's name): what was measured, and why
 TOO_SLOW = {
     ('bccd', 'dr-loss'): 'AP50 0.33, 0.66 in batches of 4: red cells 0.98, '
-    'platelets 0; it compares the mean score of the positives, which a class '
-    'with few anchors hardly moves',
+    'platelets 0, perhaps because their few anchors hardly move the mean of '
+    'the positive distribution',
 }
 # what a method inherits (flips; YOLOv3: crops, zooms, colours) would make of
-# 16 pictures too many: with flips Sampling-Free has 0.77 on BCCD, without 0.92
+# 16 pictures too many: on the first of BCCD, in batches of 4, Sampling-Free
+# has 0.77 with flips, 0.92 without
 PLAIN = """
 _base_ = {base!r}
 mini = dict(train_dataloader=dict(dataset=dict(pipeline=[
