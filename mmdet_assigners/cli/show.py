@@ -2,12 +2,15 @@
 
 import argparse
 import ast
+import inspect
 from pathlib import Path
 from typing import Any
 
 from . import common
 
 _SIGNS = {'added': '+', 'removed': '-', 'changed': '~'}
+# top-level keys that something else than mmengine's Runner reads
+_READ_BY_OTHERS = {'custom_imports', 'mini', 'tta_model', 'tta_pipeline'}
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -40,9 +43,13 @@ def run(args: argparse.Namespace) -> int:
         parent = Config.fromfile(common.resolve_config(base))
         old |= flatten(align(parent._cfg_dict.to_dict(), config))
     new = flatten(config)
+    variables = _variables(config, old)
     for flat in (old, new):
-        for key in [k for k in flat if k.endswith('_scope_')]:
-            del flat[key]  # mmengine's note on where a base came from
+        for key in list(flat):
+            # mmengine's note on where a base came from
+            scope = key.endswith('_scope_')
+            if scope or key.partition('.')[0] in variables:
+                del flat[key]
     changes = diff_dicts(old, new)
     print(f'{Path(path).stem}\n  on {", ".join(bases)}\n')
     for key, change in changes.items():
@@ -58,6 +65,15 @@ def run(args: argparse.Namespace) -> int:
     }
     print('\n' + ', '.join(f'{n} {kind}' for kind, n in count.items()))
     return 0
+
+
+def _variables(config: dict[str, Any], old: dict[str, Any]) -> set[str]:
+    """New top-level keys that nothing reads: parts that config files share."""
+    from mmengine.runner import Runner
+
+    read = set(inspect.signature(Runner.__init__).parameters)
+    inherited = {key.partition('.')[0] for key in old}
+    return set(config) - read - _READ_BY_OTHERS - inherited
 
 
 def mmdet_bases(path: Path) -> list[str]:

@@ -23,6 +23,14 @@ def test_show_finds_the_base_of_our_configs(capsys):
     assert 'SEPCRetinaHead' in out
 
 
+def test_parts_that_config_files_share_are_no_changes(capsys):
+    assert main(['show', 'mal-released_r50-caffe_fpn_18e_coco']) == 0
+    out = capsys.readouterr().out
+    assert "~ model.backbone.style: 'pytorch' -> 'caffe'" in out
+    assert '+ custom_hooks.0.type' in out
+    assert 'detectron' not in out
+
+
 def test_bases_are_followed_through_files(tmp_path):
     (tmp_path / 'a.py').write_text(f"_base_ = '{RETINA}'\n")
     (tmp_path / 'b.py').write_text("_base_ = ['a.py', 'c.py']\n")
