@@ -152,6 +152,7 @@ def _collect(run: Run, work_dir: Path) -> dict[str, Any]:
         'epochs': run.epochs,
         'seed': run.seed,
         'eval_on': run.eval_on,
+        'last_epoch': max(curve),
         **curve[max(curve)],
         'curve': [curve[epoch]['bbox_mAP'] for epoch in sorted(curve)],
         'seconds_per_iter': round(median(times), 4),

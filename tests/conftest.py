@@ -31,6 +31,10 @@ def pytest_addoption(parser):
         action='store_true',
         help='an op without an adapter fails instead of being skipped',
     )
+    parser.addoption(
+        '--overfit-results',
+        help='folder for the results of test_overfit.py, a JSON file each',
+    )
 
 
 @pytest.fixture
