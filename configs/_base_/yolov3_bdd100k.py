@@ -18,6 +18,8 @@ bdd_head = dict(
         strides=[32, 16, 8],
     ),
 )
+# the thresholds of the paper's BDD numbers (official issue 30)
+model = dict(test_cfg=dict(score_thr=0.001, conf_thr=0.001))
 _classes = ('bike', 'bus', 'car', 'motor', 'person', 'rider')
 _classes += ('traffic light', 'traffic sign', 'train', 'truck')
 _data = dict(data_root='data/bdd100k/', metainfo=dict(classes=_classes))

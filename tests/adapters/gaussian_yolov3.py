@@ -57,12 +57,14 @@ def layer(case):
     coder = YOLOBBoxCoder(eps=1e-16)
     decoded = coder.decode(priors, out.mu.detach(), p['stride'])
     truths = case['truth'].split(case['num_truth'].tolist())
-    scale = torch.cat([size, size]).to(priors)
-    centre_size = [t[:, :4] * scale for t in truths]
+    # the C code finds cells in single precision: on a border that decides
+    cells = torch.tensor(raw.shape[:-3:-1], dtype=torch.float)
+    centres = [(t[:, :2].float() * cells).to(t) * p['stride'] for t in truths]
+    halves = [t[:, 2:4] * size.to(t) / 2 for t in truths]
     boxes, labels, mask = pad_gts(
         [
-            torch.cat([t[:, :2] - t[:, 2:] / 2, t[:, :2] + t[:, 2:] / 2], 1)
-            for t in centre_size
+            torch.cat([centre - half, centre + half], 1)
+            for centre, half in zip(centres, halves, strict=True)
         ],
         [t[:, 4].long() for t in truths],
     )

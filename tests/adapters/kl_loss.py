@@ -16,8 +16,9 @@ def corner_coder(case):
     if isinstance(weights, int | float):
         weights = [weights] * 4
     coder = CornerDeltaBBoxCoder(
-        # of a weight tuple the first is that of x, the second that of y
-        target_stds=[1 / weights[i] for i in (0, 1, 0, 1)],
+        # of a weight tuple the first is that of x1 and y1, the second that of
+        # x2 and y2
+        target_stds=[1 / weights[i] for i in (0, 0, 1, 1)],
         plus_one=p['plus_one'],
         max_shift=p['delta_clip_after_division'],
     )

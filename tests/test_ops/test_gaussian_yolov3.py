@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from golden_runner import Case, load_adapters
 
 from mmdet_assigners.ops import gaussian_yolov3 as ops
 
@@ -47,6 +48,29 @@ def test_least_at_the_target_and_at_the_distance():
     assert grid[loss.argmin()].item() == pytest.approx(0.37)
     loss = -ops.log_density(values(0.5), grid, values(0.7), sigma_const=0)
     assert grid[loss.argmin()].item() == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize('const', [0.0, 0.3])
+def test_noisier_boxes_get_larger_sigmas(const):
+    """The scale of the noise without the constant, more with it."""
+    torch.manual_seed(0)
+    scale = torch.tensor([0.05, 0.1, 0.2, 0.3])
+    target = 0.5 + scale * torch.randn(4000, 4)
+    raw = torch.zeros(8, requires_grad=True)
+    optimizer = torch.optim.Adam([raw], lr=0.05)
+    for _ in range(300):
+        optimizer.zero_grad()
+        mu, sigma = (x.expand_as(target) for x in ops.split_boxes(raw))
+        loss = ops.box_nll(mu, sigma, target, torch.ones(4000), const)
+        (loss.sum() / 4000).backward()
+        optimizer.step()
+    mu, sigma = ops.split_boxes(raw.detach())
+    torch.testing.assert_close(mu, torch.full((4,), 0.5), rtol=0, atol=0.02)
+    assert (sigma.diff() > 0.02).all()
+    if const == 0:
+        torch.testing.assert_close(sigma, scale, rtol=0.05, atol=0)
+    else:
+        assert (sigma > scale).all()
 
 
 @pytest.mark.parametrize('const', [0.0, 0.3])
@@ -156,3 +180,28 @@ def test_without_eps_the_density_is_bare():
     log = ops.log_density(values(0.0), values(0.001), values(1.0), 0, 0)
     expected = -0.5e6 - math.log(ROOT * 0.001)
     assert log.item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_golden_layer_finds_cells_like_the_c_code():
+    """7 of 10 cells: 0.7 in single precision is less, its tenfold isn't."""
+    case = Case(
+        method='gaussian_yolov3',
+        name='border',
+        op='gaussian_yolov3.layer',
+        params=dict(
+            stride=8, ignore_thr=0.5, sigma_const=0.3, eps=1e-9, num_classes=1
+        ),
+        tolerances={},
+        inputs=dict(
+            raw=torch.zeros(1, 1, 10, 1, 10).double(),
+            truth=torch.tensor([[0.7, 0.5, 0.1, 0.5, 0]]).double(),
+            num_truth=torch.tensor([1]),
+            anchors=torch.tensor([[8.0, 4.0]]).double(),
+            mask=torch.tensor([0]),
+        ),
+        weights={},
+        expected={},
+    )
+    found = load_adapters()[case.op](case)['grad_raw_official']
+    positive = found[0, 0, 8, 0] < 0
+    assert positive.nonzero().flatten().tolist() == [7]

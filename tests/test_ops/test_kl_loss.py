@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from golden_runner import Case, load_adapters
 from mmdet.registry import MODELS, TASK_UTILS
 from mmengine.registry import init_default_scope
 
@@ -36,6 +37,30 @@ def test_coder_by_hand():
     # stds are those of x1, y1, x2, y2, whatever the order of the columns
     found = coder(target_stds=[0.1, 0.2, 0.4, 0.5]).encode(PRIOR, BOX)
     assert found[0].tolist() == pytest.approx([1.0, 0.375, -0.5, 0.4])
+
+
+def test_golden_coder_reads_a_tuple_of_weights():
+    """The first is for x1 and y1, the second for x2 and y2."""
+    case = Case(
+        method='kl_loss',
+        name='tuple',
+        op='kl_loss.corner_coder',
+        params=dict(
+            weights=[10.0, 5.0, 3.0, 3.0],
+            plus_one=False,
+            delta_clip_after_division=62.5,
+            num_classes=1,
+        ),
+        tolerances={},
+        inputs=dict(
+            proposals=PRIOR, gts=BOX, deltas=torch.tensor([[1, 0.75, -1, 1]])
+        ),
+        weights={},
+        expected={},
+    )
+    found = load_adapters()[case.op](case)
+    assert found['targets'][0].tolist() == pytest.approx([1, 0.75, -1, 1])
+    torch.testing.assert_close(found['decoded'], BOX)
 
 
 @pytest.mark.parametrize('order', ['xxyy', 'xyxy'])
@@ -199,6 +224,14 @@ def test_loss_is_float32_under_autocast():
 def test_loss_refuses(options, text):
     with pytest.raises(ValueError, match=text):
         loss(**options)
+
+
+def test_nothing_is_broadcast():
+    box = torch.zeros(4, 4)
+    with pytest.raises(ValueError, match=r'alpha.*\(4, 4\), \(4, 1\)'):
+        loss()(box, box[:, :1], box)
+    with pytest.raises(ValueError, match=r'weight.*\(4, 4\), \(4,\)'):
+        loss()(box, box, box, torch.ones(4))
 
 
 def test_own_columns():

@@ -5,6 +5,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from ...ops.gaussian_yolov3 import box_nll
+from ._checks import check_same_shape
 
 _REDUCTIONS = ('none', 'mean', 'sum')
 
@@ -78,15 +79,22 @@ class GaussianNLLLoss(nn.Module):
             Tensor: Scalar, or (..., 4) with 'none'.
 
         Raises:
-            ValueError: ``reduction_override`` is unknown.
+            ValueError: ``reduction_override`` is unknown, or shapes don't
+                fit.
         """
         if reduction_override not in (None, *_REDUCTIONS):
             raise ValueError(
                 f'reduction_override must be one of {_REDUCTIONS} or None, '
                 f'got {reduction_override!r}'
             )
+        check_same_shape(mu=mu, sigma=sigma, target=target)
         if weight is None:
             weight = mu.new_full(mu.shape[:-1], 2.0)
+        if weight.shape != mu.shape[:-1]:
+            raise ValueError(
+                f'weight must have one value per box, {tuple(mu.shape[:-1])}, '
+                f'got {tuple(weight.shape)}'
+            )
         loss = box_nll(mu, sigma, target, weight, self.sigma_const, self.eps)
         return self.loss_weight * weight_reduce_loss(
             loss, None, reduction_override or self.reduction, avg_factor

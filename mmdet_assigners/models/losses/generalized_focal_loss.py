@@ -6,9 +6,16 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from ...ops import gfl
+from ._checks import check_same_shape
 
 _REDUCTIONS = ('none', 'mean', 'sum')
-FORMS = ('pair', 'quality', 'distribution')
+# what the target consists of
+_PARTS = dict(
+    pair=('y', 'y_left', 'y_right'),
+    quality=('labels', 'scores'),
+    distribution=('target',),
+)
+FORMS = tuple(_PARTS)
 
 
 @MODELS.register_module()
@@ -97,9 +104,11 @@ class GeneralizedFocalLoss(nn.Module):
             Tensor: Scalar, or (N,) with 'none'.
 
         Raises:
-            ValueError: ``reduction_override`` is unknown.
+            ValueError: ``reduction_override`` is unknown, or ``pred`` and
+                ``target`` aren't of the form.
         """
         reduction = _check_reduction(reduction_override or self.reduction)
+        self._check_target(pred, target)
         pred = pred.to(torch.promote_types(pred.dtype, torch.float32))
         if self.form == 'quality':
             labels, scores = target
@@ -116,6 +125,28 @@ class GeneralizedFocalLoss(nn.Module):
         return self.loss_weight * weight_reduce_loss(
             loss, weight, reduction, avg_factor
         )
+
+    def _check_target(
+        self, pred: Tensor, target: Tensor | tuple[Tensor, ...]
+    ) -> None:
+        names = _PARTS[self.form]
+        parts = (target,) if isinstance(target, Tensor) else target
+        if len(parts) != len(names):
+            raise ValueError(
+                f'target of form={self.form!r} must be {", ".join(names)}, '
+                f'got {len(parts)} tensors'
+            )
+        if self.form == 'pair' and pred.shape[-1] != 2:
+            raise ValueError(
+                "pred of form='pair' must have 2 columns, got shape "
+                f'{tuple(pred.shape)}'
+            )
+        for name, part in zip(names, parts, strict=True):
+            if isinstance(part, Tensor) and part.shape != pred.shape[:-1]:
+                raise ValueError(
+                    f'{name} must have one value per row of pred, '
+                    f'{tuple(pred.shape[:-1])}, got {tuple(part.shape)}'
+                )
 
 
 @MODELS.register_module()
@@ -172,9 +203,10 @@ class GaussianDistanceLoss(nn.Module):
             Tensor: Scalar, or (N, 4) with 'none'.
 
         Raises:
-            ValueError: ``reduction_override`` is unknown.
+            ValueError: ``reduction_override`` is unknown, or shapes differ.
         """
         reduction = _check_reduction(reduction_override or self.reduction)
+        check_same_shape(mean=mean, log_var=log_var, target=target)
         dtype = torch.promote_types(mean.dtype, torch.float32)
         loss = gfl.gaussian_distance_loss(
             mean.to(dtype), log_var.to(dtype), target.to(dtype), self.beta

@@ -6,6 +6,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from ...ops.kl_loss import kl_terms
+from ._checks import check_same_shape
 
 
 @MODELS.register_module()
@@ -75,10 +76,14 @@ class KLLoss(nn.Module):
             Tensor: A scalar, (N, 4) for reduction 'none'.
 
         Raises:
-            ValueError: ``reduction_override`` isn't a reduction.
+            ValueError: ``reduction_override`` isn't a reduction, or shapes
+                differ.
         """
         reduction = reduction_override or self.reduction
         _check_reduction(reduction, 'reduction_override')
+        check_same_shape(pred=pred, alpha=alpha, target=target)
+        if weight is not None:
+            check_same_shape(pred=pred, weight=weight)
         with torch.autocast(pred.device.type, enabled=False):
             dtype = torch.promote_types(pred.dtype, torch.float32)
             pred, alpha, target = (x.to(dtype) for x in (pred, alpha, target))

@@ -13,6 +13,7 @@ from mmdet_assigners.models.dense_heads import (
     FlatYOLOV3Head,
     GaussianYOLOV3Head,
 )
+from mmdet_assigners.utils import get_config
 
 SIZE = (128, 160)
 BCE = dict(type='CrossEntropyLoss', use_sigmoid=True, reduction='sum')
@@ -303,6 +304,19 @@ def test_wrong_arguments():
         build(GaussianYOLOV3Head, gaussian=True)
 
 
+@pytest.mark.parametrize(
+    ('name', 'threshold'),
+    [
+        ('gaussian-yolov3-off_d53_512-458e_bdd100k', 0.001),
+        ('gaussian-yolov3_d53_512-458e_bdd100k', 0.001),
+        ('gaussian-yolov3-released_d53_512-458e_bdd100k', 0.005),
+    ],
+)
+def test_official_thresholds_on_bdd(name, threshold):
+    cfg = get_config(name).model.test_cfg
+    assert cfg.score_thr == cfg.conf_thr == threshold
+
+
 def test_loss_class():
     loss = MODELS.build(dict(type='GaussianNLLLoss', loss_weight=3.0))
     mu, sigma, target = (torch.rand(5, 4) for _ in range(3))
@@ -327,3 +341,7 @@ def test_loss_class():
             MODELS.build(dict(type='GaussianNLLLoss', **wrong))
     with pytest.raises(ValueError, match='reduction_override'):
         loss(mu, sigma, target, reduction_override='max')
+    with pytest.raises(ValueError, match=r'sigma.*\(5, 4\), \(5, 1\)'):
+        loss(mu, sigma[:, :1], target)
+    with pytest.raises(ValueError, match=r'per box, \(5,\), got \(5, 4\)'):
+        loss(mu, sigma, target, mu)

@@ -86,3 +86,37 @@ def test_bad_reduction_override():
         GaussianDistanceLoss()(
             *rand(3, 2, 4).unbind(), reduction_override='max'
         )
+
+
+ONES = torch.ones(4)
+
+
+@pytest.mark.parametrize(
+    ('options', 'columns', 'target', 'message'),
+    [
+        ({}, 3, (ONES, ONES, ONES), r'2 columns, got shape \(4, 3\)'),
+        ({}, 2, ONES, 'must be y, y_left, y_right, got 1 tensors'),
+        (dict(form='quality'), 2, ONES, 'must be labels, scores, got 1'),
+        (
+            dict(form='quality'),
+            2,
+            (ONES.long(), ONES[:1]),
+            r'scores must have .* \(4,\), got \(1,\)',
+        ),
+        (
+            dict(form='distribution', beta=0),
+            5,
+            ONES[:3],
+            r'target must have .* \(4,\), got \(3,\)',
+        ),
+    ],
+)
+def test_target_fits_the_form(options, columns, target, message):
+    with pytest.raises(ValueError, match=message):
+        GeneralizedFocalLoss(**options)(torch.zeros(4, columns), target)
+
+
+def test_nothing_is_broadcast():
+    box = torch.zeros(4, 4)
+    with pytest.raises(ValueError, match=r'log_var.*\(4, 4\), \(4, 1\)'):
+        GaussianDistanceLoss()(box, box[:, :1], box)
