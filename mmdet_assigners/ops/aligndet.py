@@ -63,6 +63,9 @@ def official_match(
         OfficialMatch: Class, box and IoU of each prior.
     """
     shape = (len(boxes), priors.shape[-2])
+    if shape[1] == 0:
+        none = mask.new_full(shape, NEGATIVE, dtype=torch.long)
+        return OfficialMatch(none, none, boxes.new_zeros(shape))
     if plus_one:
         far = boxes.new_tensor([0, 0, 1, 1])
         priors, boxes = priors + far, boxes + far

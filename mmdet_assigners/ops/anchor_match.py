@@ -127,6 +127,8 @@ def max_iou_match(
         )
     batch, gts = mask.shape
     shape = (batch, priors.shape[-2])
+    if shape[1] == 0:
+        low_quality = None  # no prior to choose
     best = boxes.new_zeros(shape)
     argmax = torch.zeros(shape, dtype=torch.long, device=boxes.device)
     gt_best = []

@@ -98,6 +98,8 @@ def nearest_points(
     """
     batch, gts = mask.shape
     points = len(xy)
+    if points == 0:
+        return mask.new_full((batch, 0), -1, dtype=torch.long)
     level = stride.log2().int()
     center = (boxes[..., :2] + boxes[..., 2:]) / 2
     size = (boxes[..., 2:] - boxes[..., :2]).clamp(min=1e-6)

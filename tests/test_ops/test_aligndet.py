@@ -17,7 +17,7 @@ def match(priors=PRIORS, gts=GTS, pos=0.7, neg=0.7, least=0.0, **options):
     mask = torch.ones(1, len(gts), dtype=torch.bool)
     if not gts:
         boxes, mask = torch.zeros(1, 1, 4).double(), ~torch.ones(1, 1).bool()
-    priors = torch.tensor(priors, dtype=torch.double)
+    priors = torch.tensor(priors, dtype=torch.double).view(-1, 4)
     options.setdefault('plus_one', False)
     found = official_match(priors, boxes, mask, pos, neg, least, **options)
     return found.label_gt[0].tolist(), found.box_gt[0].tolist()
@@ -61,6 +61,10 @@ def test_no_object_and_invalid_priors():
     valid = torch.tensor([[True, False, True]])
     # then the first is the best of the first object
     assert match(valid=valid)[0] == [0, -2, 1]
+
+
+def test_no_priors():
+    assert match([]) == match([], gts=[]) == ([], [])
 
 
 def test_chunks_and_batches_change_nothing():

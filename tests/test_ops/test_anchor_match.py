@@ -113,6 +113,13 @@ def test_invalid_priors_are_ignored_and_match_nothing():
     assert match.gt.tolist() == [[IGNORED, 0]]
 
 
+@pytest.mark.parametrize('low_quality', [None, 'own', 'gt'])
+def test_no_priors(low_quality):
+    boxes, _, mask = padded(torch.tensor([[0.0, 0, 10, 10]]))
+    match = max_iou_match(boxes[0, :0], boxes, mask, 0.5, 0.4, low_quality)
+    assert [len(x[0]) for x in match] == [0, 0, 0]
+
+
 def test_unknown_rule():
     boxes, _, mask = padded(torch.zeros(1, 4))
     with pytest.raises(ValueError, match="'own' or 'gt', got 'all'"):

@@ -135,6 +135,7 @@ def test_invalid_points_and_padding():
     found = nearest(points, [box], valid=valid)
     assert len(found) == 1 and (32, 32, 8) not in found
     assert nearest(points, [box], valid=valid & False) == {}
+    assert nearest(points[:0], [box]) == {}
     boxes = torch.tensor([[box]]).double()
     mask = torch.zeros(1, 1, dtype=torch.bool)
     found = nearest_points(points[:, :2], points[:, 2], boxes, mask)
@@ -159,6 +160,26 @@ def test_equals_mmdets_assigner(number, pos_num):
         theirs = PointAssigner(4, pos_num).assign(priors, gts)
         assert torch.equal(ours.gt_inds, theirs.gt_inds)
         assert torch.equal(ours.labels, theirs.labels)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason='needs a CUDA device'
+)
+@pytest.mark.parametrize('pos_num', [1, 3])
+def test_gpu_equals_cpu(pos_num):
+    found = [
+        BatchPointAssigner(4, pos_num).assign(
+            InstanceData(priors=pyramid().to(device)),
+            InstanceData(
+                bboxes=random_gts(40, 0).to(device),
+                labels=torch.arange(40, device=device),
+            ),
+        )
+        for device in ('cpu', 'cuda')
+    ]
+    assert torch.equal(found[0].gt_inds, found[1].gt_inds.cpu())
+    assert torch.equal(found[0].labels, found[1].labels.cpu())
 
 
 @pytest.mark.parametrize('max_elements', [1, 5000, 2**22])

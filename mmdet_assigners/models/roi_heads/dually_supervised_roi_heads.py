@@ -312,10 +312,13 @@ def box_losses(
             their weights (R, 4).
 
     Returns:
-        dict: ``loss_cls``, ``loss_bbox`` and ``acc``.
+        dict: ``loss_cls``, ``loss_bbox`` and ``acc``, 0 without RoIs.
     """
     cls_score, bbox_pred = head(feats)
-    return head.loss(cls_score, bbox_pred, rois, *targets)
+    losses = head.loss(cls_score, bbox_pred, rois, *targets)
+    if len(rois) == 0:  # mmdet leaves these two out
+        losses.update(loss_cls=cls_score.sum(), acc=cls_score.new_zeros(1))
+    return losses
 
 
 def mask_losses(

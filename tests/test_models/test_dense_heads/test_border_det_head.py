@@ -245,6 +245,17 @@ def test_detections_by_hand():
     assert len(head.detect(*data, cfg=CFG, with_nms=False)) == 4
 
 
+def test_nms_keeps_classes_apart_left_of_the_image():
+    """Boxes that mmcv's offset between two classes would lay on each other."""
+    head = make_head(num_classes=2)
+    data = levels([0.8, 0.8], [[60, 60, 100, 100], [-41, -41, -1, -1]])
+    data[0] = [torch.tensor([[3.0, -50.0], [-50.0, 2.0]])]
+    data[2] = [torch.full((2, 2), 50.0)]
+    found = head.detect(*data, cfg=CFG)
+    assert found.labels.tolist() == [0, 1]
+    assert found.bboxes.tolist() == data[4][0].tolist()
+
+
 def test_clip_after_nms_and_rescale():
     head = good_bias(make_head().eval(), 6.0)
     with torch.no_grad():

@@ -12,6 +12,9 @@ from mmdet_assigners.models.roi_heads import (
     DuallySupervisedCascadeRoIHead,
     DuallySupervisedRoIHead,
 )
+from mmdet_assigners.models.roi_heads.dually_supervised_roi_heads import (
+    box_losses,
+)
 from mmdet_assigners.utils import config_path
 
 SUPERVISED = 'dsfpn-supervised_{}_r50_fpn_1x_coco'
@@ -201,6 +204,22 @@ def test_no_objects(pictures):
         assert found['aux.loss_bbox'] == found['aux.loss_mask'] == 0
     total(found).backward()
     assert all(p.grad is not None for p in model.roi_head.parameters())
+
+
+def test_no_rois():
+    """The same keys; losses of 0 that have every parameter in the graph."""
+    head = build(BOTH).roi_head.aux_bbox_head
+
+    def run(count):
+        zeros = torch.zeros(count, 5)
+        targets = zeros[:, 0].long(), zeros[:, 0], zeros[:, 1:], zeros[:, 1:]
+        return box_losses(head, torch.ones(count, 64, 7, 7), zeros, targets)
+
+    found = run(0)
+    assert found.keys() == run(2).keys()
+    assert found['loss_cls'] == found['loss_bbox'] == 0
+    total(found).backward()
+    assert all((p.grad == 0).all() for p in head.parameters())
 
 
 def test_decoupled_branches_share_nothing():

@@ -147,8 +147,9 @@ class BorderPredictMixin:
             sides = boxes[:, 2:] - boxes[:, :2]
             found = found[(sides > smallest).all(1)]
         if with_nms and len(found):
+            # it keeps classes apart by an offset that takes coordinates >= 0
             rows, index = batched_nms(
-                found.bboxes.float(),
+                (found.bboxes - found.bboxes.min()).float(),
                 found.scores.float(),
                 found.labels,
                 cfg.nms,
