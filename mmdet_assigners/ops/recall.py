@@ -166,11 +166,18 @@ class AnchorRule:
             device=like.device,
             dtype=like.dtype,
         )
-        scale = torch.arange(self.scales_per_octave).to(like)
-        scale = self.base_scale * 2 ** (scale / self.scales_per_octave)
-        root = like.new_tensor(self.ratios).sqrt()[:, None]
-        half = torch.stack((scale / root, scale * root), -1).flatten(0, 1) / 2
-        half = half * points.stride[:, None, None]
+        # not tensors: their roots are rounded otherwise on some processors,
+        # and the last bit decides which of equal anchors are the best ones
+        scales = [
+            self.base_scale * 2 ** (k / self.scales_per_octave)
+            for k in range(self.scales_per_octave)
+        ]
+        sides = [
+            (scale / math.sqrt(ratio), scale * math.sqrt(ratio))
+            for ratio in self.ratios
+            for scale in scales
+        ]
+        half = like.new_tensor(sides) / 2 * points.stride[:, None, None]
         center = points.xy[:, None]
         return torch.cat((center - half, center + half), -1).flatten(0, 1)
 

@@ -1,7 +1,10 @@
 """Golden ops of MAL."""
 
+import math
+
 import torch
 from golden_runner import adapter
+from mmengine.registry import init_default_scope
 
 from mmdet_assigners.models.dense_heads import MALRetinaHead
 from mmdet_assigners.models.dense_heads._bases.flat_head import (
@@ -51,6 +54,7 @@ def head(case):
     p = case.params
     feats = case.levels('feat')
     width = case.weights['cls_logits.weight'].shape[1]
+    init_default_scope('mmdet')
     module = MALRetinaHead(
         p['num_classes'],
         feats[0].shape[1],
@@ -85,6 +89,7 @@ def head(case):
 @adapter('mal.bag_loss')
 def bag_loss(case):
     p = case.params
+    init_default_scope('mmdet')
     module = MALRetinaHead(
         p['num_classes'],
         1,
@@ -92,7 +97,11 @@ def bag_loss(case):
         feat_channels=1,
         anchor_generator=anchor_generator(p['num_anchors']),
         bbox_coder=dict(
-            type='DeltaXYWHBBoxCoder', target_stds=[0.1, 0.1, 0.2, 0.2]
+            type='DeltaXYWHBBoxCoder',
+            target_stds=[0.1, 0.1, 0.2, 0.2],
+            # theirs bounds dw and dh above only
+            add_ctr_clamp=True,
+            ctr_clamp=math.inf,
         ),
         loss_bbox=dict(
             type='SmoothL1Loss',

@@ -1,5 +1,7 @@
 """Golden ops of Noisy Anchors."""
 
+import math
+
 import torch
 from golden_runner import adapter
 from mmengine.config import ConfigDict
@@ -33,6 +35,10 @@ def build_head(p):
         num_classes=p['num_classes'],
         in_channels=1,
         stacked_convs=0,
+        # theirs bounds dw and dh above only
+        bbox_coder=dict(
+            type='DeltaXYWHBBoxCoder', add_ctr_clamp=True, ctr_clamp=math.inf
+        ),
         alpha=p['alpha'],
         normalizer_init=p['normalizer_init'],
         normalizer_momentum=p['momentum'],
@@ -60,6 +66,9 @@ def flat_batch(case):
     gt = case['gt']
     if gt.shape[1] == 0:
         gt = gt.new_full((len(gt), 1, 5), -1)
+    # real rows first, wherever the padding is: the first one counts
+    order = (gt[..., 4] < 0).int().argsort(dim=1, stable=True)
+    gt = gt.take_along_dim(order[..., None], 1)
     mask = gt[..., 4] >= 0
     return FlatBatch(
         cls=cls,

@@ -73,6 +73,17 @@ def test_anchors_by_hand():
     assert center[4:].tolist() == [[16, 0]] * 4
 
 
+def test_anchors_are_exact_in_float64():
+    """To the last bit, on which ties between anchors depend."""
+    rule = AnchorRule(strides=(16,))
+    anchors = rule.anchors((16, 16), torch.zeros(0, dtype=torch.float64))
+    sides = [64 * 2 ** (k / 3) for k in range(3)]
+    width = [s / math.sqrt(r) for r in (0.5, 1.0, 2.0) for s in sides]
+    height = [s * math.sqrt(r) for r in (0.5, 1.0, 2.0) for s in sides]
+    assert (anchors[:, 2] * 2).tolist() == width
+    assert (anchors[:, 3] * 2).tolist() == height
+
+
 def test_recall_of_anchors():
     """32 x 32 anchors at (0, 0), (8, 0), ...: IoU 1, 0.44 and small."""
     rule = dict(strides=(8,), ratios=(1.0,), scales_per_octave=1)
