@@ -68,6 +68,8 @@ class FPT(BaseModule):
         square_size: Side of the square of 'local', odd; 5 (from memory,
             unverified).
         rt_mode: 'published' or 'paper'.
+        key_channels: Of queries and keys in ST and GT ('euclidean' and
+            'local'); None is C.
         kv_pool: Stride of the pooling of the ST's keys and values; 2.
         st_levels: Levels with an ST, 0 the finest; None is all.
         gt_levels: Levels whose queries ask the coarser ones; None is all.
@@ -99,6 +101,7 @@ class FPT(BaseModule):
         similarity_scale: float = 1.0,
         square_size: int = 5,
         rt_mode: str = 'published',
+        key_channels: int | None = None,
         kv_pool: int = 2,
         st_levels: Sequence[int] | None = None,
         gt_levels: Sequence[int] | None = None,
@@ -122,6 +125,7 @@ class FPT(BaseModule):
             SelfTransformer,
             out_channels,
             n_mix,
+            key_channels,
             kv_pool=kv_pool,
             dropout=dropout,
             norm_cfg=norm_cfg,
@@ -130,6 +134,7 @@ class FPT(BaseModule):
             gt_mode,
             out_channels,
             gt_parts,
+            key_channels,
             similarity_scale,
             square_size,
             norm_cfg,
@@ -226,6 +231,7 @@ def _grounding(
     mode: str,
     channels: int,
     parts: int,
+    key_channels: int | None,
     scale: float,
     square_size: int,
     norm_cfg: dict[str, Any],
@@ -242,7 +248,9 @@ def _grounding(
             mode=mode,
             norm_cfg=norm_cfg,
         )
-    options: dict[str, Any] = dict(num_parts=parts, similarity_scale=scale)
+    options: dict[str, Any] = dict(
+        num_parts=parts, key_channels=key_channels, similarity_scale=scale
+    )
     if mode == 'euclidean':
         return partial(GroundingTransformer, channels, **options)
     return partial(LocalGroundingTransformer, channels, square_size, **options)

@@ -74,6 +74,18 @@ def test_parts_can_be_left_out():
     assert widths == [1, 3, 2, 4]
 
 
+@pytest.mark.parametrize('gt_mode', ['euclidean', 'local'])
+def test_key_channels(gt_mode):
+    model = neck(gt_mode=gt_mode, key_channels=4)
+    widths = {
+        name: module.out_channels
+        for name, module in model.named_modules()
+        if name.endswith(('.query_key', '.query', '.key'))
+    }
+    assert widths and set(widths.values()) == {4}
+    assert [out.shape[1] for out in model(pyramid())] == [8] * 5
+
+
 def test_published_grounding_slots_start_at_zero():
     model = neck(gt_mode='dot')
     laterals = [torch.randn(2, 8, *size) for size in ODD]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from golden_runner import Case, load_adapters
 from mmdet.registry import MODELS
+from mmengine.registry import init_default_scope
 from torch import nn
 from torch.nn import functional as F
 
@@ -26,6 +27,7 @@ SIZES = [(32, 40), (16, 20), (8, 10), (4, 5), (2, 3)]
 
 @pytest.fixture(autouse=True)
 def seed():
+    init_default_scope('mmdet')
     torch.manual_seed(0)
 
 
