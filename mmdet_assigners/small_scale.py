@@ -40,6 +40,7 @@ _CHANNEL_KEYS = {
     'mid_channels',
     'num_deconv_filters',
     'out_channels',
+    'point_feat_channels',
 }
 _DEPTH_KEYS = {'num_convs', 'stacked_convs'}
 

@@ -104,6 +104,13 @@ def test_shrunk_models_build(name):
     MODELS.build(cfg.model)
 
 
+def test_all_widths_of_reppoints():
+    cfg = base('reppoints/reppoints-moment_r50_fpn-gn_head-gn_1x_coco')
+    shrink_model(cfg.model)
+    head = cfg.model.bbox_head
+    assert head.feat_channels == head.point_feat_channels == 64
+
+
 def test_sizes_of_mini_stay(root):
     cfg = Config.fromstring(
         """
