@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -363,12 +362,9 @@ def test_git_decides_what_is_tracked(fake):
 
 
 def test_this_tree_has_no_problems():
-    start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, ROOT / 'tools' / 'check_repo.py'],
         capture_output=True,
         text=True,
     )
-    seconds = time.perf_counter() - start
     assert done.returncode == 0, done.stdout + done.stderr
-    assert seconds < 20

@@ -58,15 +58,23 @@ def read_methods(root: Path) -> list:
 
 
 def tests_of(root: Path, method) -> list[str]:
-    """Test files and golden folders that name a class of the method."""
-    word = re.compile(rf'\b({"|".join(map(re.escape, method.classes))})\b')
+    """Test files and golden folders that name the method or its classes."""
+    slug = method.slug
+    classes = '|'.join(map(re.escape, method.classes))
+    word = re.compile(rf"\b({classes})\b|\bops(\.| import ){slug}\b|'{slug}'")
     tests = [
         path.relative_to(root).as_posix()
         for path in sorted((root / 'tests').rglob('*.py'))
-        if word.search(path.read_text(encoding='utf-8'))
+        if slug in path.stem or word.search(path.read_text(encoding='utf-8'))
     ]
-    golden = root / 'tests' / 'golden' / method.slug
-    return tests + [f'tests/golden/{method.slug}'] * golden.is_dir()
+    golden = root / 'tests' / 'golden' / slug
+    return tests + [f'tests/golden/{slug}'] * golden.is_dir()
+
+
+def functions_of(root: Path, slug: str) -> list[str]:
+    """Files of the method's pure functions and of its weight converter."""
+    files = (f'{PACKAGE}/ops/{slug}.py', f'tools/convert/{slug}.py')
+    return [file for file in files if (root / file).is_file()]
 
 
 def _links(paths) -> str:
@@ -91,9 +99,11 @@ def _section(root: Path, method) -> list[str]:
     ]
     count = len(method.models)
     configs = _links(model.path for model in method.models)
-    tests = _links(tests_of(root, method))
-    lines += ['', f'{count} configs: {configs}.', '', f'Tests: {tests}.', '']
-    return lines
+    lines += ['', f'{count} configs: {configs}.', '']
+    functions = functions_of(root, method.slug)
+    if functions:
+        lines += [f'Functions and converter: {_links(functions)}.', '']
+    return [*lines, f'Tests: {_links(tests_of(root, method))}.', '']
 
 
 def render_methods(root: Path) -> str:
