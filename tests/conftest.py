@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from golden_runner import load_adapters, read_cases
 
+import mmdet_assigners  # noqa: F401 registers what configs name
+
 HERE = Path(__file__).parent
 torch.set_num_threads(1)  # pytest-xdist already uses every core
 # to resolve `mmdet::`, mmengine reads a hundred YAML files for every config

@@ -56,8 +56,9 @@ def topn_match(
     """The ``topn`` anchors of highest IoU of each ground truth.
 
     1. Each ground truth lists its ``topn`` anchors of highest IoU (all if
-       there are fewer). Of equal IoUs the later anchor goes first, which is
-       what the official code's stable sort does.
+       there are fewer). Of equal IoUs the later anchor goes first, as in
+       the official code if its sort, which isn't stable by contract, keeps
+       their order.
     2. An anchor of any list is positive and belongs to the ground truth of
        **its** highest IoU (the first of equal ones), which need not be the
        one that lists it. All others are negative.

@@ -56,7 +56,7 @@ def train(work_dir, layer, train_cfg, batch_size=4, **kwargs):
         train_cfg=train_cfg,
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e-4)),
         custom_hooks=[dict(type='mmdet.TrainProgressHook')],
-        default_scope='mmengine',
+        default_scope='mmdet',
         experiment_name=f'{work_dir.name}_{len(list(work_dir.iterdir()))}',
         log_level='WARNING',
         **kwargs,

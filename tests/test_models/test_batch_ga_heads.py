@@ -1,14 +1,20 @@
 """The Guided Anchoring heads against their mmdet parents."""
 
+import json
 import math
+import pickle
 
+import mmcv
+import numpy as np
 import pytest
 import torch
 from helpers import BOXES, demo_batch
 from mmdet.models.dense_heads import GARetinaHead, GARPNHead
 from mmdet.models.dense_heads.guided_anchor_head import FeatureAdaption
 from mmdet.models.utils import unpack_gt_instances
+from mmdet.registry import DATASETS
 from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 from mmdet_assigners.models.dense_heads import (
@@ -39,6 +45,7 @@ def build(cls, **options):
         loss_cls = dict(type='FocalLoss', use_sigmoid=True)
         nms = dict(type='nms', iou_threshold=0.5)
         test_cfg = dict(common, nms=nms, score_thr=0.05, max_per_img=20)
+    init_default_scope('mmdet')
     torch.manual_seed(0)
     head = cls(
         in_channels=8,
@@ -282,3 +289,37 @@ def test_fast_rcnn_config():
     coder = cfg.model.roi_head.bbox_head.bbox_coder
     assert coder.target_stds == [0.05, 0.05, 0.1, 0.1]
     assert cfg.model.test_cfg.rcnn.score_thr == 1e-3
+
+
+def test_fast_rcnn_pipeline_delivers_300_proposals(tmp_path):
+    """From the file that the config names, the best ones, all in float32."""
+    init_default_scope('mmdet')
+    cfg = Config.fromfile(
+        config_path('batch-ga-fast-rcnn_r50-caffe_fpn_1x_coco')
+    ).train_dataloader.dataset
+    (tmp_path / 'train2017').mkdir()
+    (tmp_path / 'annotations').mkdir()
+    (tmp_path / 'proposals').mkdir()
+    picture = np.zeros((480, 640, 3), np.uint8)
+    mmcv.imwrite(picture, str(tmp_path / 'train2017' / '1.jpg'))
+    box = dict(id=1, image_id=1, bbox=[9, 9, 90, 90], area=8100, iscrowd=0)
+    content = dict(
+        images=[dict(id=1, file_name='1.jpg', width=640, height=480)],
+        annotations=[dict(box, category_id=1)],
+        categories=[dict(id=1, name='person')],
+    )
+    path = tmp_path / 'annotations' / 'instances_train2017.json'
+    path.write_text(json.dumps(content))
+    corner = np.random.default_rng(0).uniform(0, 300, (500, 2))
+    scores = np.linspace(1, 0, 500)
+    boxes = np.concatenate((corner, corner + 50), 1)
+    proposals = {'train2017/1.jpg': dict(bboxes=boxes, scores=scores)}
+    (tmp_path / cfg.proposal_file).write_bytes(pickle.dumps(proposals))
+    cfg.data_root = str(tmp_path)
+    found = DATASETS.build(cfg)[0]['data_samples'].proposals
+    assert found.bboxes.shape == (300, 4)
+    assert found.scores.tolist() == scores[:300].astype('float32').tolist()
+    # resized with the picture
+    assert (found.bboxes[:, 2] - found.bboxes[:, 0]).numpy() == pytest.approx(
+        50 * 800 / 480, rel=1e-3
+    )

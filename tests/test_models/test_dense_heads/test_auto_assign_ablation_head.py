@@ -1,5 +1,8 @@
 """AutoAssignAblationHead against mmdet's AutoAssignHead, and its switches."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
@@ -7,6 +10,9 @@ from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
+from mmdet_assigners.models.dense_heads import AutoAssignAblationHead
+
+GOLDEN = Path(__file__).parents[2] / 'golden' / 'autoassign'
 SIZE = 64
 STRIDES = (8, 16)
 BOXES = [
@@ -22,7 +28,7 @@ CASES = {
 }
 
 
-def make_head(kind='AutoAssignAblationHead', seed=0, **kwargs):
+def make_head(kind=AutoAssignAblationHead, seed=0, **kwargs):
     init_default_scope('mmdet')
     torch.manual_seed(seed)
     cfg = dict(
@@ -124,6 +130,58 @@ def test_losses_equal_mmdet(case, force_topk):
         torch.testing.assert_close(one, two, rtol=1e-8, atol=1e-12)
     if case == 'two':
         assert all((g != 0).any() for g in grads)
+
+
+@pytest.mark.parametrize('kind', ['AutoAssignHead', AutoAssignAblationHead])
+def test_head_equals_the_official_code(kind):
+    """The reference case, from feature maps, with all gradients."""
+    with np.load(GOLDEN / 'official_b2.npz') as arrays:
+        case = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    strides, counts = case['point_stride'].unique_consecutive(
+        return_counts=True
+    )
+    widths = [-(-160 // int(s)) for s in strides]
+    head = make_head(
+        kind,
+        num_classes=5,
+        strides=strides.int().tolist(),
+        regress_ranges=((-1, 1e8),) * 5,
+    )
+    prior = head.center_prior
+    prior.mean.data, prior.sigma.data = case['mu'], case['sigma']
+    head.double()
+    leaves = {
+        name: case[name].double().requires_grad_()
+        for name in ('cls_logits', 'reg_pred', 'obj_logits')
+    }
+    outs = [
+        [
+            level.transpose(1, 2).unflatten(2, (-1, width))
+            for level, width in zip(
+                leaf.split(counts.tolist(), 1), widths, strict=True
+            )
+        ]
+        for leaf in leaves.values()
+    ]
+    gts = [
+        InstanceData(
+            bboxes=case[f'gt_bboxes_{b}'].double(),
+            labels=case[f'gt_labels_{b}'],
+        )
+        for b in range(2)
+    ]
+    losses = head.loss_by_feat(*outs, gts, metas(), None)
+    sum(losses.values()).backward()
+    found = {
+        **losses,
+        'grad_mu': prior.mean.grad,
+        'grad_sigma': prior.sigma.grad,
+        **{f'grad_{name}': leaf.grad for name, leaf in leaves.items()},
+    }
+    for name, value in found.items():
+        expected = case[name].double()
+        bound = 1e-6 + 2e-4 * expected.abs().max()
+        assert (value - expected).abs().max() <= bound, name
 
 
 def test_network_equals_mmdet():

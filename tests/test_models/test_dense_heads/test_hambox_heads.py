@@ -12,7 +12,7 @@ from mmdet_assigners.models.dense_heads import (
     HAMBoxRetinaHead,
     HAMBoxRPNHead,
 )
-from mmdet_assigners.ops.anchor_match import IGNORED
+from mmdet_assigners.ops.anchor_match import IGNORED, pairwise_iou
 
 STRIDES = [8, 16, 32]
 PARENT = dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4)
@@ -235,6 +235,73 @@ def test_no_objects():
         positive = {name for name, value in losses.items() if value > 0}
         assert positive in ({'loss_cls'}, {'loss_rpn_cls'})
         assert all(grad is not None for grad in grads)
+
+
+def maps_of_objects(boxes):
+    """8 channels per place: offset and size of the nearest object."""
+    boxes = torch.tensor(boxes, dtype=torch.float64)
+    maps = []
+    for s in STRIDES:
+        grids = torch.arange(128 // s) * s, torch.arange(160 // s) * s
+        y, x = torch.meshgrid(*grids, indexing='ij')
+        place = torch.stack((x, y), -1)[None, :, :, None]
+        size = (boxes[..., 2:] - boxes[..., :2])[:, None, None]
+        offset = (boxes[..., :2] + boxes[..., 2:])[:, None, None] / 2 - place
+        near = (offset / size).abs().amax(-1, keepdim=True).argmin(-2)
+        near = near[..., None].expand(-1, -1, -1, 1, 2)
+        offset = offset.gather(3, near).squeeze(3) / s
+        size = size.expand(-1, *x.shape, -1, -1).gather(3, near).squeeze(3) / s
+        channels = (
+            offset.clamp(-8, 8) / 4,
+            size.log(),
+            (offset.abs() * 2 / size).clamp(max=3),
+            torch.ones_like(offset),
+        )
+        maps.append(torch.cat(channels, -1).permute(0, 3, 1, 2))
+    return maps
+
+
+def fit(boxes, topk):
+    """Train a head; num_comp of each step and objects with score 0.2."""
+    options = dict(topk=topk, match_low_quality=False)
+    head = build(HAMBoxRetinaHead, dict(OURS, **options))
+    torch.nn.init.constant_(head.retina_cls.bias, -4.6)
+    feats = maps_of_objects(boxes)
+    samples = demo_batch(boxes)['data_samples']
+    optimiser = torch.optim.Adam(head.parameters(), 0.01)
+    counts = []
+    for _ in range(150):
+        losses = head.loss(feats, samples)
+        counts.append(int(losses['num_comp']))
+        optimiser.zero_grad()
+        total_loss(losses).backward()
+        optimiser.step()
+    gts, _, metas = unpack_gt_instances(samples)
+    with torch.no_grad():
+        flat = head.flatten(head(feats), gts, metas)
+        iou = pairwise_iou(flat.boxes, head.decode(flat))
+    own = flat.labels[..., None].expand(iou.shape)
+    scores = flat.cls.sigmoid().transpose(1, 2).gather(1, own)
+    return counts, int(((iou >= 0.5) & (scores >= 0.2)).any(-1).sum())
+
+
+def test_training_compensates_and_finds_more():
+    """Squares of 20 to 22 px, which no anchor of 32 px matches by IoU."""
+
+    def squares(*rows):
+        return [[x - s, y - s, x + s, y + s] for x, y, s in rows]
+
+    boxes = [
+        squares((32, 32, 16), (96, 32, 12.5), (132, 96, 10), (36, 92, 10),
+                (80, 100, 11)),
+        squares((32, 96, 13), (120, 96, 18), (36, 28, 10), (100, 36, 10.5),
+                (76, 70, 11)),
+    ]  # fmt: skip
+    _, without = fit(boxes, topk=0)
+    counts, recalled = fit(boxes, topk=9)
+    assert recalled == 10 > without
+    assert counts[0] < 10
+    assert set(counts[100:]) == {60}  # all that is missing
 
 
 def test_the_picture_shows_compensated_anchors():

@@ -8,10 +8,14 @@ from helpers import BOXES, demo_batch, total_loss
 from mmdet.models.dense_heads import FreeAnchorRetinaHead
 from mmdet.models.utils import unpack_gt_instances
 from mmengine.config import ConfigDict
+from mmengine.model import BaseModel
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 
 from mmdet_assigners.engine.hooks.train_progress_hook import TrainProgress
 from mmdet_assigners.models.dense_heads import MALRetinaHead
 from mmdet_assigners.models.layers import FeatureDepression
+from mmdet_assigners.ops import mal
 from mmdet_assigners.visualization.adapters import HeadRun, find_adapter
 
 STRIDES = [8, 16, 32]
@@ -19,6 +23,7 @@ AS_MMDET = dict(clamp_gradient=False)
 
 
 def build(head=MALRetinaHead, pre_anchor_topk=12, **options):
+    init_default_scope('mmdet')
     torch.manual_seed(0)
     head = head(
         num_classes=2,
@@ -115,6 +120,55 @@ def test_schedule_follows_the_hook():
     resumed = TrainProgress(0.5, 6, 12, 600, 2400)
     head.depression.set_train_progress(resumed)
     assert head.depression.ratio == 0.5
+
+
+class RatioModel(BaseModel):
+    """Records the ratio of each iteration; the head is never called."""
+
+    def __init__(self, stop=None):
+        super().__init__()
+        self.head, self.seen, self.stop = build(), [], stop
+
+    def forward(self, inputs, mode='tensor'):
+        self.seen.append(self.head.depression.ratio)
+        if len(self.seen) == self.stop:
+            raise InterruptedError
+        return dict(loss=self.head.retina_cls.bias.sum())
+
+
+def ratios_of_a_run(model, work_dir, **options):
+    runner = Runner(
+        model,
+        str(work_dir),
+        train_dataloader=dict(
+            dataset=[dict(inputs=torch.zeros(1))] * 5,
+            batch_size=1,
+            num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+        ),
+        train_cfg=dict(by_epoch=True, max_epochs=6),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e-4)),
+        custom_hooks=[dict(type='mmdet.TrainProgressHook')],
+        default_scope='mmdet',
+        experiment_name=f'{work_dir.name}_{len(list(work_dir.iterdir()))}',
+        log_level='WARNING',
+        **options,
+    )
+    runner.train()
+    return model.seen
+
+
+def test_resumed_run_has_the_ratios_of_an_uninterrupted_one(tmp_path):
+    (tmp_path / 'whole').mkdir()
+    whole = ratios_of_a_run(RatioModel(), tmp_path / 'whole')
+    assert whole == [mal.depression_ratio(5, t, 30) for t in range(1, 31)]
+    assert set(whole) == {0, 0.1, 0.2, 0.3, 0.4, 0.5}
+    (tmp_path / 'parts').mkdir()
+    with pytest.raises(InterruptedError):
+        ratios_of_a_run(RatioModel(stop=13), tmp_path / 'parts')
+    # the last checkpoint is that of the second epoch
+    resumed = ratios_of_a_run(RatioModel(), tmp_path / 'parts', resume=True)
+    assert resumed == whole[10:]
 
 
 def test_share_of_depressed_positions():

@@ -1,5 +1,7 @@
 """Noisy Anchors: head, assigner and loss as registered."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from helpers import BOXES, demo_batch, total_loss
@@ -8,8 +10,10 @@ from mmdet.registry import MODELS, TASK_UTILS
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
+from torch.nn.functional import smooth_l1_loss
 
 from mmdet_assigners.engine.hooks.train_progress_hook import TrainProgress
+from mmdet_assigners.ops import noisy_anchors
 
 STRIDES = [8, 16, 32]
 ALPHA, GAMMA = 0.5, 2.0
@@ -112,6 +116,58 @@ def test_weights_move_the_gradient_only():
     kappa = grad.sum() / expected.sum()
     torch.testing.assert_close(grad, expected * kappa)
     assert weight.std() > 0.01
+
+
+def test_gradient_is_that_of_frozen_labels_and_weights():
+    """Finite differences with the soft labels, weights and scales fixed."""
+    head = build()
+    flat = flat_of(head, [BOXES, BOXES[:2]])
+    assignment = head.assign_flat(flat)
+    clean = head.cleanliness(flat, assignment)
+    labels = head.matched_labels(flat, assignment.gt)
+    target = head.encode(flat, head.matched_boxes(flat, assignment.gt))
+    positive = (assignment.gt >= 0)[..., None]
+
+    def terms(cls, deltas):
+        """Class and box losses of the anchors."""
+        loss_cls = noisy_anchors.soft_focal_loss(
+            cls.flatten(0, 1),
+            labels.flatten(),
+            clean.label.flatten(),
+            ALPHA,
+            GAMMA,
+        ).view_as(cls)
+        loss_box = smooth_l1_loss(
+            deltas, target, reduction='none', beta=0.1
+        ).where(positive, 0)
+        return loss_cls, loss_box
+
+    leaves = [x.detach() for x in (flat.cls, flat.deltas)]
+    weight = clean.weight[..., None]
+    scales = [x.sum() / (x * weight).sum() for x in terms(*leaves)]
+
+    def frozen(cls, deltas):
+        return sum(
+            (x * weight).sum() * scale
+            for x, scale in zip(terms(cls, deltas), scales, strict=True)
+        )
+
+    for leaf in leaves:
+        leaf.requires_grad_()
+    moved = replace(flat, cls=leaves[0], deltas=leaves[1])
+    total_loss(head.loss_flat(moved)).backward()
+    generator = torch.Generator().manual_seed(0)
+    for index, leaf in enumerate(leaves):
+        step = torch.randn(leaf.shape, generator=generator).double() * 1e-5
+        ends = []
+        for sign in (1, -1):
+            at = [x.detach() for x in leaves]
+            at[index] = at[index] + sign * step
+            ends.append(frozen(*at))
+        expected = (ends[0] - ends[1]) / 2 / head.normalizer
+        torch.testing.assert_close(
+            (leaf.grad * step).sum(), expected, rtol=1e-4, atol=0
+        )
 
 
 def test_batch_equals_single_images():

@@ -470,8 +470,8 @@ def test_selection_net_learns_the_level_of_least_loss():
     model.init_weights()
     head, batch, losses = model.bbox_head, two_sizes(), []
     optimiser = torch.optim.AdamW(model.parameters(), 1e-3)
-    for step in range(80):
-        head.set_train_progress(progress(step / 80))
+    for step in range(160):
+        head.set_train_progress(progress(step / 160))
         optimiser.zero_grad()
         losses.append(losses_of(model, batch))
         total_loss(losses[-1]).backward()
@@ -481,9 +481,9 @@ def test_selection_net_learns_the_level_of_least_loss():
     first, last = losses[0], losses[-1]
     assert last['loss_select'] < 0.5 * first['loss_select']
     assert last['loss_bbox'] < 0.3 * first['loss_bbox']
-    # the level of least loss still moves: chance would be 0.2
+    # chance would be 0.2
     right = [step['select_acc'].item() for step in losses[-10:]]
-    assert sum(right) / len(right) > 0.75
+    assert sum(right) / len(right) > 0.9
     head.set_train_progress(progress(0.0))
     data = model.data_preprocessor(batch, True)
     gts = [sample.gt_instances for sample in data['data_samples']]
