@@ -19,6 +19,7 @@ from mmengine.runner import Runner
 
 from . import checkpoints
 from .datasets.roots import read_annotations
+from .engine.hooks.train_progress_hook import followers
 from .environment import Problem
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -115,17 +116,28 @@ class Step(NamedTuple):
         seconds: Forward and backward time.
         unused: Parameters without a gradient; distributed training refuses
             them unless told ``find_unused_parameters=True``.
+        waiting: Classes of the modules that follow the progress of the
+            training, of which nobody would tell them.
     """
 
     losses: dict[str, float]
     pictures: int
     seconds: float
     unused: list[str]
+    waiting: list[str]
 
     @property
     def problems(self) -> list[Problem]:
-        """The losses that are not finite."""
-        return [
+        """Losses that are not finite, modules that stay in one phase."""
+        missing = [
+            Problem(
+                f'{", ".join(self.waiting)} must follow the progress of the '
+                'training, but custom_hooks has no TrainProgressHook (a '
+                "child's custom_hooks replace its parent's)",
+                "add dict(type='mmdet_assigners.TrainProgressHook')",
+            )
+        ]
+        return missing * bool(self.waiting) + [
             Problem(
                 f'{key} of the first batch is {value}',
                 'look at the boxes of the batch: mim run mmdet browse_dataset',
@@ -154,7 +166,15 @@ def dry_step(cfg: Config) -> Step:
         if parameter.requires_grad and parameter.grad is None
     ]
     losses = {key: float(value.detach()) for key, value in log.items()}
-    return Step(losses, len(data['data_samples']), seconds, unused)
+    waiting = [] if _has_progress_hook(cfg) else followers(model)
+    return Step(losses, len(data['data_samples']), seconds, unused, waiting)
+
+
+def _has_progress_hook(cfg: Config) -> bool:
+    return any(
+        str(hook['type']).endswith('TrainProgressHook')
+        for hook in cfg.get('custom_hooks') or []
+    )
 
 
 def _check_files(data: DatasetNode) -> list[Problem]:

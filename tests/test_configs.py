@@ -21,6 +21,8 @@ from helpers import (
 from mmdet.models.task_modules import DeltaXYWHBBoxCoder
 from mmdet.registry import MODELS
 
+from mmdet_assigners.engine.hooks.train_progress_hook import followers
+
 # Parameters that get no gradient, each with its reason: none at present.
 NO_GRADIENT: dict[str, str] = {}
 
@@ -68,7 +70,10 @@ def test_full_size_builds(path):
     assert cfg.custom_imports.imports == ['mmdet_assigners']
     assert cfg.auto_scale_lr.base_batch_size > 0
     with torch.device('meta'):
-        MODELS.build(cfg.model)
+        model = MODELS.build(cfg.model)
+    if followers(model):
+        hooks = [hook.type for hook in cfg.custom_hooks]
+        assert 'TrainProgressHook' in hooks
 
 
 def test_loss_reaches_every_parameter(model):

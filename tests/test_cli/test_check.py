@@ -304,9 +304,19 @@ def test_step_that_fails_is_one_line(check):
 
 
 def test_losses_that_are_not_finite():
-    step = Step(dict(loss=float('nan'), loss_cls=1.0), 2, 0.1, [])
+    step = Step(dict(loss=float('nan'), loss_cls=1.0), 2, 0.1, [], [])
     (problem,) = step.problems
     assert problem.what == 'loss of the first batch is nan'
+
+
+def test_lost_progress_hook(data, capsys):
+    arguments = ['check', 'mal_r50_fpn_1x_coco', '--mini', '--data', str(data)]
+    arguments += ['--cfg-options', 'train_dataloader.batch_size=2']
+    assert main(arguments) == 0
+    assert main([*arguments, 'custom_hooks=[]']) == 1
+    out = capsys.readouterr().out
+    assert 'problem: MALRetinaHead, FeatureDepression must follow' in out
+    assert "mmdet_assigners.TrainProgressHook')" in out
 
 
 def test_no_step(check):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
+from torch import nn
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,21 @@ class TrainProgress:
     max_epochs: int
     iter: int
     max_iters: int
+
+
+def followers(model: nn.Module) -> list[str]:
+    """Classes of the modules that need a ``TrainProgressHook``.
+
+    Those with ``set_train_progress``, unless their options make
+    ``follows_progress`` False.
+    """
+    found = [
+        type(module).__name__
+        for module in model.modules()
+        if hasattr(module, 'set_train_progress')
+        and getattr(module, 'follows_progress', True)
+    ]
+    return list(dict.fromkeys(found))
 
 
 @HOOKS.register_module()

@@ -122,6 +122,11 @@ class NoisyAnchorRetinaHead(FlatRetinaHead):
         )
         self.normalizer: Tensor
 
+    @property
+    def follows_progress(self) -> bool:
+        """Whether the head needs a ``TrainProgressHook``."""
+        return self.warmup_iters > 0
+
     def set_train_progress(self, progress: 'TrainProgress') -> None:
         """End the warm-up; called by ``TrainProgressHook``."""
         self.warming_up = progress.iter < self.warmup_iters

@@ -203,6 +203,11 @@ class SAPDHead(DistanceHead):
         if with_centerness:
             self.loss_centerness = MODELS.build(loss_centerness)
 
+    @property
+    def follows_progress(self) -> bool:
+        """Whether the head needs a ``TrainProgressHook``."""
+        return self.soft_select
+
     def set_train_progress(self, progress: 'TrainProgress') -> None:
         """Choose the phase; called by ``TrainProgressHook``."""
         begin = self.soft_select_begin
