@@ -84,7 +84,7 @@ def execute(run: Run, work_dir: Path, quiet: bool = False) -> dict[str, Any]:
     command = [sys.executable, '-m', __package__, *run.arguments()]
     command += ['--work-dir', str(work_dir), '--resume']
     log = work_dir / 'train.log'
-    with log.open('a') as stream:
+    with log.open('a', buffering=1) as stream:  # to be followed
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,

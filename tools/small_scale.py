@@ -138,6 +138,15 @@ PARTS = {
         'ignore rule alone': 'hambox-k0_retinanet_r50_fpn_1x_coco',
         'neither (RetinaNet)': RETINANET,
     },
+    'Gaussian YOLOv3': {
+        'Gaussian YOLOv3': 'gaussian-yolov3_d53_ms-608-273e_coco',
+        'official gradient (straight through the sigmoids)': (
+            'gaussian-yolov3_d53_straight-through_ms-608-273e_coco'
+        ),
+        'neither (YOLOv3, whole batches)': (
+            'gaussian-yolov3-off_d53_ms-608-273e_coco'
+        ),
+    },
 }
 ON_COCO128 = (
     'RetinaNet (mmdet)',
