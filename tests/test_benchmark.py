@@ -46,10 +46,9 @@ def test_rows(harness, monkeypatch, tmp_path, capsys):
             'nap n=1', 'long nap', sleeper('o', 0.01), sleeper('p', 0.03)
         )
 
-    monkeypatch.setattr(harness, '_QUICK_S', 0.3)
     out = tmp_path / 'out.json'
     monkeypatch.setattr(sys, 'argv', ['nap.py', '--quick', '--json', str(out)])
-    harness.main(cases, 'Naps.')
+    harness.main(cases, 'Naps.', quick_s=0.3)
     content = json.loads(out.read_text())
     assert content.keys() == {'rows', 'versions', 'machine', 'command'}
     assert content['command'] == f'python nap.py --quick --json {out}'
