@@ -337,7 +337,7 @@ def render():
         'three seeds: mean (lowest-highest); the difference from the baseline '
         'is over the same seeds. Step times are those of '
         '`tools/benchmark/train_step.py`, which runs a method and its '
-        'baseline by turns in one process (one thread).',
+        'baseline by turns in one process (two threads).',
         '',
         *seed_table('bccd'),
         '',
