@@ -67,4 +67,4 @@ def cases(quick: bool) -> Iterator[Case]:
 
 
 if __name__ == '__main__':
-    main(cases, __doc__, quick_s=0.8)  # many rows
+    main(cases, __doc__, quick_s=0.5)  # many rows
