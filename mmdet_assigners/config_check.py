@@ -129,15 +129,7 @@ class Step(NamedTuple):
     @property
     def problems(self) -> list[Problem]:
         """Losses that are not finite, modules that stay in one phase."""
-        missing = [
-            Problem(
-                f'{", ".join(self.waiting)} must follow the progress of the '
-                'training, but custom_hooks has no TrainProgressHook (a '
-                "child's custom_hooks replace its parent's)",
-                "add dict(type='mmdet_assigners.TrainProgressHook')",
-            )
-        ]
-        return missing * bool(self.waiting) + [
+        found = [
             Problem(
                 f'{key} of the first batch is {value}',
                 'look at the boxes of the batch: mim run mmdet browse_dataset',
@@ -145,6 +137,16 @@ class Step(NamedTuple):
             for key, value in self.losses.items()
             if not math.isfinite(value)
         ]
+        if self.waiting:
+            found.append(
+                Problem(
+                    f'{", ".join(self.waiting)} must follow the progress of '
+                    'the training, but custom_hooks has no TrainProgressHook '
+                    "(a child's custom_hooks replace its parent's)",
+                    "add dict(type='mmdet_assigners.TrainProgressHook')",
+                )
+            )
+        return found
 
 
 def dry_step(cfg: Config) -> Step:

@@ -12,6 +12,7 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
 from mmdet_assigners.catalog import read_catalog
@@ -170,3 +171,27 @@ def total_loss(losses):
         for name, value in losses.items()
         if 'loss' in name
     )
+
+
+def train_with_progress(
+    model, dataset, work_dir, train_cfg, batch_size=1, **options
+):
+    """Run a tiny model with the ``TrainProgressHook`` in a real runner."""
+    runner = Runner(
+        model,
+        str(work_dir),
+        train_dataloader=dict(
+            dataset=dataset,
+            batch_size=batch_size,
+            num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+        ),
+        train_cfg=train_cfg,
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e-4)),
+        custom_hooks=[dict(type='mmdet.TrainProgressHook')],
+        default_scope='mmdet',
+        experiment_name=f'{work_dir.name}_{len(list(work_dir.iterdir()))}',
+        log_level='WARNING',
+        **options,
+    )
+    runner.train()

@@ -20,8 +20,7 @@ AP50 = 0.9
 OPTIONS = (
     # twice the steps of the overlay's 4 in about the same time
     'train_dataloader.batch_size=2',
-    # evaluations and checkpoints take longer than an epoch; the first half
-    # has the phases of a method's schedule
+    # evaluations and checkpoints take longer than an epoch
     f'train_cfg.val_begin={EPOCHS // 2}',
     'train_cfg.val_interval=20',
     'default_hooks.checkpoint.interval=20',
@@ -94,7 +93,10 @@ def plain_config(path, folder):
         stopping_threshold=AP50,
         patience=EPOCHS,
     )
-    hooks = [*Config.fromfile(path).get('custom_hooks', []), stop]
+    hooks = list(Config.fromfile(path).get('custom_hooks', []))
+    # what changes while it trains has to fit in its last phase
+    if not any(hook['type'] == 'TrainProgressHook' for hook in hooks):
+        hooks.append(stop)
     config = folder / path.name
     config.write_text(PLAIN.format(base=str(path.resolve()), hooks=hooks))
     return config

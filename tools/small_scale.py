@@ -337,7 +337,7 @@ def render():
         'three seeds: mean (lowest-highest); the difference from the baseline '
         'is over the same seeds. Step times are those of '
         '`tools/benchmark/train_step.py`, which runs a method and its '
-        'baseline by turns in one process (two threads).',
+        'baseline by turns in one process.',
         '',
         *seed_table('bccd'),
         '',
@@ -352,7 +352,8 @@ def render():
         'AP50 on the pictures that the model was trained on (epochs), which '
         'has to pass 0.9: `pytest -m slow tests/test_overfit.py '
         '--overfit-results docs/results/overfit`. Evaluated every 20 epochs '
-        'from 80 to 160 and stopped where it passes; seed 0.',
+        'from 80 to 160 and stopped where it passes, but not if the method '
+        'changes while it trains (MAL, SAPD); seed 0.',
         '',
         *overfit_table(),
         '',

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from helpers import train_with_progress
 from mmengine.model import BaseModel
-from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -43,26 +43,10 @@ class Model(BaseModel):
         return dict(loss=self.layer(torch.stack(inputs)).sum())
 
 
-def train(work_dir, layer, train_cfg, batch_size=4, **kwargs):
-    runner = Runner(
-        Model(layer),
-        str(work_dir),
-        train_dataloader=dict(
-            dataset=Numbers(),
-            batch_size=batch_size,
-            num_workers=0,
-            sampler=dict(type='DefaultSampler', shuffle=False),
-        ),
-        train_cfg=train_cfg,
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e-4)),
-        custom_hooks=[dict(type='mmdet.TrainProgressHook')],
-        default_scope='mmdet',
-        experiment_name=f'{work_dir.name}_{len(list(work_dir.iterdir()))}',
-        log_level='WARNING',
-        **kwargs,
+def train(work_dir, layer, train_cfg, batch_size=4, **options):
+    train_with_progress(
+        Model(layer), Numbers(), work_dir, train_cfg, batch_size, **options
     )
-    runner.train()
-    return runner
 
 
 def fractions(layer):

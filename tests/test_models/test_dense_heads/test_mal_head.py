@@ -4,13 +4,12 @@ import pickle
 
 import pytest
 import torch
-from helpers import BOXES, demo_batch, total_loss
+from helpers import BOXES, demo_batch, total_loss, train_with_progress
 from mmdet.models.dense_heads import FreeAnchorRetinaHead
 from mmdet.models.utils import unpack_gt_instances
 from mmengine.config import ConfigDict
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
 
 from mmdet_assigners.engine.hooks.train_progress_hook import TrainProgress
 from mmdet_assigners.models.dense_heads import MALRetinaHead
@@ -137,24 +136,9 @@ class RatioModel(BaseModel):
 
 
 def ratios_of_a_run(model, work_dir, **options):
-    runner = Runner(
-        model,
-        str(work_dir),
-        train_dataloader=dict(
-            dataset=[dict(inputs=torch.zeros(1))] * 5,
-            batch_size=1,
-            num_workers=0,
-            sampler=dict(type='DefaultSampler', shuffle=False),
-        ),
-        train_cfg=dict(by_epoch=True, max_epochs=6),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e-4)),
-        custom_hooks=[dict(type='mmdet.TrainProgressHook')],
-        default_scope='mmdet',
-        experiment_name=f'{work_dir.name}_{len(list(work_dir.iterdir()))}',
-        log_level='WARNING',
-        **options,
-    )
-    runner.train()
+    dataset = [dict(inputs=torch.zeros(1))] * 5
+    train_cfg = dict(by_epoch=True, max_epochs=6)
+    train_with_progress(model, dataset, work_dir, train_cfg, **options)
     return model.seen
 
 
