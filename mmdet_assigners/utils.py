@@ -101,7 +101,11 @@ def config_path(name: str) -> str:
     if len(wanted.parts) == 1 and wanted.name in by_name:
         return str(by_name[wanted.name])
     stems = [path.stem for path in by_name.values()]
-    near = difflib.get_close_matches(wanted.stem, stems, n=3, cutoff=0.5)
+    # the beginning of a name is far from the whole of it
+    begun = [stem for stem in stems if stem.startswith(wanted.stem)][:3]
+    near = begun or difflib.get_close_matches(
+        wanted.stem, stems, n=3, cutoff=0.5
+    )
     hint = f'; did you mean {" or ".join(near)}?' if near else ''
     raise FileNotFoundError(f'mmdet_assigners has no config {name!r}{hint}')
 

@@ -24,6 +24,13 @@ def test_config_path_takes_every_form(name):
     assert config_path(name).endswith(NAME)
 
 
+def test_config_path_names_those_that_begin_so():
+    with pytest.raises(
+        FileNotFoundError, match='did you mean fpt_no-p2_faster-rcnn_r50_1x'
+    ):
+        config_path('fpt_no-p2')
+
+
 def test_config_path_names_the_nearest():
     with pytest.raises(
         FileNotFoundError, match='did you mean sepc_retinanet_r50_fpn_1x_coco'
