@@ -85,8 +85,11 @@ def corner_decode(
         max_shift: A side moves by at most this many sizes of the prior.
 
     Returns:
-        Tensor: (..., 4 C) x1, y1, x2, y2 in pixels.
+        Tensor: (..., 4 C) x1, y1, x2, y2 in pixels, float32 at least.
     """
+    # half precision would round to pixels, and mmcv's NMS takes float32 alone
+    wide = torch.promote_types(deltas.dtype, torch.float32)
+    priors, deltas = priors.to(wide), deltas.to(wide)
     shifts = deltas.unflatten(-1, (-1, 4))[..., ORDERS[order]]
     shifts = shifts * shifts.new_tensor(stds)
     unit = side_units(priors, (1.0, 1.0, 1.0, 1.0), plus_one)[..., None, :]

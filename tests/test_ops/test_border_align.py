@@ -233,10 +233,46 @@ def test_without_gradient_no_argmax():
     expected = border_align(input.clone().requires_grad_(), boxes)
     assert torch.equal(border_align(input, boxes), expected.detach())
     op = torch.ops.mmdet_assigners.border_align
-    args = (boxes, 10, False, False, 'auto')
+    args = (boxes, 10, False, 'auto')
     assert op(input, *args)[1].shape == (0,)
     with pytest.raises(RuntimeError, match='without a gradient'):
         op(input.requires_grad_(), *args)[0].sum().backward()
+
+
+def test_eager_equals_operator():
+    """Graphs take the registered operator, eager mode a shorter way."""
+    input, boxes = make_case('clamped')
+    results = []
+    for run in (
+        lambda x: border_align_argmax(x, boxes, 3),
+        lambda x: torch.ops.mmdet_assigners.border_align(
+            x, boxes, 3, True, 'auto'
+        ),
+    ):
+        leaf = input.clone().requires_grad_()
+        output, argmax = run(leaf)
+        output.square().sum().backward()
+        assert not argmax.requires_grad
+        results.append((output, argmax, leaf.grad))
+    for eager, registered in zip(*results, strict=True):
+        assert torch.equal(eager, registered)
+
+
+@pytest.mark.parametrize('implementation', ['torch', 'reference'])
+def test_second_derivative(implementation):
+    """That of a maximum of linear functions is 0; kernels refuse it."""
+    input, boxes = make_case('clamped')
+    output = border_align(
+        input.requires_grad_(), boxes, implementation=implementation
+    )
+    (found,) = torch.autograd.grad(
+        output.square().sum(), input, create_graph=True
+    )
+    if implementation == 'reference':
+        found.sum().backward()
+    else:
+        with pytest.raises(RuntimeError, match='once_differentiable'):
+            found.sum().backward()
 
 
 def test_memory_layout():
@@ -250,13 +286,13 @@ def test_operator_contract():
     """Schema, fake tensors, autograd registration, AOT."""
     input, boxes = make_case('clamped')
     op = torch.ops.mmdet_assigners.border_align.default
-    args = (input.clone().requires_grad_(), boxes, 3, True, False, 'auto')
+    args = (input.clone().requires_grad_(), boxes, 3, True, 'auto')
     torch.library.opcheck(op, args)
-    args = (input, boxes, 3, False, False, 'auto')
+    args = (input, boxes, 3, False, 'auto')
     torch.library.opcheck(op, args, test_utils='test_faketensor')
     _, argmax = border_align_argmax(input, boxes, 3)
     grad = torch.randn(argmax.shape)
-    args = (grad, argmax, boxes, *input.shape[2:], 3, False, 'auto')
+    args = (grad, argmax, boxes, *input.shape[2:], 3, 'auto')
     torch.library.opcheck(
         torch.ops.mmdet_assigners.border_align_backward.default, args
     )
@@ -371,26 +407,21 @@ def test_triton_kernels_compile(capability, dtype):
         )
         return compile_kernel(source, GPUTarget('cuda', capability, 32)).asm
 
-    sizes = dict.fromkeys(('count', 'channels', 'height', 'width'), 'i32')
-    block = dict(pool_size=10, block_m=8, block_c=128)
-    types = dict(sizes, boxes_ptr='*fp32', argmax_ptr='*u8')
+    names = ('count', 'channels', 'height', 'width', 'lines', 'tiles')
+    block = dict(pool_size=10, block_c=128)
+    types = dict.fromkeys(names, 'i32')
+    types |= dict(boxes_ptr='*fp32', record_ptr='*fp32', argmax_ptr='*u8')
     code = build(
         _triton._forward_kernel,
         dict(types, input_ptr=f'*{dtype}', output_ptr=f'*{dtype}'),
-        dict(block, with_argmax=True),
+        dict(block, with_argmax=True, block_m=8),
     )
     assert code['cubin'] and 'ld.global.v4.b32' in code['ptx']
-    for fixed, sums in ((False, 'fp32'), (True, 'i64')):
-        scale = 'fp64' if fixed else 'fp32'
-        code = build(
-            _triton._backward_kernel,
-            dict(
-                types,
-                grad_ptr=f'*{dtype}',
-                found_ptr=f'*{sums}',
-                scale_ptr=f'*{scale}',
-            ),
-            dict(block, fixed=fixed),
-        )
-        assert code['cubin']
-        assert f'add.{"u64" if fixed else "f32"}' in code['ptx']
+    pointers = dict(grad_ptr=f'*{dtype}', found_ptr=f'*{dtype}')
+    pointers |= dict(order_ptr='*i64', first_ptr='*i32')
+    code = build(
+        _triton._backward_kernel,
+        types | pointers,
+        dict(block, block_x=_triton.BLOCK_X),
+    )
+    assert code['cubin'] and 'atom' not in code['ptx']

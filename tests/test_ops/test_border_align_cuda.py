@@ -40,9 +40,11 @@ def test_equals_cpu(dtype):
         output = border_align(leaf, boxes.to(device))
         (found,) = torch.autograd.grad(output, leaf, grad.to(device))
         results.append((output.cpu(), found.cpu()))
-    tolerance = 1e-5 if dtype == torch.float32 else 2e-2
+    # a GPU fuses multiplications and additions: coordinates of up to 56 differ
+    # by 4e-6 cells
+    tolerance = 1e-4 if dtype == torch.float32 else 2e-2
     (output, found), (expected, wanted) = results
-    torch.testing.assert_close(output, expected, rtol=tolerance, atol=1e-5)
+    torch.testing.assert_close(output, expected, rtol=tolerance, atol=1e-4)
     # near ties may take another sample
     close = torch.isclose(found, wanted, rtol=tolerance, atol=tolerance)
     assert close.float().mean() > 0.999
@@ -61,18 +63,38 @@ def test_equals_mmcv():
     assert close.float().mean() > 0.999
 
 
-def test_deterministic():
+def test_gradient_is_the_same_in_every_run():
     input, boxes = large_case()
-    output = border_align(input, boxes, deterministic=True)
+    output = border_align(input, boxes)
     grad = torch.randn_like(output)
     first, *others = (
         torch.autograd.grad(output, input, grad, retain_graph=True)[0]
         for _ in range(5)
     )
     assert all(torch.equal(first, other) for other in others)
-    plain = border_align(input, boxes)
-    (found,) = torch.autograd.grad(plain, input, grad)
-    torch.testing.assert_close(first, found, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16])
+def test_layouts(dtype):
+    """Channels first, last and neither give the same."""
+    input, boxes = large_case(dtype)
+    input = input.detach()
+    wide = torch.randn(*input.shape[:3], 112, device='cuda').to(dtype)
+    wide[..., ::2] = input
+    results = []
+    for view in (
+        input,
+        input.contiguous(memory_format=torch.channels_last),
+        wide[..., ::2],
+    ):
+        leaf = view.requires_grad_()
+        output = border_align(leaf, boxes)
+        grad = torch.ones_like(output).cumsum(2)
+        (found,) = torch.autograd.grad(output, leaf, grad.contiguous())
+        results.append((output, found))
+    for output, found in results[1:]:
+        assert torch.equal(output, results[0][0])
+        assert torch.equal(found, results[0][1])
 
 
 def test_two_streams():

@@ -91,6 +91,16 @@ def test_decode_of_several_classes_clips():
     assert found.view(3, 4)[1, 2] == 47
 
 
+def test_decode_of_half_precision_is_float32():
+    """NMS takes nothing else under mixed precision, where RPNs decode."""
+    priors = torch.tensor([[1001.0, 1.0, 1011.0, 21.0]])
+    deltas = torch.tensor([[0.013, 0.5, -0.25, 1.0]])
+    boxes = coder().decode(priors, deltas.half())
+    assert boxes.dtype == torch.float32
+    expected = coder().decode(priors, deltas.half().float())
+    assert torch.equal(boxes, expected)
+
+
 def test_sigmas_follow_the_sides():
     alpha = torch.tensor([1.0, 2.0, 4.0, 8.0]).square().log()[None]
     pixels, normalized = coder().decode_sigmas(PRIOR, alpha)

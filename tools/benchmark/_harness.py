@@ -37,6 +37,8 @@ class Case:
         peer: Does it the other way.
         least_bytes: What has to be read and written at least; adds the
             bandwidth that the time would mean.
+        graph: Also time replays of CUDA graphs of both, in which the host has
+            no part; the bandwidth is then theirs.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Case:
     ours: Callable[[], Any]
     peer: Callable[[], Any]
     least_bytes: int | None = None
+    graph: bool = False
 
 
 def _seconds(work: Callable[[], Any]) -> float:
@@ -80,45 +83,72 @@ def peak_mib(work: Callable[[], Any]) -> float:
     return peak / 2**20
 
 
+def _captured(work: Callable[[], Any]) -> Callable[[], None]:
+    """The kernels that a call launches, without the call."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        work()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return graph.replay
+
+
+def _by_turns(
+    ours: Callable[[], Any], peer: Callable[[], Any], budget: float
+) -> dict[str, Any]:
+    """Times of both, run by turns for about ``budget`` seconds."""
+    warm = max(ours, peer, key=_seconds)
+    once = _seconds(warm)
+    pairs = int(budget / (2 * once)) if once else _MAX_PAIRS
+    least = 1 if once > _LONG_S else _MIN_PAIRS
+    pairs = min(max(pairs, least), _MAX_PAIRS)
+    our_times, peer_times = [], []
+    gc.collect()
+    gc.disable()
+    try:
+        for turn in range(pairs):
+            both = [(our_times, ours), (peer_times, peer)]
+            for times, work in both if turn % 2 else both[::-1]:
+                times.append(_seconds(work))
+    finally:
+        gc.enable()
+    ratios = [p / o for o, p in zip(our_times, peer_times, strict=True)]
+    return dict(
+        ours_s=statistics.median(our_times),
+        peer_s=statistics.median(peer_times),
+        ratio=statistics.median(ratios),
+        ratio_min=min(ratios),
+        ratio_max=max(ratios),
+        pairs=pairs,
+    )
+
+
 def measure(case: Case, budget: float) -> dict[str, Any]:
     """Run both by turns for about ``budget`` seconds, after a warm-up.
 
     Returns:
         The row: medians in seconds, median and spread of the ratios of
-        neighbouring runs (peer / ours, more than 1 is faster), memory.
+        neighbouring runs (peer / ours, more than 1 is faster), memory;
+        'device' has the same for CUDA graphs.
     """
-    warm = max(case.ours, case.peer, key=_seconds)
-    once = _seconds(warm)
-    pairs = int(budget / (2 * once)) if once else _MAX_PAIRS
-    least = 1 if once > _LONG_S else _MIN_PAIRS
-    pairs = min(max(pairs, least), _MAX_PAIRS)
-    ours, peer = [], []
-    gc.collect()
-    gc.disable()
-    try:
-        for turn in range(pairs):
-            both = [(ours, case.ours), (peer, case.peer)]
-            for times, work in both if turn % 2 else both[::-1]:
-                times.append(_seconds(work))
-    finally:
-        gc.enable()
-    ratios = [p / o for o, p in zip(ours, peer, strict=True)]
     row = dict(
         name=case.name,
         peer=case.peer_name,
-        ours_s=statistics.median(ours),
-        peer_s=statistics.median(peer),
-        ratio=statistics.median(ratios),
-        ratio_min=min(ratios),
-        ratio_max=max(ratios),
+        **_by_turns(case.ours, case.peer, budget),
         ours_mib=peak_mib(case.ours),
         peer_mib=peak_mib(case.peer),
-        pairs=pairs,
     )
+    times = row
+    if case.graph:
+        ours, peer = _captured(case.ours), _captured(case.peer)
+        times = row['device'] = _by_turns(ours, peer, budget)
     if case.least_bytes is not None:
         row['least_bytes'] = case.least_bytes
         for who in ('ours', 'peer'):
-            row[f'{who}_gb_s'] = case.least_bytes / row[f'{who}_s'] / 1e9
+            row[f'{who}_gb_s'] = case.least_bytes / times[f'{who}_s'] / 1e9
     return row
 
 
@@ -175,6 +205,14 @@ def main(
             '| {name} against {peer}'.format(**row),
             flush=True,
         )
+        if 'device' in row:
+            print(
+                '    {ratio:.2f} ({ratio_min:.2f}-{ratio_max:.2f}) | '
+                '{ours_s:.5f} s | {peer_s:.5f} s without the host'.format(
+                    **row['device']
+                ),
+                flush=True,
+            )
         if 'least_bytes' in row:
             print(
                 '    {ours_gb_s:.3g}, {peer_gb_s:.3g} GB/s of the least '

@@ -1,10 +1,14 @@
 """BorderAlign as one operator: checks, choice of kernel, autograd, export."""
 
+from collections.abc import Callable
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import Parameter
 
 from . import _torch
 from ._reference import border_align_reference
@@ -18,7 +22,6 @@ def border_align(
     boxes: Tensor,
     pool_size: int = 10,
     *,
-    deterministic: bool | None = None,
     implementation: str = 'auto',
 ) -> Tensor:
     """Maximum of bilinear samples along each border of boxes.
@@ -39,6 +42,8 @@ def border_align(
     float32, float16 or bfloat16; else those of PyTorch. Both are fastest when
     the input is channels-last. The output is (B, M, 4, C) in memory, so
     ``permute(0, 3, 1, 2)``, the 4C channels of a map, is channels-last.
+    Triton's gradient is the same in every run; that of PyTorch's kernels on
+    CUDA is if ``torch.use_deterministic_algorithms`` asks for it.
 
     Paper: BorderDet: Border Feature for Dense Object Detection, ECCV 2020,
     arXiv 2007.11056. As the official code, N + 1 samples and not
@@ -49,9 +54,6 @@ def border_align(
         input: (B, 4C, H, W) floating, channel groups top, left, bottom, right.
         boxes: (B, M, 4) floating, x1, y1, x2, y2 in cells.
         pool_size: Number N of intervals, 1 to 255; 10 in the paper.
-        deterministic: Whether Triton's gradient must not depend on the order
-            of atomic additions (slower). None: as
-            ``torch.use_deterministic_algorithms`` says.
         implementation: 'auto', 'reference' (the definition, float64 and
             gradcheck), 'torch' or 'triton'.
 
@@ -65,9 +67,7 @@ def border_align(
             not as said.
     """
     grad = input.requires_grad and torch.is_grad_enabled()
-    return _run(input, boxes, pool_size, deterministic, implementation, grad)[
-        0
-    ]
+    return _run(input, boxes, pool_size, implementation, grad)[0]
 
 
 def border_align_argmax(
@@ -75,7 +75,6 @@ def border_align_argmax(
     boxes: Tensor,
     pool_size: int = 10,
     *,
-    deterministic: bool | None = None,
     implementation: str = 'auto',
 ) -> tuple[Tensor, Tensor]:
     """`border_align` and the index of the sample that it took.
@@ -86,31 +85,25 @@ def border_align_argmax(
         tuple: Output (B, C, M, 4) and arg-max (B, C, M, 4) uint8 in 0..N,
         counted from (x1, y1) for top and left, else from (x2, y2).
     """
-    return _run(input, boxes, pool_size, deterministic, implementation, True)
+    return _run(input, boxes, pool_size, implementation, True)
 
 
 def _run(
     input: Tensor,
     boxes: Tensor,
     pool_size: int,
-    deterministic: bool | None,
     implementation: str,
     with_argmax: bool,
 ) -> tuple[Tensor, Tensor]:
     _check(input, boxes, pool_size, implementation)
     if implementation == 'reference':
         return border_align_reference(input, boxes, pool_size)
-    if deterministic is None:
-        deterministic = torch.are_deterministic_algorithms_enabled()
-    output, argmax = _forward_op(
-        input,
-        boxes.detach(),
-        pool_size,
-        with_argmax,
-        deterministic,
-        implementation,
-    )
-    return output, argmax
+    # an operator of torch.library costs several times a small map
+    eager = type(input) in (Tensor, Parameter) and type(boxes) is Tensor
+    run = _forward_op
+    if eager and not torch.compiler.is_compiling():
+        run = _BorderAlign.apply
+    return run(input, boxes.detach(), pool_size, with_argmax, implementation)
 
 
 def _check(
@@ -146,15 +139,15 @@ def _check(
         )
 
 
-def _kernels(tensor: Tensor, implementation: str) -> Any:
-    """The module with Triton's kernels if they are to run, else None."""
+def _kernels(tensor: Tensor, implementation: str) -> ModuleType:
+    """The module whose ``forward`` and ``backward`` are to run."""
     wanted = implementation == 'triton' or (
         implementation == 'auto'
         and tensor.is_cuda
         and tensor.dtype in _TRITON_DTYPES
     )
     if not wanted:
-        return None
+        return _torch
     try:
         kernels = import_module('._triton', __package__)
     except ImportError as error:
@@ -163,7 +156,7 @@ def _kernels(tensor: Tensor, implementation: str) -> Any:
                 "implementation is 'triton' but Triton can't be imported: "
                 f'{error}'
             ) from error
-        return None
+        return _torch
     if tensor.dtype not in _TRITON_DTYPES:
         raise ValueError(
             "implementation 'triton' takes float32, float16 and bfloat16, "
@@ -172,20 +165,79 @@ def _kernels(tensor: Tensor, implementation: str) -> Any:
     return kernels
 
 
-@torch.library.custom_op('mmdet_assigners::border_align', mutates_args=())
-def _forward_op(
+def _forward(
     input: Tensor,
     boxes: Tensor,
     pool_size: int,
     with_argmax: bool,
-    deterministic: bool,
     implementation: str,
 ) -> tuple[Tensor, Tensor]:
-    triton = _kernels(input, implementation)
-    run = _torch.forward if triton is None else triton.forward
-    output, argmax = run(input, boxes, pool_size, with_argmax)
+    kernels = _kernels(input, implementation)
+    output, argmax = kernels.forward(input, boxes, pool_size, with_argmax)
     output = output.permute(0, 3, 1, 2)
     return output, argmax.permute(0, 3, 1, 2) if with_argmax else argmax
+
+
+def _backward(
+    grad: Tensor,
+    argmax: Tensor,
+    boxes: Tensor,
+    height: int,
+    width: int,
+    pool_size: int,
+    implementation: str,
+) -> Tensor:
+    kernels = _kernels(grad, implementation)
+    grad, argmax = (t.permute(0, 2, 3, 1) for t in (grad, argmax))
+    found = kernels.backward(grad, argmax, boxes, height, width, pool_size)
+    return found.permute(0, 3, 1, 2)
+
+
+def _setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+    input, boxes, ctx.pool_size, ctx.with_argmax, ctx.implementation = inputs
+    ctx.size = input.shape[-2:]
+    ctx.save_for_backward(output[1], boxes)
+
+
+def _input_gradient(ctx: Any, grad: Tensor, run: Callable) -> tuple:
+    if not ctx.with_argmax:
+        raise RuntimeError(
+            'border_align ran without a gradient for its input, which now '
+            'needs one'
+        )
+    argmax, boxes = ctx.saved_tensors
+    found = run(
+        grad, argmax, boxes, *ctx.size, ctx.pool_size, ctx.implementation
+    )
+    return found, None, None, None, None
+
+
+class _BorderAlign(torch.autograd.Function):
+    """The operator without what graphs need."""
+
+    forward = staticmethod(_forward)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+        _setup_context(ctx, inputs, output)
+        ctx.mark_non_differentiable(output[1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple:
+        return _input_gradient(ctx, grad, _backward)
+
+
+_forward_op = torch.library.custom_op(
+    'mmdet_assigners::border_align', _forward, mutates_args=()
+)
+_backward_op = torch.library.custom_op(
+    'mmdet_assigners::border_align_backward', _backward, mutates_args=()
+)
+_forward_op.register_autograd(
+    lambda ctx, grad, _: _input_gradient(ctx, grad, _backward_op),
+    setup_context=_setup_context,
+)
 
 
 @_forward_op.register_fake
@@ -194,7 +246,6 @@ def _(
     boxes: Tensor,
     pool_size: int,
     with_argmax: bool,
-    deterministic: bool,
     implementation: str,
 ) -> tuple[Tensor, Tensor]:
     shape = (*boxes.shape[:2], 4, input.shape[1] // 4)
@@ -205,29 +256,6 @@ def _(
     return output, argmax.permute(0, 3, 1, 2)
 
 
-@torch.library.custom_op(
-    'mmdet_assigners::border_align_backward', mutates_args=()
-)
-def _backward_op(
-    grad: Tensor,
-    argmax: Tensor,
-    boxes: Tensor,
-    height: int,
-    width: int,
-    pool_size: int,
-    deterministic: bool,
-    implementation: str,
-) -> Tensor:
-    triton = _kernels(grad, implementation)
-    grad, argmax = (t.permute(0, 2, 3, 1) for t in (grad, argmax))
-    args = (grad, argmax, boxes, height, width, pool_size)
-    if triton is None:
-        found = _torch.backward(*args)
-    else:
-        found = triton.backward(*args, deterministic)
-    return found.permute(0, 3, 1, 2)
-
-
 @_backward_op.register_fake
 def _(
     grad: Tensor,
@@ -236,31 +264,8 @@ def _(
     height: int,
     width: int,
     pool_size: int,
-    deterministic: bool,
     implementation: str,
 ) -> Tensor:
     batch, channels = grad.shape[:2]
     shape = (batch, height, width, 4 * channels)
     return grad.new_empty(shape).permute(0, 3, 1, 2)
-
-
-def _setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-    input, boxes, ctx.pool_size, ctx.with_argmax, *ctx.options = inputs
-    ctx.size = input.shape[-2:]
-    ctx.save_for_backward(output[1], boxes)
-
-
-def _backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple:
-    if not ctx.with_argmax:
-        raise RuntimeError(
-            'border_align ran without a gradient for its input, which now '
-            'needs one'
-        )
-    argmax, boxes = ctx.saved_tensors
-    found = _backward_op(
-        grad, argmax, boxes, *ctx.size, ctx.pool_size, *ctx.options
-    )
-    return found, None, None, None, None, None
-
-
-_forward_op.register_autograd(_backward, setup_context=_setup_context)
