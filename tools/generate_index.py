@@ -155,36 +155,54 @@ def render_benchmarks(root: Path) -> str:
         'Both sides of a row run by turns in one process. Ratio: time of the '
         'peer over ours, the median (lowest-highest) of neighbouring runs; '
         'more than 1 is faster. Memory: the most that torch held at once '
-        'during the work.',
+        'during the work. On a GPU also CUDA graphs of both, in which the '
+        'host, whose Python launches the kernels, has no part, and the least '
+        'bytes that must move over their time.',
         '',
     ]
     for path in sorted((root / 'docs/results/benchmark').glob('*.json')):
         content = json.loads(path.read_text(encoding='utf-8'))
-        source = root / 'tools' / 'benchmark' / f'{path.stem}.py'
+        # NAME.json or NAME-MACHINE.json
+        name = path.stem.partition('-')[0]
+        source = root / 'tools' / 'benchmark' / f'{name}.py'
         doc = ast.get_docstring(ast.parse(source.read_text(encoding='utf-8')))
         machine = content['machine']
         versions = [f'{k} {v}' for k, v in content['versions'].items()]
+        title = doc.partition('\n')[0].rstrip('.')
+        if path.stem != name:
+            title += f': {machine["device"]}'
         lines += [
-            f'## {doc.partition(chr(10))[0].rstrip(".")}',
+            f'## {title}',
             '',
             f'`{content["command"]}`; {machine["device"]}, '
             f'{machine["threads"]} of {machine["cpus"]} threads; '
             f'{", ".join(versions)}.',
             '',
-            '| work | against | ratio | s | s, peer | MiB | MiB, peer |',
-            '| --- | --- | --- | --- | --- | --- | --- |',
-            *map(_benchmark_row, content['rows']),
+            *_benchmark_table(content['rows']),
             '',
         ]
     return '\n'.join(lines)
 
 
-def _benchmark_row(row: dict) -> str:
+def _benchmark_table(rows: list[dict]) -> list[str]:
+    head = ['work', 'against', 'ratio', 's', 's, peer', 'MiB', 'MiB, peer']
+    on_device = any('device' in row for row in rows)
+    if on_device:
+        head += ['ratio, graph', 's, graph', 's, peer, graph', 'GB/s']
+    lines = [head, ['---'] * len(head)]
+    for row in rows:
+        cells = [row['name'], row['peer'], *_times(row)]
+        cells += [f'{row[key]:.0f}' for key in ('ours_mib', 'peer_mib')]
+        if on_device:
+            cells += _times(row['device']) if 'device' in row else ['-'] * 3
+            cells.append(f'{row["ours_gb_s"]:.0f}')
+        lines.append(cells)
+    return [f'| {" | ".join(cells)} |' for cells in lines]
+
+
+def _times(row: dict) -> list[str]:
     ratio = '{ratio:.2f} ({ratio_min:.2f}-{ratio_max:.2f})'.format(**row)
-    cells = [row['name'], row['peer'], ratio]
-    cells += [f'{row[key]:.3g}' for key in ('ours_s', 'peer_s')]
-    cells += [f'{row[key]:.0f}' for key in ('ours_mib', 'peer_mib')]
-    return f'| {" | ".join(cells)} |'
+    return [ratio, f'{row["ours_s"]:.3g}', f'{row["peer_s"]:.3g}']
 
 
 RENDERED = {
