@@ -20,12 +20,12 @@ MAX_BLOCK_C = 128
 """Channels per program at most; 512 bytes of float32."""
 BLOCK_X = 8
 """Neighbouring cells per program of the gradient."""
-SIZES = ['count', 'height', 'width', 'lines', 'tiles']
-"""Of a map: a new one must not compile a kernel anew."""
 SCAN = tl.constexpr(32)
 """Borders that it looks at together, a warp."""
 TRANSPOSE = 32
 """Side of the tiles of a copy that moves the channels last."""
+SIZES = ['count', 'height', 'width', 'lines', 'tiles']
+"""Of a map: a new one must not compile a kernel anew."""
 
 
 @triton.jit
@@ -365,7 +365,8 @@ def backward(
     """Gradient of the input, the same in every run.
 
     Borders are sorted by the first line of cells that they touch; a cell then
-    finds those that may reach it next to each other.
+    finds those that may reach it next to each other. An infinite gradient
+    makes cells near its own NaN.
 
     Args:
         grad: (B, M, 4, C) gradient of the output.
