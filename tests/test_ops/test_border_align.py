@@ -239,25 +239,6 @@ def test_without_gradient_no_argmax():
         op(input.requires_grad_(), *args)[0].sum().backward()
 
 
-def test_eager_equals_operator():
-    """Graphs take the registered operator, eager mode a shorter way."""
-    input, boxes = make_case('clamped')
-    results = []
-    for run in (
-        lambda x: border_align_argmax(x, boxes, 3),
-        lambda x: torch.ops.mmdet_assigners.border_align(
-            x, boxes, 3, True, 'auto'
-        ),
-    ):
-        leaf = input.clone().requires_grad_()
-        output, argmax = run(leaf)
-        output.square().sum().backward()
-        assert not argmax.requires_grad
-        results.append((output, argmax, leaf.grad))
-    for eager, registered in zip(*results, strict=True):
-        assert torch.equal(eager, registered)
-
-
 @pytest.mark.parametrize('implementation', ['torch', 'reference'])
 def test_second_derivative(implementation):
     """That of a maximum of linear functions is 0; kernels refuse it."""
@@ -271,7 +252,7 @@ def test_second_derivative(implementation):
     if implementation == 'reference':
         found.sum().backward()
     else:
-        with pytest.raises(RuntimeError, match='once_differentiable'):
+        with pytest.raises(RuntimeError, match='no autograd formula'):
             found.sum().backward()
 
 

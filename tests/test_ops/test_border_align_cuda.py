@@ -40,12 +40,13 @@ def test_equals_cpu(dtype):
         output = border_align(leaf, boxes.to(device))
         (found,) = torch.autograd.grad(output, leaf, grad.to(device))
         results.append((output.cpu(), found.cpu()))
-    # a GPU fuses multiplications and additions: coordinates of up to 56 differ
-    # by 4e-6 cells
-    tolerance = 1e-4 if dtype == torch.float32 else 2e-2
+    tolerance = 1e-5 if dtype == torch.float32 else 2e-2
     (output, found), (expected, wanted) = results
-    torch.testing.assert_close(output, expected, rtol=tolerance, atol=1e-4)
-    # near ties may take another sample
+    # a GPU fuses multiplications and additions: coordinates of up to 56 differ
+    # by their last bit, 4e-6 cells, times up to 9 between neighbouring cells
+    torch.testing.assert_close(output, expected, rtol=tolerance, atol=5e-5)
+    # so do the shares; near ties may take another sample
+    tolerance = max(tolerance, 1e-4)
     close = torch.isclose(found, wanted, rtol=tolerance, atol=tolerance)
     assert close.float().mean() > 0.999
 

@@ -1,14 +1,11 @@
 """BorderAlign as one operator: checks, choice of kernel, autograd, export."""
 
-from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
-from torch.nn import Parameter
 
 from . import _torch
 from ._reference import border_align_reference
@@ -98,12 +95,9 @@ def _run(
     _check(input, boxes, pool_size, implementation)
     if implementation == 'reference':
         return border_align_reference(input, boxes, pool_size)
-    # calling an operator of torch.library takes three times as long
-    eager = type(input) in (Tensor, Parameter) and type(boxes) is Tensor
-    run = _forward_op
-    if eager and not torch.compiler.is_compiling():
-        run = _BorderAlign.apply
-    return run(input, boxes.detach(), pool_size, with_argmax, implementation)
+    return _forward_op(
+        input, boxes.detach(), pool_size, with_argmax, implementation
+    )
 
 
 def _check(
@@ -165,7 +159,8 @@ def _kernels(tensor: Tensor, implementation: str) -> ModuleType:
     return kernels
 
 
-def _forward(
+@torch.library.custom_op('mmdet_assigners::border_align', mutates_args=())
+def _forward_op(
     input: Tensor,
     boxes: Tensor,
     pool_size: int,
@@ -178,7 +173,22 @@ def _forward(
     return output, argmax.permute(0, 3, 1, 2) if with_argmax else argmax
 
 
-def _backward(
+@_forward_op.register_fake
+def _(
+    input: Tensor, boxes: Tensor, pool_size: int, with_argmax: bool, _: str
+) -> tuple[Tensor, Tensor]:
+    shape = (*boxes.shape[:2], 4, input.shape[1] // 4)
+    output = input.new_empty(shape).permute(0, 3, 1, 2)
+    if not with_argmax:
+        return output, input.new_empty(0, dtype=torch.uint8)
+    argmax = input.new_empty(shape, dtype=torch.uint8)
+    return output, argmax.permute(0, 3, 1, 2)
+
+
+@torch.library.custom_op(
+    'mmdet_assigners::border_align_backward', mutates_args=()
+)
+def _backward_op(
     grad: Tensor,
     argmax: Tensor,
     boxes: Tensor,
@@ -193,79 +203,32 @@ def _backward(
     return found.permute(0, 3, 1, 2)
 
 
+@_backward_op.register_fake
+def _(
+    grad: Tensor, _: Tensor, boxes: Tensor, height: int, width: int, *__: Any
+) -> Tensor:
+    batch, channels = grad.shape[:2]
+    shape = (batch, height, width, 4 * channels)
+    return grad.new_empty(shape).permute(0, 3, 1, 2)
+
+
 def _setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
     input, boxes, ctx.pool_size, ctx.with_argmax, ctx.implementation = inputs
     ctx.size = input.shape[-2:]
     ctx.save_for_backward(output[1], boxes)
 
 
-def _input_gradient(ctx: Any, grad: Tensor, run: Callable) -> tuple:
+def _backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple:
     if not ctx.with_argmax:
         raise RuntimeError(
             'border_align ran without a gradient for its input, which now '
             'needs one'
         )
     argmax, boxes = ctx.saved_tensors
-    found = run(
+    found = _backward_op(
         grad, argmax, boxes, *ctx.size, ctx.pool_size, ctx.implementation
     )
     return found, None, None, None, None
 
 
-class _BorderAlign(torch.autograd.Function):
-    """The operator without what graphs need."""
-
-    forward = staticmethod(_forward)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        _setup_context(ctx, inputs, output)
-        ctx.mark_non_differentiable(output[1])
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple:
-        return _input_gradient(ctx, grad, _backward)
-
-
-_forward_op = torch.library.custom_op(
-    'mmdet_assigners::border_align', _forward, mutates_args=()
-)
-_backward_op = torch.library.custom_op(
-    'mmdet_assigners::border_align_backward', _backward, mutates_args=()
-)
-_forward_op.register_autograd(
-    lambda ctx, grad, _: _input_gradient(ctx, grad, _backward_op),
-    setup_context=_setup_context,
-)
-
-
-@_forward_op.register_fake
-def _(
-    input: Tensor,
-    boxes: Tensor,
-    pool_size: int,
-    with_argmax: bool,
-    implementation: str,
-) -> tuple[Tensor, Tensor]:
-    shape = (*boxes.shape[:2], 4, input.shape[1] // 4)
-    output = input.new_empty(shape).permute(0, 3, 1, 2)
-    if not with_argmax:
-        return output, input.new_empty(0, dtype=torch.uint8)
-    argmax = input.new_empty(shape, dtype=torch.uint8)
-    return output, argmax.permute(0, 3, 1, 2)
-
-
-@_backward_op.register_fake
-def _(
-    grad: Tensor,
-    argmax: Tensor,
-    boxes: Tensor,
-    height: int,
-    width: int,
-    pool_size: int,
-    implementation: str,
-) -> Tensor:
-    batch, channels = grad.shape[:2]
-    shape = (batch, height, width, 4 * channels)
-    return grad.new_empty(shape).permute(0, 3, 1, 2)
+_forward_op.register_autograd(_backward, setup_context=_setup_context)
