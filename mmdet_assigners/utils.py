@@ -14,7 +14,7 @@ __all__ = [
     'registered_names',
 ]
 
-_SUBPACKAGES = ('datasets', 'engine', 'evaluation', 'models', 'visualization')
+_SUBPACKAGES = ('datasets', 'engine', 'evaluation', 'methods', 'models', 'visualization')
 
 
 @functools.cache

@@ -15,10 +15,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmdet_assigners.cli.common import resolve_config
-from mmdet_assigners.prior_statistics import (
-    count_candidates,
-    write_statistics,
-)
+from mmdet_assigners.methods.sampling_free.prior_statistics import count_candidates, write_statistics
 from mmdet_assigners.small_scale import (
     apply_small_scale,
     use_data,

@@ -10,7 +10,7 @@ from . import assigning, common
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-    from ..ops.recall import Counts
+    from ..analysis.recall_rules import Counts
 
 DESCRIPTION = (
     'Counts, over an annotation file, the objects that get at least one '

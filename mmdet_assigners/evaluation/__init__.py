@@ -1,2 +1,1 @@
 from .coco_iou_metric import CocoIoUMetric
-from .wider_face_metric import WIDERFaceMetric

@@ -5,8 +5,8 @@ from golden_runner import adapter
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 
-from mmdet_assigners.models.dense_heads import ATSSLadderHead
-from mmdet_assigners.models.dense_heads._bases.flat_head import FlatBatch
+from mmdet_assigners.methods.atss.head import ATSSLadderHead
+from mmdet_assigners.models.dense_heads.flat_head import FlatBatch
 from mmdet_assigners.ops.anchor_match import IGNORED
 
 STRIDES = (8, 16, 32, 64, 128)

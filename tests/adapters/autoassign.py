@@ -2,7 +2,7 @@
 
 from golden_runner import adapter
 
-from mmdet_assigners.ops import autoassign
+from mmdet_assigners.methods.autoassign import functional as autoassign
 from mmdet_assigners.ops.anchor_points import pad_gts
 
 

@@ -6,10 +6,10 @@ import torch
 from golden_runner import adapter
 from mmengine.config import ConfigDict
 
-from mmdet_assigners.models.dense_heads import BorderDetHead
-from mmdet_assigners.models.dense_heads.border_det_head import BorderPoints
-from mmdet_assigners.models.layers import BorderAlignModule
-from mmdet_assigners.ops import borderdet
+from mmdet_assigners.methods.borderdet.head import BorderDetHead
+from mmdet_assigners.methods.borderdet.head import BorderPoints
+from mmdet_assigners.methods.borderdet.border_align_module import BorderAlignModule
+from mmdet_assigners.methods.borderdet import functional as borderdet
 from mmdet_assigners.ops.anchor_points import anchor_points, pad_gts
 from mmdet_assigners.ops.border_align import border_align_argmax
 

@@ -3,7 +3,7 @@
 from golden_runner import adapter
 from mmengine.registry import init_default_scope
 
-from mmdet_assigners.models.losses import DRLoss
+from mmdet_assigners.methods.dr_loss.loss import DRLoss
 
 
 @adapter('dr_loss.loss')

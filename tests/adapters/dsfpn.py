@@ -5,11 +5,8 @@ from golden_runner import adapter
 from mmdet.registry import MODELS
 from torch import nn
 
-from mmdet_assigners.models.necks import DuallySupervisedFPN
-from mmdet_assigners.models.roi_heads.dually_supervised_roi_heads import (
-    auxiliary,
-    box_losses,
-)
+from mmdet_assigners.methods.dsfpn.neck import DuallySupervisedFPN
+from mmdet_assigners.methods.dsfpn.roi_heads import auxiliary, box_losses
 
 
 @adapter('dsfpn.fpn_laterals')

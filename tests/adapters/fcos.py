@@ -6,7 +6,7 @@ from golden_runner import adapter
 
 from mmdet_assigners.ops import fcos
 from mmdet_assigners.ops.anchor_points import centerness, distance_iou
-from mmdet_assigners.ops.recall import count_dataset, fcos_rules
+from mmdet_assigners.analysis.recall_rules import count_dataset, fcos_rules
 
 
 @adapter('fcos.centerness_variants')

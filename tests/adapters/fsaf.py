@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from golden_runner import adapter
 
-from mmdet_assigners.ops import fsaf
+from mmdet_assigners.methods.fsaf import functional as fsaf
 from mmdet_assigners.ops.anchor_points import anchor_points, pad_gts
 
 STRIDES = (8, 16, 32, 64, 128)

@@ -3,9 +3,9 @@
 import torch
 from golden_runner import adapter
 
-from mmdet_assigners.models.losses import KLLoss
-from mmdet_assigners.models.task_modules.coders import CornerDeltaBBoxCoder
-from mmdet_assigners.ops import kl_loss
+from mmdet_assigners.methods.kl_loss.loss import KLLoss
+from mmdet_assigners.methods.kl_loss.coder import CornerDeltaBBoxCoder
+from mmdet_assigners.methods.kl_loss import functional as kl_loss
 from mmdet_assigners.ops.var_voting import VotingOptions, var_voting
 
 

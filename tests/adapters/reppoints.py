@@ -3,7 +3,7 @@
 import torch
 from golden_runner import adapter
 
-from mmdet_assigners.models.dense_heads import BatchRepPointsHead
+from mmdet_assigners.methods.reppoints.head import BatchRepPointsHead
 
 
 def build(params, channels, kind=BatchRepPointsHead):

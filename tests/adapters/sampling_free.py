@@ -4,11 +4,8 @@ import torch
 from golden_runner import adapter
 from mmengine.registry import init_default_scope
 
-from mmdet_assigners.models.dense_heads import (
-    SamplingFreeRetinaHead,
-    SamplingFreeRPNHead,
-)
-from mmdet_assigners.models.roi_heads import SamplingFreeBBoxHead
+from mmdet_assigners.methods.sampling_free.heads import (SamplingFreeRetinaHead, SamplingFreeRPNHead)
+from mmdet_assigners.methods.sampling_free.bbox_head import SamplingFreeBBoxHead
 
 
 def smooth_l1(beta, weight=1.0):

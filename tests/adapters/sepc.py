@@ -1,7 +1,7 @@
 from golden_runner import adapter
 
-from mmdet_assigners.models.layers import PConv
-from mmdet_assigners.models.necks import SEPC
+from mmdet_assigners.methods.sepc.pconv import PConv
+from mmdet_assigners.methods.sepc.neck import SEPC
 
 NAMES = {
     'Pconvs.': 'pconvs.',

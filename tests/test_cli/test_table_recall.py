@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmdet_assigners.cli import table_recall
 from mmdet_assigners.cli.common import resolve_config
 from mmdet_assigners.ops.anchor_points import pad_gts
-from mmdet_assigners.ops.recall import Counts, PointRule
+from mmdet_assigners.analysis.recall_rules import Counts, PointRule
 from mmdet_assigners.small_scale import set_num_classes, shrink_model
 from mmdet_assigners.utils import register_all_modules
 from mmdet_assigners.visualization.recall import (

@@ -7,7 +7,7 @@ from mmdet.registry import METRICS
 from mmengine.registry import init_default_scope
 from scipy.io import savemat
 
-from mmdet_assigners.evaluation.wider_face_metric import WIDERFaceMetric
+from mmdet_assigners.methods.hambox.wider_face_metric import WIDERFaceMetric
 from mmdet_assigners.small_scale import merge_mini
 from mmdet_assigners.utils import get_config
 

@@ -17,12 +17,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.models.dense_heads import (
-    BatchGARetinaHead,
-    BatchGARPNHead,
-    BatchGuidedAnchorHead,
-)
-from mmdet_assigners.models.layers import BatchFeatureAdaption
+from mmdet_assigners.methods.guided_anchoring.heads import (BatchGARetinaHead, BatchGARPNHead, BatchGuidedAnchorHead)
+from mmdet_assigners.methods.guided_anchoring.layers import BatchFeatureAdaption
 from mmdet_assigners.utils import config_path
 
 STRIDES = [8, 16, 32]

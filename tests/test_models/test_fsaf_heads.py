@@ -7,7 +7,8 @@ from mmdet.models.dense_heads import FSAFHead, RetinaHead
 from mmdet.models.utils import unpack_gt_instances
 from mmengine.config import ConfigDict
 
-from mmdet_assigners.models.dense_heads import FSAFPaperHead, RetinaFSAFHead
+from mmdet_assigners.methods.fsaf.paper_head import FSAFPaperHead
+from mmdet_assigners.methods.fsaf.retina_head import RetinaFSAFHead
 
 STRIDES = [8, 16, 32, 64]
 COMMON = dict(num_classes=2, in_channels=8, feat_channels=8, stacked_convs=1)

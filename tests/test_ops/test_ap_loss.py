@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmdet_assigners.ops.ap_loss import ap_loss, error_driven
+from mmdet_assigners.methods.ap_loss.functional import ap_loss, error_driven
 
 
 def plain(logits, targets, delta=1.0, interpolate=True):

@@ -5,7 +5,7 @@ import torch
 from mmdet.models.task_modules.assigners import ATSSAssigner, MaxIoUAssigner
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.ops import atss
+from mmdet_assigners.methods.atss import functional as atss
 from mmdet_assigners.ops.anchor_match import IGNORED, NEGATIVE
 from mmdet_assigners.ops.anchor_points import anchor_points, pad_gts
 

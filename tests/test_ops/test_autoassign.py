@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mmdet_assigners.ops import autoassign as aa
+from mmdet_assigners.methods.autoassign import functional as aa
 from mmdet_assigners.ops.anchor_points import anchor_points, pad_gts
 
 RULES = aa.Rules()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmdet_assigners.ops import borderdet
+from mmdet_assigners.methods.borderdet import functional as borderdet
 from mmdet_assigners.ops.anchor_points import anchor_points, pad_gts
 
 SHAPES, STRIDES = [(4, 4), (2, 2)], [8, 16]

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mmdet_assigners.ops.dr_loss import NEG_LAMBDA, dr_loss, worst_case_score
+from mmdet_assigners.methods.dr_loss.functional import NEG_LAMBDA, dr_loss, worst_case_score
 
 
 def candidates(batch=2, priors=60, classes=4, seed=0):

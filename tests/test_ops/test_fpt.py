@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mmdet_assigners.ops import fpt
-from mmdet_assigners.ops.local_attention import local_attention
+from mmdet_assigners.methods.fpt import functional as fpt
+from mmdet_assigners.methods.fpt.local_attention import local_attention
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mmdet_assigners.ops import fsaf
+from mmdet_assigners.methods.fsaf import functional as fsaf
 from mmdet_assigners.ops.anchor_points import anchor_points, pad_gts
 
 STRIDES = (8, 16, 32)

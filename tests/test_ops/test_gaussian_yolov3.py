@@ -6,7 +6,7 @@ import pytest
 import torch
 from golden_runner import Case, load_adapters
 
-from mmdet_assigners.ops import gaussian_yolov3 as ops
+from mmdet_assigners.methods.gaussian_yolov3 import functional as ops
 
 ROOT = math.sqrt(2 * math.pi)
 

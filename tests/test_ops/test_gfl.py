@@ -11,7 +11,7 @@ from mmdet.models.losses.gfocal_loss import (
     quality_focal_loss,
 )
 
-from mmdet_assigners.ops import gfl
+from mmdet_assigners.methods.gfl import functional as gfl
 
 LN2 = math.log(2)
 

@@ -11,8 +11,8 @@ from mmdet.models.losses import BoundedIoULoss
 from mmdet.models.task_modules import AnchorGenerator
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.models.losses import GAShapeLoss
-from mmdet_assigners.ops import guided_anchoring as ga
+from mmdet_assigners.methods.guided_anchoring.loss import GAShapeLoss
+from mmdet_assigners.methods.guided_anchoring import functional as ga
 from mmdet_assigners.ops.anchor_points import pad_gts
 
 STRIDES = (4, 8, 16)

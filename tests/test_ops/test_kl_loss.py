@@ -8,7 +8,7 @@ from golden_runner import Case, load_adapters
 from mmdet.registry import MODELS, TASK_UTILS
 from mmengine.registry import init_default_scope
 
-from mmdet_assigners.ops import kl_loss
+from mmdet_assigners.methods.kl_loss import functional as kl_loss
 
 PRIOR = torch.tensor([[10.0, 20.0, 30.0, 60.0]])  # 20 wide, 40 high
 BOX = torch.tensor([[12.0, 16.0, 33.0, 68.0]])

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mmdet_assigners.ops import mal
+from mmdet_assigners.methods.mal import functional as mal
 
 F64 = torch.float64
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmdet.models.losses.focal_loss import py_sigmoid_focal_loss
 
-from mmdet_assigners.ops import noisy_anchors
+from mmdet_assigners.methods.noisy_anchors import functional as noisy_anchors
 from mmdet_assigners.ops.anchor_match import IGNORED, NEGATIVE
 from mmdet_assigners.ops.anchor_points import pad_gts
 

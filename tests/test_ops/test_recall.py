@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from mmdet_assigners.ops import recall
-from mmdet_assigners.ops.recall import AnchorRule, Counts, PointRule
+from mmdet_assigners.analysis import recall_rules as recall
+from mmdet_assigners.analysis.recall_rules import AnchorRule, Counts, PointRule
 
 
 def count(rule, images, labels=None, shape=(64, 64)):

@@ -5,13 +5,8 @@ import torch
 from mmdet.models.task_modules.assigners import PointAssigner
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.models.task_modules.assigners import BatchPointAssigner
-from mmdet_assigners.ops.reppoints import (
-    METHODS,
-    nearest_points,
-    points_to_boxes,
-    scale_gradient,
-)
+from mmdet_assigners.methods.reppoints.assigner import BatchPointAssigner
+from mmdet_assigners.methods.reppoints.functional import (METHODS, nearest_points, points_to_boxes, scale_gradient)
 
 
 def grid(side=1.0):

@@ -4,8 +4,9 @@ import pytest
 import torch
 from mmcv.ops import RoIAlign
 
-from mmdet_assigners.models.layers import AlignStageHead, RoIConv
-from mmdet_assigners.ops.roi_conv import boxes_to_offsets, roi_conv
+from mmdet_assigners.methods.aligndet.stage_head import AlignStageHead
+from mmdet_assigners.methods.aligndet.roi_conv import RoIConv
+from mmdet_assigners.methods.aligndet.roi_conv_functional import boxes_to_offsets, roi_conv
 
 
 def cell_boxes(height, width, stride, side):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmdet_assigners.ops import sampling_free
+from mmdet_assigners.methods.sampling_free import functional as sampling_free
 
 
 def scalar(value):

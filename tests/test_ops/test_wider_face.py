@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from mmdet_assigners.ops.wider_face import wider_face_ap
+from mmdet_assigners.methods.hambox.wider_face import wider_face_ap
 
 NO_DETS, NO_FACES = np.zeros((0, 5)), np.zeros((0, 4))
 

@@ -6,7 +6,7 @@ import torch
 from _harness import Case, main
 from torch import Tensor
 
-from mmdet_assigners.ops.ap_loss import ap_loss
+from mmdet_assigners.methods.ap_loss.functional import ap_loss
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 # positives and negatives

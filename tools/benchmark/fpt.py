@@ -8,8 +8,8 @@ import torch
 from _harness import Case, main
 from torch import Tensor
 
-from mmdet_assigners.ops import fpt
-from mmdet_assigners.ops.local_attention import local_attention
+from mmdet_assigners.methods.fpt import functional as fpt
+from mmdet_assigners.methods.fpt.local_attention import local_attention
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 PARTS = 2

@@ -9,8 +9,8 @@ from mmcv.ops import deform_conv2d
 from mmdet.models.dense_heads import RetinaHead
 from torch import Tensor, nn
 
-from mmdet_assigners.models.layers import PConv, integrated_norm
-from mmdet_assigners.models.necks import SEPC
+from mmdet_assigners.methods.sepc.pconv import PConv, integrated_norm
+from mmdet_assigners.methods.sepc.neck import SEPC
 from mmdet_assigners.ops.deform_conv import deform_conv
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'

@@ -11,9 +11,9 @@ from torch import Tensor
 from ...ops.anchor_match import IGNORED, gather_gts
 from ...ops.anchor_points import box_distances, centerness
 from ..task_modules.assigners._base import BatchAssigner
-from ._bases.flat_head import FlatBatch, FlatLossMixin, refuse_sampling
-from ._bases.flat_points import FlatPoints, FlatPointsMixin
-from ._bases.ranking import RankingMixin
+from .flat_head import (FlatBatch, FlatLossMixin, refuse_sampling)
+from .flat_points import FlatPoints, FlatPointsMixin
+from .ranking import RankingMixin
 from .flat_retina_head import FlatRetinaHead
 
 

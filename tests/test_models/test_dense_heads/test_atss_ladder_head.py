@@ -9,7 +9,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.models.dense_heads import ATSSLadderHead
+from mmdet_assigners.methods.atss.head import ATSSLadderHead
 from mmdet_assigners.ops.anchor_match import IGNORED
 
 STRIDES = (8, 16, 32)

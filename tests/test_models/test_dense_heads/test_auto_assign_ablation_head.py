@@ -10,7 +10,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.models.dense_heads import AutoAssignAblationHead
+from mmdet_assigners.methods.autoassign.head import AutoAssignAblationHead
 
 GOLDEN = Path(__file__).parents[2] / 'golden' / 'autoassign'
 SIZE = 64

@@ -9,7 +9,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.models.dense_heads import border_det_head
+from mmdet_assigners.methods.borderdet import head as border_det_head
 from mmdet_assigners.visualization.adapters import HeadRun, find_adapter
 
 SIZE = 64

@@ -9,7 +9,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.ops import gfl
+from mmdet_assigners.methods.gfl import functional as gfl
 from mmdet_assigners.visualization.adapters import HeadRun, find_adapter
 
 SIZE = 64

@@ -7,11 +7,8 @@ from mmdet.models.dense_heads import RetinaHead, RPNHead
 from mmdet.models.utils import unpack_gt_instances
 from mmengine.config import ConfigDict
 
-from mmdet_assigners.models.dense_heads import (
-    FlatRetinaHead,
-    HAMBoxRetinaHead,
-    HAMBoxRPNHead,
-)
+from mmdet_assigners.models.dense_heads import FlatRetinaHead
+from mmdet_assigners.methods.hambox.heads import HAMBoxRetinaHead, HAMBoxRPNHead
 from mmdet_assigners.ops.anchor_match import IGNORED, pairwise_iou
 
 STRIDES = [8, 16, 32]

@@ -10,7 +10,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.models.dense_heads._bases.var_voting import VarVotingMixin
+from mmdet_assigners.models.dense_heads.var_voting import VarVotingMixin
 from mmdet_assigners.ops.var_voting import VotingOptions, var_voting
 
 STRIDES = [8, 16, 32]

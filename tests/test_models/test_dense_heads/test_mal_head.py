@@ -12,9 +12,9 @@ from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 
 from mmdet_assigners.engine.hooks.train_progress_hook import TrainProgress
-from mmdet_assigners.models.dense_heads import MALRetinaHead
-from mmdet_assigners.models.layers import FeatureDepression
-from mmdet_assigners.ops import mal
+from mmdet_assigners.methods.mal.head import MALRetinaHead
+from mmdet_assigners.methods.mal.feature_depression import FeatureDepression
+from mmdet_assigners.methods.mal import functional as mal
 from mmdet_assigners.visualization.adapters import HeadRun, find_adapter
 
 STRIDES = [8, 16, 32]

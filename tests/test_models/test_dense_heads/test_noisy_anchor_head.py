@@ -13,7 +13,7 @@ from mmengine.structures import InstanceData
 from torch.nn.functional import smooth_l1_loss
 
 from mmdet_assigners.engine.hooks.train_progress_hook import TrainProgress
-from mmdet_assigners.ops import noisy_anchors
+from mmdet_assigners.methods.noisy_anchors import functional as noisy_anchors
 
 STRIDES = [8, 16, 32]
 ALPHA, GAMMA = 0.5, 2.0

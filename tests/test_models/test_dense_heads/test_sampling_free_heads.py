@@ -12,8 +12,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmdet_assigners import prior_statistics
-from mmdet_assigners.ops.sampling_free import PriorStatistics
+from mmdet_assigners.methods.sampling_free import prior_statistics
+from mmdet_assigners.methods.sampling_free.functional import PriorStatistics
 
 STRIDES = [8, 16, 32]
 CROSS_ENTROPY = dict(type='CrossEntropyLoss', use_sigmoid=True)

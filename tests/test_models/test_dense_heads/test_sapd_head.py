@@ -15,7 +15,7 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 from mmdet_assigners.engine.hooks import TrainProgress
-from mmdet_assigners.ops import sapd
+from mmdet_assigners.methods.sapd import functional as sapd
 from mmdet_assigners.utils import config_path
 
 SIZE = 128

@@ -5,7 +5,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmdet_assigners.models.dense_heads._bases.pair_features import TaskTower
+from mmdet_assigners.methods.sepc.pair_features import TaskTower
 from mmdet_assigners.utils import config_path
 
 PARENTS = {

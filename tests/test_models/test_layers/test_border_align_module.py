@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from mmdet_assigners.models.layers import BorderAlignModule
+from mmdet_assigners.methods.borderdet.border_align_module import BorderAlignModule
 
 
 def make_module(seed=0, **kwargs):

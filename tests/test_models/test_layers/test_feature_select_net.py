@@ -75,7 +75,7 @@ def test_parts_equal_whole(monkeypatch):
 
     whole = run()
     monkeypatch.setattr(
-        'mmdet_assigners.models.layers.feature_select_net._MAX_ROIS', 3
+        'mmdet_assigners.methods.sapd.select_net._MAX_ROIS', 3
     )
     for one, two in zip(run(), whole, strict=True):
         torch.testing.assert_close(one, two)

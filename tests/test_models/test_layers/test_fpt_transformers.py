@@ -2,14 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from mmdet_assigners.models.layers import (
-    GroundingTransformer,
-    LocalGroundingTransformer,
-    PublishedGroundingTransformer,
-    PublishedRenderingTransformer,
-    RenderingTransformer,
-    SelfTransformer,
-)
+from mmdet_assigners.methods.fpt.grounding_transformer import (GroundingTransformer, LocalGroundingTransformer, PublishedGroundingTransformer)
+from mmdet_assigners.methods.fpt.rendering_transformer import (PublishedRenderingTransformer, RenderingTransformer)
+from mmdet_assigners.methods.fpt.self_transformer import SelfTransformer
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ from mmdet.models.layers import DropBlock
 from mmdet.registry import MODELS
 from torch import nn
 
-from mmdet_assigners.models.necks import FPT
+from mmdet_assigners.methods.fpt.neck import FPT
 
 CHANNELS = (4, 6, 10, 12)
 ODD = [(13, 19), (7, 10), (4, 5), (2, 3)]

@@ -11,12 +11,9 @@ from mmengine.registry import init_default_scope
 from torch import nn
 from torch.nn import functional as F
 
-from mmdet_assigners.models.layers import (
-    PConv,
-    ScaleAlignedConv,
-    integrated_norm,
-)
-from mmdet_assigners.models.necks import SEPC
+from mmdet_assigners.methods.sepc.pconv import PConv, integrated_norm
+from mmdet_assigners.methods.sepc.scale_aligned_conv import ScaleAlignedConv
+from mmdet_assigners.methods.sepc.neck import SEPC
 from mmdet_assigners.ops.deform_conv import (
     _through_mmcv,
     deform_conv_reference,

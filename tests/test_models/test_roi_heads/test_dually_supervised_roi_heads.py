@@ -7,14 +7,9 @@ from helpers import total_loss as total
 from mmdet.registry import MODELS
 from mmengine.runner.checkpoint import load_state_dict
 
-from mmdet_assigners.models.necks._bases.dual_pyramid import DualPyramid
-from mmdet_assigners.models.roi_heads import (
-    DuallySupervisedCascadeRoIHead,
-    DuallySupervisedRoIHead,
-)
-from mmdet_assigners.models.roi_heads.dually_supervised_roi_heads import (
-    box_losses,
-)
+from mmdet_assigners.methods.dsfpn.dual_pyramid import DualPyramid
+from mmdet_assigners.methods.dsfpn.roi_heads import (DuallySupervisedCascadeRoIHead, DuallySupervisedRoIHead)
+from mmdet_assigners.methods.dsfpn.roi_heads import box_losses
 from mmdet_assigners.utils import config_path
 
 SUPERVISED = 'dsfpn-supervised_{}_r50_fpn_1x_coco'

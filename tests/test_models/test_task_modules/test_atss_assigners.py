@@ -7,12 +7,10 @@ from mmdet.registry import TASK_UTILS
 from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.models.task_modules.assigners import (
-    BatchATSSAssigner,
-    CenterInGTMaxIoUAssigner,
-    SSCAssigner,
-    TopkIoUAssigner,
-)
+from mmdet_assigners.methods.atss.atss_assigner import BatchATSSAssigner
+from mmdet_assigners.methods.atss.center_in_gt_assigner import CenterInGTMaxIoUAssigner
+from mmdet_assigners.methods.atss.ssc_assigner import SSCAssigner
+from mmdet_assigners.methods.atss.topk_iou_assigner import TopkIoUAssigner
 from mmdet_assigners.models.task_modules.assigners._base import AssignInputs
 from mmdet_assigners.models.task_modules.coders import AnchorPointCoder
 from mmdet_assigners.ops.anchor_points import anchor_points, pad_gts

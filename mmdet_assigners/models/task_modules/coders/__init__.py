@@ -1,2 +1,1 @@
 from .anchor_point_coder import AnchorPointCoder
-from .corner_delta_bbox_coder import CornerDeltaBBoxCoder

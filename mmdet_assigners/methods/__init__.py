@@ -1,0 +1,25 @@
+"""One sub-package per paper; importing it registers its classes."""
+
+from . import (
+    aligndet,
+    ap_loss,
+    atss,
+    autoassign,
+    borderdet,
+    dr_loss,
+    dsfpn,
+    fcos,
+    fpt,
+    fsaf,
+    gaussian_yolov3,
+    gfl,
+    guided_anchoring,
+    hambox,
+    kl_loss,
+    mal,
+    noisy_anchors,
+    reppoints,
+    sampling_free,
+    sapd,
+    sepc,
+)

@@ -1,0 +1,4 @@
+from .assigner import AlignDetAssigner
+from .head import AlignDetHead
+from .roi_conv import RoIConv
+from .stage_head import AlignStageHead

@@ -1,0 +1,60 @@
+"""The definition of positives TOPK of the official ATSS code."""
+
+from mmdet.registry import TASK_UTILS
+
+from ...ops.anchor_points import MAX_ELEMENTS
+from .functional import MARGIN, topk_match
+from ...models.task_modules.assigners._base import AssignInputs, Assignment, BatchAssigner
+
+
+@TASK_UTILS.register_module()
+class TopkIoUAssigner(BatchAssigner):
+    """The k anchors of highest IoU whose centre lies in the box.
+
+    'TOPK' of the official code of ATSS (CVPR 2020, arXiv 1912.02424); the
+    paper has no number for it. See
+    :func:`~mmdet_assigners.methods.atss.functional.topk_match`. Other anchors are negative,
+    none is ignored. Unlike ``TopNIoUAssigner`` (Noisy Anchors) an anchor
+    belongs to a ground truth that lists it.
+
+    Args:
+        topk: Number k of anchors per ground truth (official: 9).
+        margin: Least distance in pixels of an anchor's centre to the sides of
+            its box (official: 0.01).
+        max_elements: Bound on the number of elements of (B, G, P) tensors.
+
+    Raises:
+        ValueError: ``topk`` is less than 1.
+    """
+
+    def __init__(
+        self,
+        topk: int = 9,
+        margin: float = MARGIN,
+        max_elements: int = MAX_ELEMENTS,
+    ) -> None:
+        super().__init__(max_elements)
+        if topk < 1:
+            raise ValueError(f'topk must be at least 1, got {topk}')
+        self.topk = topk
+        self.margin = margin
+
+    def assign_batch(self, inputs: AssignInputs) -> Assignment:
+        """Assign the priors of B images.
+
+        Args:
+            inputs: Priors and ground truths.
+
+        Returns:
+            Assignment: ``iou`` is 0 but for positives.
+        """
+        claims = topk_match(
+            inputs.priors,
+            inputs.boxes,
+            inputs.mask,
+            self.topk,
+            self.margin,
+            inputs.valid,
+            self.max_elements,
+        )
+        return Assignment(claims.gt, claims.iou)

@@ -1,0 +1,410 @@
+"""AutoAssign: bags of weighted points, for whole batches.
+
+Every point inside an object, on every level, belongs to the object's bag. All
+levels are concatenated to P points and ground truths are padded to (B, G).
+Tensors (B, G, P) are made in chunks of ground truths. If there are several
+chunks, their bags are computed again in the backward pass, so that memory
+stays bounded there too.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from ...ops.anchor_match import pairwise_iou
+from ...ops.anchor_points import MAX_ELEMENTS, box_distances, gt_chunks
+
+CENTER_PRIORS = ('category', 'shared', 'fixed', 'none')
+CONFIDENCES = ('joint', 'cls', 'loc', 'none')
+NEG_WEIGHTS = ('iou', 'one', 'zero')
+EPS = 1e-12
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Which weights the losses use.
+
+    Attributes:
+        center_prior: 'category': a Gaussian per class; 'shared': that of row
+            0 for all; 'fixed': mean 0, deviation 1; 'none': 1 in the box.
+        confidence: What sharpens the positive weights: 'joint' P = P(cls)
+            P(loc), 'cls' or 'loc' one of the factors, 'none' nothing.
+        neg_weight: Negative weight of an object's class inside its box: 'iou'
+            falls with the IoU of the prediction, 'one' 1, 'zero' 0.
+        tau: Temperature of the confidence; 1/3 in the paper.
+        lambda_loc: Factor of the box loss in P(loc); 5 in the paper.
+        force_topk: Number of points of largest prior that an object without
+            points gets; 0 none.
+        giou_eps: Least union and hull of the GIoU in square pixels.
+        max_elements: Bound on the elements of a tensor (B, G, P).
+    """
+
+    center_prior: str = 'category'
+    confidence: str = 'joint'
+    neg_weight: str = 'iou'
+    tau: float = 1 / 3
+    lambda_loc: float = 5.0
+    force_topk: int = 0
+    giou_eps: float = 1e-6
+    max_elements: int = MAX_ELEMENTS
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: A value is unknown or out of its range.
+        """
+        for name, known in (
+            ('center_prior', CENTER_PRIORS),
+            ('confidence', CONFIDENCES),
+            ('neg_weight', NEG_WEIGHTS),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f'{name} must be one of {", ".join(known)}, got '
+                    f'{getattr(self, name)!r}'
+                )
+        if not self.tau > 0:
+            raise ValueError(f'tau must be positive, got {self.tau}')
+        if not self.lambda_loc >= 0:
+            raise ValueError(
+                f'lambda_loc must be at least 0, got {self.lambda_loc}'
+            )
+        if self.force_topk < 0:
+            raise ValueError(
+                f'force_topk must be at least 0, got {self.force_topk}'
+            )
+
+
+@dataclass(frozen=True)
+class BagInputs:
+    """Points, probabilities, boxes and ground truths of B images.
+
+    Attributes:
+        xy: (P, 2) points in pixels.
+        stride: (P,) stride of the point's level in pixels.
+        cls: (B, P, C) probability of each class, objectness included.
+        boxes: (B, P, 4) predicted boxes, xyxy pixels.
+        mean: (C, 2) or (1, 2) means of the priors in strides.
+        sigma: (C, 2) or (1, 2) deviations of the priors in strides.
+        gts: (B, G, 4) ground truths, xyxy pixels.
+        labels: (B, G) int64.
+        mask: (B, G) bool, False for padding.
+    """
+
+    xy: Tensor
+    stride: Tensor
+    cls: Tensor
+    boxes: Tensor
+    mean: Tensor
+    sigma: Tensor
+    gts: Tensor
+    labels: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums of the losses, before normalisation.
+
+    Attributes:
+        positive: () sum of the bag losses.
+        negative: () sum of the negative losses.
+        center: () mean over images of #GT / sum of the prior; 0 for images
+            whose objects hold no point and for priors without parameters.
+        num_gt: () number of ground truths.
+        prior: () sum of the prior over all bags, without gradient.
+    """
+
+    positive: Tensor
+    negative: Tensor
+    center: Tensor
+    num_gt: Tensor
+    prior: Tensor
+
+
+def loss_sums(inputs: BagInputs, rules: Rules, gamma: float = 2.0) -> Sums:
+    """Sums of the three losses of AutoAssign.
+
+    Args:
+        inputs: See :class:`BagInputs`; gradients flow to ``cls``, ``boxes``,
+            ``mean`` and ``sigma``.
+        rules: Which weights are used.
+        gamma: Exponent of the negative loss; 2 in the official code.
+
+    Returns:
+        Sums: The loss is ``0.25 positive / max(1, num_gt) + 0.75 negative /
+        max(1, prior) + 0.75 center``.
+    """
+    positive, prior, found = bag_sums(inputs, rules)
+    num_gt = inputs.mask.sum(1)
+    total = prior.sum(1)
+    center = num_gt / total.clamp(min=EPS)
+    center = center.where(found.any(1), total * 0).mean()
+    if rules.center_prior in ('fixed', 'none'):
+        center = center * 0
+    weight = negative_weights(inputs, rules)
+    return Sums(
+        positive=positive,
+        negative=negative_loss(inputs.cls, weight, gamma),
+        center=center,
+        num_gt=num_gt.sum(),
+        prior=total.detach().sum(),
+    )
+
+
+def log_prior(inputs: BagInputs, part: slice, kind: str) -> Tensor:
+    """Logarithm of the centre prior G, (B, g, P) for a slice of objects.
+
+    -((d - mean)^2 / (2 sigma^2)) summed over x and y, d the offset of the
+    point from the object's centre in strides.
+    """
+    center = (inputs.gts[:, part, :2] + inputs.gts[:, part, 2:]) / 2
+    x, y = (
+        (inputs.xy[:, axis] - center[:, :, None, axis]) / inputs.stride
+        for axis in (0, 1)
+    )
+    if kind in ('fixed', 'none'):
+        return -(x.square() + y.square()) / 2
+    labels = inputs.labels[:, part]
+    if kind == 'shared':
+        labels = torch.zeros_like(labels)
+    mean = inputs.mean[labels][:, :, None]
+    sigma = inputs.sigma[labels][:, :, None]
+    x = (x - mean[..., 0]).square() / (2 * sigma[..., 0].square())
+    y = (y - mean[..., 1]).square() / (2 * sigma[..., 1].square())
+    return -(x + y)
+
+
+def members(inputs: BagInputs, part: slice, rules: Rules) -> Tensor:
+    """The bags: points strictly inside each object, (B, g, P) bool.
+
+    With ``force_topk`` an object without points gets those of largest prior.
+    """
+    boxes = inputs.gts[:, part, None]
+    inside = box_distances(inputs.xy, boxes).amin(-1) > 0
+    if rules.force_topk:
+        k = min(rules.force_topk, inside.shape[-1])
+        with torch.no_grad():
+            rank = log_prior(inputs, part, rules.center_prior)
+        index = rank.topk(k, -1).indices
+        nearest = torch.zeros_like(inside).scatter(-1, index, True)
+        inside = inside | (nearest & ~inside.any(-1, keepdim=True))
+    return inside & inputs.mask[:, part, None]
+
+
+def positive_weights(
+    inputs: BagInputs, part: slice, rules: Rules
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Weights of the points in their bags, not normalised.
+
+    Args:
+        inputs: See :class:`BagInputs`.
+        part: Slice of the ground truths, g of them.
+        rules: Which weights are used.
+
+    Returns:
+        tuple: C G (B, g, P), 0 outside of the bags, the joint confidence
+        P (B, g, P), the prior G (B, g, P), 0 outside of the bags, and the
+        bags (B, g, P) bool.
+    """
+    inside = members(inputs, part, rules)
+    if rules.center_prior == 'none':
+        prior = inside.to(inputs.cls)
+    else:
+        prior = log_prior(inputs, part, rules.center_prior).exp()
+        prior = prior.where(inside, 0)
+    size = (-1, -1, len(inputs.xy))
+    labels = inputs.labels[:, part, None].expand(size)
+    p_cls = inputs.cls.transpose(1, 2).gather(1, labels)
+    giou = pairwise_giou(inputs.gts[:, part], inputs.boxes, rules.giou_eps)
+    p_loc = (-rules.lambda_loc * (1 - giou)).exp()
+    joint = p_cls * p_loc
+    used = {'joint': joint, 'cls': p_cls, 'loc': p_loc}
+    if rules.confidence == 'none':
+        return prior, joint, prior, inside
+    confidence = (used[rules.confidence] / rules.tau).exp()
+    return confidence * prior, joint, prior, inside
+
+
+def bag_sums(inputs: BagInputs, rules: Rules) -> tuple[Tensor, Tensor, Tensor]:
+    """Losses and priors of the bags.
+
+    A bag costs -log of the sum of its normalised weights times P; 100 if it
+    is empty, as the logarithm is clamped.
+
+    Args:
+        inputs: See :class:`BagInputs`.
+        rules: Which weights are used.
+
+    Returns:
+        tuple: Sum of the losses (), the sum of the prior over each bag (B, G)
+        and which bags have points (B, G) bool.
+    """
+    batch, gts = inputs.mask.shape
+    parts = list(gt_chunks(batch, gts, len(inputs.xy), rules.max_elements))
+    tensors = tuple(vars(inputs).values())
+
+    def one(part: slice, *values: Tensor) -> tuple[Tensor, ...]:
+        return _bags(BagInputs(*values), part, rules)
+
+    results = []
+    for part in parts:
+        if len(parts) == 1 or not torch.is_grad_enabled():
+            results.append(one(part, *tensors))
+        else:
+            results.append(
+                checkpoint(
+                    one,
+                    part,
+                    *tensors,
+                    use_reentrant=False,
+                    preserve_rng_state=False,
+                )
+            )
+    bag, prior, found = (
+        torch.cat(chunks, 1) for chunks in zip(*results, strict=True)
+    )
+    loss = F.binary_cross_entropy(bag, torch.ones_like(bag), reduction='none')
+    return loss.where(inputs.mask, 0).sum(), prior, found
+
+
+def _bags(inputs: BagInputs, part: slice, rules: Rules) -> tuple[Tensor, ...]:
+    weight, joint, prior, inside = positive_weights(inputs, part, rules)
+    norm = weight.sum(-1).clamp(min=EPS)
+    # sums may exceed 1 by rounding, which the logarithm's check refuses
+    bag = ((weight * joint).sum(-1) / norm).clamp(max=1)
+    return bag, prior.sum(-1), inside.any(-1)
+
+
+@torch.no_grad()
+def negative_weights(inputs: BagInputs, rules: Rules) -> Tensor:
+    """Factor of each probability in the negative loss.
+
+    1, but for the class of an object inside its box: 1 - f(1 / (1 - IoU)), f
+    the min-max normalisation over the bag and IoU that of the prediction with
+    its best object. Of several objects of a class the last one decides.
+
+    Args:
+        inputs: See :class:`BagInputs`.
+        rules: Which weights are used.
+
+    Returns:
+        Tensor: (B, P, C) in [0, 1], without gradient.
+    """
+    batch, gts = inputs.mask.shape
+    points, classes = inputs.cls.shape[1:]
+    # classes before points: what is scattered needs no copy
+    weight = inputs.cls.new_ones(batch, classes, points)
+    if rules.neg_weight == 'one':
+        return weight.transpose(1, 2)
+    parts = list(gt_chunks(batch, gts, points, rules.max_elements))
+    iou = inputs.cls.new_zeros(batch, points)
+    if rules.neg_weight == 'iou':
+        for part in parts:
+            overlap = pairwise_iou(inputs.gts[:, part], inputs.boxes)
+            overlap.masked_fill_(~inputs.mask[:, part, None], 0)
+            iou = torch.maximum(iou, overlap.amax(1))
+    quality = 1 / (1 - iou).clamp(min=EPS)[:, None]
+    for part in parts:
+        inside = members(inputs, part, rules)
+        value = torch.zeros_like(inside, dtype=weight.dtype)
+        if rules.neg_weight == 'iou':
+            low = quality.where(inside, torch.inf).amin(-1, keepdim=True)
+            high = quality.where(inside, -torch.inf).amax(-1, keepdim=True)
+            value = 1 - (quality - low + EPS) / (high - low + EPS)
+        labels = inputs.labels[:, part, None].expand_as(inside)
+        order = torch.arange(inside.shape[1], device=inside.device)
+        order = order[:, None].where(inside, -1)
+        last = torch.full_like(weight, -1, dtype=torch.long)
+        last.scatter_reduce_(1, labels, order, 'amax')
+        weight = value.gather(1, last.clamp(min=0)).where(last >= 0, weight)
+    return weight.transpose(1, 2)
+
+
+def negative_loss(probs: Tensor, weight: Tensor, gamma: float) -> Tensor:
+    """Sum of (w q)^gamma BCE(w q, 0).
+
+    Args:
+        probs: (B, P, C) probabilities q.
+        weight: (B, P, C) factors w in [0, 1].
+        gamma: Exponent, at least 0.
+
+    Returns:
+        Tensor: ().
+    """
+    scaled = probs * weight
+    loss = F.binary_cross_entropy(
+        scaled, torch.zeros_like(scaled), reduction='none'
+    )
+    if 0 < gamma < 1:  # the power has no slope at 0
+        scaled = scaled.clamp(min=torch.finfo(scaled.dtype).tiny)
+    return (scaled**gamma * loss).sum()
+
+
+@torch.no_grad()
+def in_any_bag(inputs: BagInputs, rules: Rules) -> Tensor:
+    """Which points belong to a bag, (B, P) bool."""
+    batch, gts = inputs.mask.shape
+    points = len(inputs.xy)
+    found = inputs.mask.new_zeros(batch, points)
+    for part in gt_chunks(batch, gts, points, rules.max_elements):
+        found |= members(inputs, part, rules).any(1)
+    return found
+
+
+@torch.no_grad()
+def strongest_bag(inputs: BagInputs, rules: Rules) -> tuple[Tensor, Tensor]:
+    """The object in whose bag each point counts most.
+
+    Args:
+        inputs: See :class:`BagInputs`.
+        rules: Which weights are used.
+
+    Returns:
+        tuple: Index of the object (B, P), -1 outside of all bags, and the
+        weight there, relative to the largest of the bag, 1 outside.
+    """
+    batch, gts = inputs.mask.shape
+    best = inputs.cls.new_full((batch, len(inputs.xy)), -1)
+    index = torch.full_like(best, -1, dtype=torch.long)
+    for part in gt_chunks(batch, gts, best.shape[1], rules.max_elements):
+        weight, _, _, inside = positive_weights(inputs, part, rules)
+        most = weight.amax(-1, keepdim=True).clamp(min=EPS)
+        share, own = (weight / most).where(inside, -1).max(1)
+        index = torch.where(share > best, own + part.start, index)
+        best = torch.maximum(best, share)
+    return index, best.where(index >= 0, 1)
+
+
+def boxes_of(xy: Tensor, ltrb: Tensor) -> Tensor:
+    """Boxes (B, P, 4) of distances (B, P, 4) from points (P, 2), pixels."""
+    return torch.cat((xy - ltrb[..., :2], xy + ltrb[..., 2:]), -1)
+
+
+def pairwise_giou(gts: Tensor, boxes: Tensor, eps: float = 1e-6) -> Tensor:
+    """Generalised IoU of every object with every prediction.
+
+    Args:
+        gts: (B, G, 4) xyxy pixels.
+        boxes: (B, P, 4) xyxy pixels; gradients flow to them.
+        eps: Least union and hull in square pixels.
+
+    Returns:
+        Tensor: (B, G, P) in [-1, 1].
+    """
+    x1, y1, x2, y2 = gts[:, :, None].unbind(-1)
+    px1, py1, px2, py2 = boxes[:, None].unbind(-1)
+    width = torch.minimum(px2, x2) - torch.maximum(px1, x1)
+    height = torch.minimum(py2, y2) - torch.maximum(py1, y1)
+    overlap = width.clamp(min=0) * height.clamp(min=0)
+    area = (px2 - px1) * (py2 - py1)
+    union = (area + (x2 - x1) * (y2 - y1) - overlap).clamp(min=eps)
+    hull = (torch.maximum(px2, x2) - torch.minimum(px1, x1)) * (
+        torch.maximum(py2, y2) - torch.minimum(py1, y1)
+    )
+    hull = hull.clamp(min=eps)
+    return overlap / union - (hull - union) / hull

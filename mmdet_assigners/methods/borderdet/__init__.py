@@ -1,0 +1,2 @@
+from .head import BorderDetHead
+from .rpn_head import BorderRPNHead

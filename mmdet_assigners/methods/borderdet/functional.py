@@ -1,0 +1,211 @@
+"""BorderDet: boxes, targets and scores of its two stages, for whole batches.
+
+All levels are concatenated to P points and ground truths are padded to
+(B, G).
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ...ops.anchor_match import gather_gts, max_iou_match
+from ...ops.anchor_points import (MAX_ELEMENTS, AnchorPoints, box_distances, centerness)
+from ...ops.fcos import assign_points
+
+
+class BorderTargets(NamedTuple):
+    """What the points learn in both stages.
+
+    Attributes:
+        labels: (B, P) int64 class in stage 1, C for background.
+        ltrb: (B, P, 4) distances in pixels, 0 for background.
+        centerness: (B, P) in [0, 1], 0 for background.
+        border_labels: (B, P) int64 class in stage 2, C for background.
+        border_deltas: (B, P, 4) deltas of the coarse boxes, 0 for background.
+    """
+
+    labels: Tensor
+    ltrb: Tensor
+    centerness: Tensor
+    border_labels: Tensor
+    border_deltas: Tensor
+
+
+def boxes_from_distances(xy: Tensor, ltrb: Tensor) -> Tensor:
+    """Boxes of points.
+
+    Args:
+        xy: (..., 2) points in pixels.
+        ltrb: (..., 4) distances in pixels.
+
+    Returns:
+        Tensor: (..., 4) x1, y1, x2, y2 in pixels.
+    """
+    return torch.cat((xy - ltrb[..., :2], xy + ltrb[..., 2:]), -1)
+
+
+def pooling_boxes(
+    boxes: Tensor, stride: int, offset: float, height: int, width: int
+) -> Tensor:
+    """Where border features of coarse boxes are read.
+
+    Args:
+        boxes: (B, H * W, 4) in pixels.
+        stride: Of the level in pixels.
+        offset: Location of a point in its cell, 0 in the paper.
+        height: H of the level in cells.
+        width: W of the level in cells.
+
+    Returns:
+        Tensor: (B, H * W, 4) in cells, whose centres are whole numbers,
+        clamped to the centres of the outer cells.
+    """
+    last = boxes.new_tensor([width - 1, height - 1] * 2)
+    cells = (boxes / stride - offset).clamp(min=0)
+    return torch.minimum(cells, last)
+
+
+def encode_deltas(coarse: Tensor, boxes: Tensor, std: float) -> Tensor:
+    """Deltas (..., 4) by which coarse boxes become boxes.
+
+    ``(boxes - coarse) / (std * (w, h, w, h))``, sides of the coarse boxes.
+
+    Args:
+        coarse: (..., 4) x1, y1, x2, y2, with area.
+        boxes: (..., 4) in the same units.
+        std: 0.5 in the paper.
+    """
+    return (boxes - coarse) / (_sides(coarse) * std)
+
+
+def decode_deltas(coarse: Tensor, deltas: Tensor, std: float) -> Tensor:
+    """Boxes (..., 4) of coarse boxes and deltas, see `encode_deltas`."""
+    return coarse + deltas * _sides(coarse) * std
+
+
+def _sides(boxes: Tensor) -> Tensor:
+    """Width, height, width, height (..., 4) of boxes."""
+    sides = boxes[..., 2:] - boxes[..., :2]
+    return torch.cat((sides, sides), -1)
+
+
+def match_borders(
+    coarse: Tensor,
+    boxes: Tensor,
+    mask: Tensor,
+    iou_thr: float,
+    max_elements: int = MAX_ELEMENTS,
+) -> Tensor:
+    """Ground truth of each coarse box: that of highest IoU, the first of ties.
+
+    Args:
+        coarse: (B, P, 4) in pixels.
+        boxes: (B, G, 4) in pixels.
+        mask: (B, G) bool, False for padding.
+        iou_thr: Least IoU of a positive; none is ignored.
+        max_elements: Bound on the size of the (B, G, P) tensors.
+
+    Returns:
+        Tensor: (B, P) int64, -1 below the threshold and for boxes without
+        area.
+    """
+    match = max_iou_match(
+        coarse, boxes, mask, iou_thr, iou_thr, max_elements=max_elements
+    )
+    return match.gt
+
+
+def border_targets(
+    points: AnchorPoints,
+    coarse: Tensor,
+    boxes: Tensor,
+    labels: Tensor,
+    mask: Tensor,
+    num_classes: int,
+    ranges: Sequence[Sequence[float]] | None = None,
+    center_radius: float | None = 1.5,
+    iou_thr: float = 0.6,
+    std: float = 0.5,
+) -> BorderTargets:
+    """Targets of both stages.
+
+    Stage 1 is FCOS. In stage 2 the coarse box of every point, positive in
+    stage 1 or not, learns the ground truth that it overlaps most, if their
+    IoU reaches ``iou_thr``.
+
+    Args:
+        points: P points of L levels.
+        coarse: (B, P, 4) coarse boxes in pixels, not clamped.
+        boxes: (B, G, 4) xyxy pixels.
+        labels: (B, G) int64.
+        mask: (B, G) bool, False for padding.
+        num_classes: Number C of classes.
+        ranges: L pairs of least and largest distance in pixels.
+        center_radius: Of centre sampling in strides; None for the whole box.
+        iou_thr: 0.6 in the paper.
+        std: Standard deviation of the deltas; 0.5 in the official code.
+
+    Returns:
+        BorderTargets: Of all points.
+    """
+    first = assign_points(points, boxes, labels, mask, ranges, center_radius)
+    positive = (first.gt >= 0)[..., None]
+    ltrb = box_distances(points.xy, gather_gts(boxes, first.gt))
+    ltrb = ltrb.where(positive, 0)
+    second = match_borders(coarse, boxes, mask, iou_thr)
+    refined = (second >= 0)[..., None]
+    # only what is finite may be divided
+    unit = coarse.new_tensor([0, 0, 1, 1])
+    deltas = encode_deltas(
+        coarse.where(refined, unit), gather_gts(boxes, second), std
+    )
+    return BorderTargets(
+        gather_gts(labels, first.gt).where(first.gt >= 0, num_classes),
+        ltrb,
+        centerness(ltrb),
+        gather_gts(labels, second).where(second >= 0, num_classes),
+        deltas.where(refined, 0),
+    )
+
+
+def stage_scores(
+    cls: Tensor, centerness: Tensor, border_cls: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Scores of both stages.
+
+    Args:
+        cls: (..., C) logits of stage 1.
+        centerness: (...) logits.
+        border_cls: (..., C) logits of stage 2.
+
+    Returns:
+        tuple: (..., C) each: ``p = sqrt(cls * centerness)``, on which the
+        score threshold acts, and ``sqrt(p * border_cls)``, the score.
+    """
+    first = (cls.sigmoid() * centerness.sigmoid()[..., None]).sqrt()
+    return first, (first * border_cls.sigmoid()).sqrt()
+
+
+def best_candidates(
+    first: Tensor, score: Tensor, score_thr: float, limit: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The detections of one level that go on to NMS.
+
+    Args:
+        first: (N, C) scores of stage 1.
+        score: (N, C) final scores.
+        score_thr: Lower limit of ``first``, excluded.
+        limit: At most so many of highest score; below 1 there is no limit.
+
+    Returns:
+        tuple: Scores, classes and indices (n,) by descending score.
+    """
+    found = (first > score_thr).flatten().nonzero().squeeze(1)
+    scores, order = score.flatten()[found].sort(descending=True, stable=True)
+    if limit > 0:
+        scores, order = scores[:limit], order[:limit]
+    found = found[order]
+    classes = score.shape[1]
+    return scores, found % classes, found.div(classes, rounding_mode='floor')

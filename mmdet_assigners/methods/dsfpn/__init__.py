@@ -1,0 +1,2 @@
+from .neck import DuallySupervisedFPN
+from .roi_heads import DuallySupervisedRoIHead, DuallySupervisedCascadeRoIHead

@@ -1,0 +1,1 @@
+from .neck import FPT

@@ -1,0 +1,2 @@
+from .paper_head import FSAFPaperHead
+from .retina_head import RetinaFSAFHead

@@ -1,0 +1,203 @@
+"""YOLOv3's head with targets and losses of the whole batch at once."""
+
+from collections.abc import Sequence
+
+import torch
+from mmdet.models.dense_heads import YOLOV3Head
+from mmdet.models.task_modules.assigners import BaseAssigner, GridAssigner
+from mmdet.registry import MODELS
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from ...ops.anchor_match import IGNORED
+from ...models.task_modules.assigners._base import Assignment
+from ...models.dense_heads.flat_head import FlatBatch, FlatLossMixin, InstanceList
+
+
+@MODELS.register_module()
+class FlatYOLOV3Head(FlatLossMixin, YOLOV3Head):
+    """mmdet's ``YOLOV3Head`` for whole batches, and the seam of its kin.
+
+    The losses are those of mmdet (equal up to the order of sums), as scalars.
+    Use ``BatchGridAssigner``, which assigns like mmdet's ``GridAssigner`` and
+    doesn't wait for the device, or ``DarknetGridAssigner``; ``GridAssigner``
+    works too. Inference is mmdet's.
+
+    A method with other boxes sets ``box_channels`` and overrides
+    :meth:`split_boxes` and :meth:`box_losses`.
+
+    Takes the arguments of ``YOLOV3Head``.
+    """
+
+    box_channels = 4
+
+    @property
+    def num_attrib(self) -> int:
+        """Channels of an anchor: box, objectness, classes."""
+        return self.box_channels + 1 + self.num_classes
+
+    @property
+    def assignment_uses_predictions(self) -> bool:
+        """Whether a picture of the assignment depends on the weights."""
+        if isinstance(self.assigner, GridAssigner):
+            return False
+        return super().assignment_uses_predictions
+
+    def split_boxes(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """What the box channels say.
+
+        Args:
+            raw: (B, P, box_channels) outputs of the network.
+
+        Returns:
+            tuple: (B, P, 4) x, y, w, h as the coder decodes them, and what
+            :meth:`box_losses` finds first in ``flat.others``.
+        """
+        return torch.cat([raw[..., :2].sigmoid(), raw[..., 2:]], -1), raw
+
+    def box_losses(
+        self,
+        flat: FlatBatch,
+        target: Tensor,
+        positive: Tensor,
+        scale: Tensor,
+    ) -> dict[str, Tensor]:
+        """Losses of the boxes.
+
+        Args:
+            flat: Predictions, anchors and ground truths.
+            target: (B, P, 4) encoded x, y, w, h.
+            positive: (B, P) bool.
+            scale: (B, P) size of the ground truth over that of the input, as
+                areas.
+
+        Returns:
+            dict: Loss name -> scalar.
+        """
+        raw, weight = flat.others[0], positive[..., None].to(target)
+        xy, wh = slice(2), slice(2, 4)
+        return dict(
+            loss_xy=self.loss_xy(raw[..., xy], target[..., xy], weight=weight),
+            loss_wh=self.loss_wh(raw[..., wh], target[..., wh], weight=weight),
+        )
+
+    def flatten(
+        self, outs: Sequence, gts: InstanceList, metas: list
+    ) -> FlatBatch:
+        """Join levels and images.
+
+        Args:
+            outs: What ``forward`` returned: L maps
+                (B, A * num_attrib, H_l, W_l).
+            gts: Ground truths of B images.
+            metas: Meta information of B images.
+
+        Returns:
+            FlatBatch: ``cls`` logits; ``deltas`` x, y, w, h as the coder
+            decodes them; in ``others`` the second of :meth:`split_boxes` and
+            objectness logits (B, P, 1).
+        """
+        shape = (self.num_base_priors, self.num_attrib)
+        raw = [maps.unflatten(1, shape) for maps in outs[0]]
+        box = self.box_channels
+        parts = [
+            [maps[:, :, part].flatten(1, 2) for maps in raw]
+            for part in (slice(box + 1, None), slice(box), slice(box, box + 1))
+        ]
+        flat = super().flatten(parts, gts, metas)
+        deltas, other = self.split_boxes(flat.deltas)
+        others = (other, flat.others[0])
+        return FlatBatch(**{**vars(flat), 'deltas': deltas, 'others': others})
+
+    def _inside(self, sizes: list, anchors: Tensor, *_: object) -> Tensor:
+        """All anchors take part, those in the padding too, as in YOLOv3."""
+        return anchors.new_ones(len(anchors), dtype=torch.bool)
+
+    def decode(self, flat: FlatBatch) -> Tensor:
+        """Boxes (B, P, 4) in pixels."""
+        return self.bbox_coder.decode(
+            flat.anchors, flat.deltas, flat.strides[:, None]
+        )
+
+    def encode(self, flat: FlatBatch, boxes: Tensor) -> Tensor:
+        """Targets (B, P, 4) x, y, w, h of a box (B, P, 4) per anchor."""
+        targets = self.bbox_coder.encode(
+            flat.batch_anchors.flatten(0, 1),
+            boxes.flatten(0, 1),
+            flat.strides.repeat(len(boxes)),
+        )
+        return targets.view(boxes.shape)
+
+    def _assign_singly(
+        self, flat: FlatBatch, decoded: Tensor, assigner: BaseAssigner
+    ) -> Assignment:
+        """Assigners of mmdet: per image, with its responsible cells."""
+        ends = torch.tensor(flat.level_sizes).cumsum(0) - 1
+        last, steps = flat.anchors[ends], flat.strides[ends, None]
+        # the last centre is half a stride before the end of the grid
+        sizes = (last[:, :2] + last[:, 2:]) / (2 * steps) + 0.5
+        sizes = sizes.round().long().flip(1).tolist()
+        device = flat.anchors.device
+        gt = torch.full_like(flat.valid, IGNORED, dtype=torch.long)
+        iou = flat.deltas.new_zeros(gt.shape)
+        for b, mask in enumerate(flat.mask):
+            boxes = flat.boxes[b][mask]
+            flags = self.responsible_flags(sizes, boxes, device)
+            result = assigner.assign(
+                InstanceData(
+                    priors=flat.anchors,
+                    responsible_flags=torch.cat(flags),
+                    bboxes=decoded[b],
+                ),
+                InstanceData(bboxes=boxes, labels=flat.labels[b][mask]),
+            )
+            gt[b] = result.gt_inds - 1
+            iou[b] = result.max_overlaps
+        return Assignment(gt, iou)
+
+    def loss_flat(self, flat: FlatBatch) -> dict[str, Tensor]:
+        """Losses of a batch.
+
+        Args:
+            flat: Predictions, anchors and ground truths.
+
+        Returns:
+            dict: ``loss_cls``, ``loss_conf`` and those of
+            :meth:`box_losses`, scalars.
+        """
+        assignment = self.assign_flat(flat)
+        positive = assignment.gt >= 0
+        matched = self.matched_boxes(flat, assignment.gt)
+        # cells times stride: the network's input, its padding included
+        cells = flat.level_sizes[0] / self.num_base_priors
+        step_x, step_y = self.prior_generator.strides[0]
+        sizes = matched[..., 2:] - matched[..., :2]
+        scale = sizes.prod(-1) / (cells * step_x * step_y)
+        objectness = flat.others[-1][..., 0]
+        return dict(
+            loss_cls=self.loss_cls(
+                flat.cls,
+                self._class_targets(flat, assignment),
+                weight=positive[..., None].to(flat.cls),
+            ),
+            loss_conf=self.loss_conf(
+                objectness,
+                positive.to(objectness),
+                weight=(assignment.gt != IGNORED).to(objectness),
+            ),
+            **self.box_losses(
+                flat, self.encode(flat, matched), positive, scale
+            ),
+        )
+
+    def _class_targets(
+        self, flat: FlatBatch, assignment: Assignment
+    ) -> Tensor:
+        """Targets (B, P, C); smoothed with ``one_hot_smoother``."""
+        target = assignment.extra.get('class_targets')
+        if target is None:
+            labels = self.matched_labels(flat, assignment.gt)
+            classes = torch.arange(self.num_classes, device=labels.device)
+            target = labels[..., None] == classes
+        smooth = self.one_hot_smoother
+        return target.to(flat.cls) * (1 - smooth) + smooth / self.num_classes

@@ -1,0 +1,2 @@
+from .heads import BatchGuidedAnchorHead, BatchGARPNHead, BatchGARetinaHead
+from .loss import GAShapeLoss

@@ -1,0 +1,78 @@
+"""Shape loss of Guided Anchoring as the paper writes it."""
+
+from mmdet.models.losses.utils import weight_reduce_loss
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from .functional import shape_loss
+
+
+@MODELS.register_module()
+class GAShapeLoss(nn.Module):
+    """Bounded IoU loss of the width and height of predicted anchors.
+
+    ``smooth_l1(1 - min(w / w_g, w_g / w))`` plus the same of the heights.
+
+    Paper: Region Proposal by Guided Anchoring, CVPR 2019, arXiv 1901.03278,
+    Eq. 6.
+
+    Differences from mmdet, which uses ``BoundedIoULoss``: no terms of the
+    centre (they are constants, because the centre isn't predicted) and no
+    1e-3 in the denominators. The gradients agree up to the latter.
+
+    Args:
+        beta: Where smooth L1 turns from quadratic to linear; 0.2 in mmdet.
+        reduction: 'none', 'mean' or 'sum'.
+        loss_weight: 0.1 in the paper, but see the README on normalisers.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    def __init__(
+        self,
+        beta: float = 0.2,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if not beta > 0:
+            raise ValueError(f'beta must be positive, got {beta}')
+        if reduction not in ('none', 'mean', 'sum'):
+            raise ValueError(
+                f"reduction must be 'none', 'mean' or 'sum', got {reduction!r}"
+            )
+        self.beta = beta
+        self.reduction = reduction
+        self.loss_weight = loss_weight
+
+    def forward(
+        self,
+        pred: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """Loss of n anchors.
+
+        Args:
+            pred: (n, 4) predicted anchors, x1, y1, x2, y2 in pixels.
+            target: (n, 4) ground truths in pixels.
+            weight: (n,) or (n, 4) weight of each anchor.
+            avg_factor: Normaliser of the mean.
+            reduction_override: Instead of ``reduction``.
+
+        Returns:
+            Tensor: Scalar, or (n,) without reduction.
+        """
+        loss = shape_loss(
+            pred[..., 2:] - pred[..., :2],
+            target[..., 2:] - target[..., :2],
+            self.beta,
+        )
+        if weight is not None and weight.dim() > loss.dim():
+            weight = weight.mean(-1)
+        return self.loss_weight * weight_reduce_loss(
+            loss, weight, reduction_override or self.reduction, avg_factor
+        )

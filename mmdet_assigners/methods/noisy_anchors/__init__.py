@@ -1,0 +1,3 @@
+from .assigner import TopNIoUAssigner
+from .head import NoisyAnchorRetinaHead
+from .loss import SoftFocalLoss

@@ -1,0 +1,2 @@
+from .assigner import BatchPointAssigner
+from .head import BatchRepPointsHead

@@ -1,0 +1,2 @@
+from .head import SAPDHead
+from .select_net import FeatureSelectNet

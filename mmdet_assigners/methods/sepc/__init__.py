@@ -1,0 +1,3 @@
+from .heads import SEPCRetinaHead, SEPCFSAFHead, SEPCFreeAnchorRetinaHead, SEPCATSSHead
+from .neck import SEPC
+from .pconv import PConv

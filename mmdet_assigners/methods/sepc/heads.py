@@ -1,0 +1,42 @@
+"""mmdet's dense heads on the (cls, reg) features of SEPC.
+
+Paper: Scale-Equalizing Pyramid Convolution for Object Detection, CVPR 2020,
+arXiv 2005.03101. Nothing of the heads, their targets or their losses
+changes; the convolutions of the neck replace their towers
+(``stacked_convs=0``). Official code: the same with an own copy of each head.
+All arguments are the parent's.
+"""
+
+from mmdet.models.dense_heads import (
+    ATSSHead,
+    FreeAnchorRetinaHead,
+    FSAFHead,
+    RetinaHead,
+)
+from mmdet.registry import MODELS
+
+from .pair_features import PairFeatureMixin
+
+
+@MODELS.register_module()
+class SEPCRetinaHead(PairFeatureMixin, RetinaHead):
+    """RetinaNet head on (cls, reg) features, two [B, C, H, W] per level."""
+
+
+@MODELS.register_module()
+class SEPCFSAFHead(PairFeatureMixin, FSAFHead):
+    """FSAF head on (cls, reg) features, two [B, C, H, W] per level."""
+
+
+@MODELS.register_module()
+class SEPCFreeAnchorRetinaHead(PairFeatureMixin, FreeAnchorRetinaHead):
+    """FreeAnchor head on (cls, reg) features, two [B, C, H, W] per level."""
+
+
+@MODELS.register_module()
+class SEPCATSSHead(PairFeatureMixin, ATSSHead):
+    """ATSS head on (cls, reg) features, two [B, C, H, W] per level.
+
+    The official release has no ATSS head; the paper only says that the
+    method carries over. Centerness reads the regression feature, as in ATSS.
+    """

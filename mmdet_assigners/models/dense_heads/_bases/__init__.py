@@ -1,1 +1,0 @@
-"""Seams that the heads of several methods share."""

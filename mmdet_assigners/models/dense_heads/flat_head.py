@@ -1,0 +1,347 @@
+"""The seam of anchor heads whose loss sees all levels and images at once."""
+
+import inspect
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from mmdet.models.task_modules import (
+    AnchorGenerator,
+    BaseAssigner,
+    MaxIoUAssigner,
+)
+from mmdet.models.task_modules.coders import BaseBBoxCoder
+from mmdet.models.task_modules.prior_generators import anchor_inside_flags
+from mmdet.models.task_modules.samplers import PseudoSampler
+from mmdet.structures.bbox import get_box_tensor
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from ...ops.anchor_match import IGNORED, gather_gts
+from ...ops.anchor_points import pad_gts
+from ..task_modules.assigners._base import AssignInputs, Assignment, BatchAssigner
+
+InstanceList = list[InstanceData]
+
+
+@dataclass(frozen=True)
+class FlatBatch:
+    """Predictions, anchors and ground truths of B images, levels joined.
+
+    P anchors: level-major, then row-major location, then anchor of the
+    location. Floating tensors are float32 or finer.
+
+    Attributes:
+        cls: (B, P, C) class logits.
+        deltas: (B, P, 4) encoded boxes.
+        others: Further outputs of the head, (B, P, channels) each.
+        anchors: (P, 4) xyxy pixels; (B, P, 4) in a later stage, where every
+            image has its own.
+        strides: (P,) stride of each anchor's level in pixels.
+        level: (P,) int64 index of the level.
+        level_sizes: Number of anchors of each of the L levels.
+        valid: (B, P) bool, False for anchors outside their image.
+        boxes: (B, G, 4) ground truths in pixels, padded, G >= 1.
+        labels: (B, G) int64.
+        mask: (B, G) bool, False for padding.
+    """
+
+    cls: Tensor
+    deltas: Tensor
+    others: tuple[Tensor, ...]
+    anchors: Tensor
+    strides: Tensor
+    level: Tensor
+    level_sizes: tuple[int, ...]
+    valid: Tensor
+    boxes: Tensor
+    labels: Tensor
+    mask: Tensor
+
+    @property
+    def batch_anchors(self) -> Tensor:
+        """The anchors repeated for each image, (B, P, 4)."""
+        return self.anchors.expand(len(self.cls), -1, -1)
+
+
+class FlatLossMixin:
+    """Mixin before an ``AnchorHead``: the method writes ``loss_flat``.
+
+    ``class MyHead(FlatLossMixin, RetinaHead)`` with ``loss_flat(flat) ->
+    dict`` gets one :class:`FlatBatch` instead of lists of levels and images.
+    The losses are computed outside autocast. Any assigner works: those of
+    this package get the whole batch (with predictions), those of mmdet are
+    called per image.
+    """
+
+    # of the AnchorHead behind it
+    assigner: BaseAssigner
+    bbox_coder: BaseBBoxCoder
+    num_base_priors: int
+    num_classes: int
+    prior_generator: AnchorGenerator
+    train_cfg: dict | None
+
+    @property
+    def assignment_uses_predictions(self) -> bool:
+        """Whether a picture of the assignment depends on the weights."""
+        if isinstance(self.assigner, MaxIoUAssigner):
+            return False
+        return getattr(self.assigner, 'uses_predictions', True)
+
+    def loss_by_feat(self, *inputs: list) -> dict[str, Tensor]:
+        """Losses of a batch.
+
+        Args:
+            *inputs: What ``forward`` returned, each a list of L maps
+                (B, A * channels, H_l, W_l), then the ground truths and meta
+                information of B images and the ignored regions, which are
+                not used.
+
+        Returns:
+            dict: What :meth:`loss_flat` returns.
+        """
+        *outs, gts, metas, _ = inputs
+        with torch.autocast(outs[0][0].device.type, enabled=False):
+            return self.loss_flat(self.flatten(outs, gts, metas))
+
+    @abstractmethod
+    def loss_flat(self, flat: FlatBatch) -> dict[str, Tensor]:
+        """Losses of a batch; for the method to write.
+
+        Args:
+            flat: Predictions, anchors and ground truths.
+
+        Returns:
+            dict: Loss name -> scalar.
+        """
+
+    def flatten(
+        self, outs: Sequence[list[Tensor]], gts: InstanceList, metas: list
+    ) -> FlatBatch:
+        """Join levels and images.
+
+        Args:
+            outs: Class logits, deltas and further maps, L levels
+                (B, A * channels, H_l, W_l) each.
+            gts: Ground truths of B images.
+            metas: Meta information of B images.
+
+        Returns:
+            FlatBatch: In float32 or finer.
+        """
+        sizes = [tuple(scores.shape[-2:]) for scores in outs[0]]
+        device = outs[0][0].device
+        levels = self.prior_generator.grid_priors(sizes, device=device)
+        counts = tuple(len(level) for level in levels)
+        cls, deltas, *others = (
+            flatten_maps(maps, sum(counts)) for maps in outs
+        )
+        anchors = torch.cat(levels).to(cls)
+        strides = anchors.new_tensor(
+            [stride[0] for stride in self.prior_generator.strides]
+        )
+        level = torch.arange(len(counts), device=device).repeat_interleave(
+            torch.tensor(counts, device=device), output_size=sum(counts)
+        )
+        boxes, labels, mask = pad_gts(
+            [get_box_tensor(gt.bboxes).to(anchors) for gt in gts],
+            [gt.labels for gt in gts],
+        )
+        border = (self.train_cfg or {}).get('allowed_border', -1)
+        valid = torch.stack(
+            [
+                self._inside(sizes, anchors, meta, border, device)
+                for meta in metas
+            ]
+        )
+        return FlatBatch(
+            cls,
+            deltas,
+            tuple(others),
+            anchors,
+            strides[level],
+            level,
+            counts,
+            valid,
+            boxes,
+            labels,
+            mask,
+        )
+
+    def _inside(
+        self,
+        sizes: list[tuple],
+        anchors: Tensor,
+        meta: dict,
+        border: float,
+        device: torch.device,
+    ) -> Tensor:
+        flags = torch.cat(
+            self.prior_generator.valid_flags(sizes, meta['pad_shape'], device)
+        )
+        return anchor_inside_flags(
+            anchors, flags.bool(), meta['img_shape'][:2], border
+        )
+
+    def decode(self, flat: FlatBatch) -> Tensor:
+        """Boxes (B, P, 4) in pixels of the predicted deltas."""
+        anchors = flat.batch_anchors.flatten(0, 1)
+        boxes = self.bbox_coder.decode(anchors, flat.deltas.flatten(0, 1))
+        return boxes.view(flat.deltas.shape)
+
+    def encode(self, flat: FlatBatch, boxes: Tensor) -> Tensor:
+        """Regression targets (B, P, 4) of a box (B, P, 4) per anchor."""
+        anchors = flat.batch_anchors.flatten(0, 1)
+        return self.bbox_coder.encode(anchors, boxes.flatten(0, 1)).view(
+            boxes.shape
+        )
+
+    def matched_boxes(self, flat: FlatBatch, gt: Tensor) -> Tensor:
+        """The ground truth of each anchor, (B, P, 4) in pixels.
+
+        Anchors without one get themselves: finite and easy to encode.
+        """
+        boxes = gather_gts(flat.boxes, gt)
+        return boxes.where(gt[..., None] >= 0, flat.anchors)
+
+    def matched_labels(self, flat: FlatBatch, gt: Tensor) -> Tensor:
+        """The class of each anchor (B, P), ``num_classes`` without one."""
+        labels = gather_gts(flat.labels, gt)
+        return labels.where(gt >= 0, self.num_classes)
+
+    def assign_flat(self, flat: FlatBatch) -> Assignment:
+        """What the assigner of ``train_cfg`` says; without gradient."""
+        return self.assign_with(self.assigner, flat)
+
+    def assign_with(
+        self, assigner: BaseAssigner, flat: FlatBatch
+    ) -> Assignment:
+        """What an assigner says; without gradient.
+
+        Args:
+            assigner: Of this package or of mmdet.
+            flat: Predictions, anchors and ground truths.
+        """
+        with torch.no_grad():
+            decoded = self.decode(flat)
+            if isinstance(assigner, BatchAssigner):
+                return assigner.assign_batch(
+                    AssignInputs(
+                        flat.anchors,
+                        flat.boxes,
+                        flat.labels,
+                        flat.mask,
+                        flat.level_sizes,
+                        flat.valid,
+                        flat.cls,
+                        decoded,
+                        self.num_base_priors,
+                    )
+                )
+            return self._assign_singly(flat, decoded, assigner)
+
+    def _assign_singly(
+        self, flat: FlatBatch, decoded: Tensor, assigner: BaseAssigner
+    ) -> Assignment:
+        """Assigners of mmdet know one image and no invalid priors."""
+        gt = torch.full_like(flat.valid, IGNORED, dtype=torch.long)
+        iou = flat.deltas.new_zeros(gt.shape)
+        parameters = inspect.signature(assigner.assign).parameters
+        of_levels = 'num_level_priors' in parameters  # ATSS-like ones
+        for b, (valid, mask) in enumerate(
+            zip(flat.valid, flat.mask, strict=True)
+        ):
+            levels = []
+            if of_levels:
+                parts = valid.split(flat.level_sizes)
+                levels = [[int(part.sum()) for part in parts]]
+            result = assigner.assign(
+                InstanceData(
+                    priors=flat.batch_anchors[b][valid],
+                    scores=flat.cls[b][valid],
+                    bboxes=decoded[b][valid],
+                ),
+                *levels,
+                InstanceData(
+                    bboxes=flat.boxes[b][mask], labels=flat.labels[b][mask]
+                ),
+            )
+            gt[b, valid] = result.gt_inds - 1
+            iou[b, valid] = result.max_overlaps
+        return Assignment(gt, iou)
+
+    def assignment_weight(
+        self, flat: FlatBatch, assignment: Assignment
+    ) -> Tensor:
+        """Weight (B, P) of each anchor in a picture of the assignment."""
+        return (assignment.gt != IGNORED).to(flat.cls)
+
+    @torch.no_grad()
+    def get_assignment(
+        self,
+        outs: Sequence[list[Tensor]],
+        batch_gt_instances: InstanceList,
+        batch_img_metas: list[dict],
+        feats: Sequence[Tensor] | None = None,
+    ) -> InstanceList:
+        """The assignment of B images, for pictures and tables.
+
+        Args:
+            outs: What ``forward`` returned.
+            batch_gt_instances: B instances with bboxes and labels.
+            batch_img_metas: B dicts.
+            feats: Not used.
+
+        Returns:
+            list: B instances with ``priors`` (P, 4) in pixels and, of shape
+            (P,), ``level``, ``stride``, ``assigned_gt`` and ``weight``.
+        """
+        flat = self.flatten(outs, batch_gt_instances, batch_img_metas)
+        assignment = self.assign_flat(flat)
+        weights = self.assignment_weight(flat, assignment)
+        return [
+            InstanceData(
+                priors=flat.anchors,
+                level=flat.level,
+                stride=flat.strides,
+                assigned_gt=gt,
+                weight=weight,
+            )
+            for gt, weight in zip(assignment.gt, weights, strict=True)
+        ]
+
+
+def refuse_sampling(head: nn.Module) -> None:
+    """For heads that train on all anchors.
+
+    Args:
+        head: An ``AnchorHead``, built.
+
+    Raises:
+        ValueError: Its ``train_cfg.sampler`` samples.
+    """
+    sampler = getattr(head, 'sampler', None)
+    if sampler is not None and not isinstance(sampler, PseudoSampler):
+        raise ValueError(
+            f'{type(head).__name__} trains on all anchors: '
+            'train_cfg.sampler must be PseudoSampler or left out, got '
+            f'{type(sampler).__name__}'
+        )
+
+
+def flatten_maps(maps: Sequence[Tensor], priors: int) -> Tensor:
+    """L maps (B, A_l * channels, H_l, W_l) as one tensor (B, P, channels).
+
+    Args:
+        maps: Of all levels, anchor-major in their channels.
+        priors: Number P of priors, the sum of A_l * H_l * W_l.
+
+    Returns:
+        Tensor: In float32 or finer.
+    """
+    dtype = torch.promote_types(maps[0].dtype, torch.float32)
+    channels = sum(x.shape[1:].numel() for x in maps) // priors
+    flat = [x.permute(0, 2, 3, 1).reshape(len(x), -1, channels) for x in maps]
+    return torch.cat(flat, 1).to(dtype)

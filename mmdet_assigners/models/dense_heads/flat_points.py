@@ -1,0 +1,168 @@
+"""The seam of FCOS-like heads whose loss sees the whole batch at once."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmdet.structures.bbox import get_box_tensor
+from torch import Tensor
+
+from ...ops.anchor_points import AnchorPoints, anchor_points, pad_gts
+from ...ops.fcos import assign_points
+from .distance_head import (
+    InstanceList,
+    assignment_of_points,
+    flatten_levels,
+)
+
+
+@dataclass(frozen=True)
+class FlatPoints:
+    """Predictions, points and ground truths of B images, levels joined.
+
+    Floating tensors are float32 or finer.
+
+    Attributes:
+        cls: (B, P, C) class logits.
+        reg: (B, P, 4) distances as the head returned them.
+        factor: (B, P) logits of centerness or objectness, None without them.
+        points: The P points.
+        gts: (B, G, 4) ground truths in pixels, padded, G >= 1.
+        labels: (B, G) int64.
+        mask: (B, G) bool, False for padding.
+    """
+
+    cls: Tensor
+    reg: Tensor
+    factor: Tensor | None
+    points: AnchorPoints
+    gts: Tensor
+    labels: Tensor
+    mask: Tensor
+
+
+class FlatPointsMixin:
+    """Mixin before an ``FCOSHead``: the method writes ``loss_flat``.
+
+    ``forward`` returns class logits, distances and, if there are any, the
+    logits of score factors. The losses are computed outside autocast.
+    """
+
+    # of the FCOSHead behind it
+    center_sample_radius: float
+    center_sampling: bool
+    prior_generator: Any
+    regress_ranges: Sequence[Sequence[float]]
+    strides: Sequence[int]
+
+    def loss_by_feat(self, *inputs: list) -> dict[str, Tensor]:
+        """Losses of a batch.
+
+        Args:
+            *inputs: What ``forward`` returned, each a list of L maps
+                (B, channels, H_l, W_l), then the ground truths and meta
+                information of B images and the ignored regions; the last
+                two are not used.
+
+        Returns:
+            dict: What :meth:`loss_flat` returns.
+        """
+        *outs, gts, _, _ = inputs
+        with torch.autocast(outs[0][0].device.type, enabled=False):
+            return self.loss_flat(self.flatten(outs, gts))
+
+    @abstractmethod
+    def loss_flat(self, flat: FlatPoints) -> dict[str, Tensor]:
+        """Losses of a batch; for the method to write.
+
+        Args:
+            flat: Predictions, points and ground truths.
+
+        Returns:
+            dict: Loss name -> scalar.
+        """
+
+    def flatten(
+        self, outs: Sequence[list[Tensor]], gts: InstanceList
+    ) -> FlatPoints:
+        """Join levels and images.
+
+        Args:
+            outs: Two or three lists of L maps (B, channels, H_l, W_l), see
+                the class.
+            gts: Ground truths of B images.
+
+        Returns:
+            FlatPoints: In float32 or finer.
+        """
+        cls, reg, *factor = (flatten_levels(maps) for maps in outs)
+        points = anchor_points(
+            [scores.shape[-2:] for scores in outs[0]],
+            self.strides,
+            self.prior_generator.offset,
+            device=cls.device,
+            dtype=torch.promote_types(cls.dtype, reg.dtype),
+        )
+        padded = pad_gts(
+            [get_box_tensor(gt.bboxes).to(reg) for gt in gts],
+            [gt.labels for gt in gts],
+        )
+        logits = factor[0].squeeze(-1) if factor else None
+        return FlatPoints(cls, reg, logits, points, *padded)
+
+    def assign_flat(self, flat: FlatPoints) -> Tensor:
+        """FCOS's assignment by the head's ranges and centre sampling.
+
+        Args:
+            flat: Predictions, points and ground truths.
+
+        Returns:
+            Tensor: (B, P) int64 index of the ground truth, -1 without one.
+        """
+        radius = self.center_sample_radius if self.center_sampling else None
+        return assign_points(
+            flat.points,
+            flat.gts,
+            flat.labels,
+            flat.mask,
+            self.regress_ranges,
+            radius,
+        ).gt
+
+    def assigned(self, flat: FlatPoints) -> tuple[Tensor, Tensor]:
+        """What a picture of the assignment shows.
+
+        Args:
+            flat: Predictions, points and ground truths.
+
+        Returns:
+            tuple: Index (B, P) of the ground truth, -1 without one, and the
+            weight (B, P) of each point; here 1.
+        """
+        return self.assign_flat(flat), torch.ones_like(flat.reg[..., 0])
+
+    @torch.no_grad()
+    def get_assignment(
+        self,
+        outs: Sequence[list[Tensor]],
+        batch_gt_instances: InstanceList,
+        batch_img_metas: list[dict],
+        feats: Sequence[Tensor] | None = None,
+    ) -> InstanceList:
+        """The assignment of B images, for pictures and tables.
+
+        Args:
+            outs: What ``forward`` returned.
+            batch_gt_instances: B instances with bboxes and labels.
+            batch_img_metas: Not used.
+            feats: Not used.
+
+        Returns:
+            list: B instances with ``priors`` (P, 2) in pixels and, of shape
+            (P,), ``level``, ``stride``, ``assigned_gt`` and ``weight``, see
+            :meth:`assigned`.
+        """
+        flat = self.flatten(outs, batch_gt_instances)
+        return assignment_of_points(flat.points, *self.assigned(flat))

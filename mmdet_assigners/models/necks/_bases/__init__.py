@@ -1,1 +1,0 @@
-"""Seams that necks and the heads after them share."""
