@@ -3,7 +3,7 @@
 ``mim test mmdet_assigners CONFIG --checkpoint FILE`` runs this file.
 """
 
-from mmdet_assigners.environment import run_mmdet_tool
+from mmdet_assigners.diagnostics.environment import run_mmdet_tool
 
 if __name__ == '__main__':
     run_mmdet_tool('test.py')

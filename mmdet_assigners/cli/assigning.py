@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
     from ..datasets.roots import Split
-    from ..visualization.methods import Method
-    from ..visualization.uncertainty import UncertainDetector
+    from ..analysis.detectors import Method
+    from ..analysis.uncertainty import UncertainDetector
 
 
 def add_table_arguments(parser: argparse.ArgumentParser, images: int) -> None:
@@ -113,7 +113,7 @@ def load_methods(
         paths: The configs.
         num_classes: Of the data.
     """
-    from ..visualization.methods import load_method
+    from ..analysis.detectors import load_method
 
     methods = []
     for detector in _detectors(args, paths, num_classes):
@@ -138,7 +138,7 @@ def load_uncertain(
         paths: The configs.
         num_classes: Of the data.
     """
-    from ..visualization.uncertainty import UncertainDetector
+    from ..analysis.uncertainty import UncertainDetector
 
     detectors = []
     for own in _detectors(args, paths, num_classes):

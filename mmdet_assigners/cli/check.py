@@ -7,8 +7,8 @@ import platform
 import sys
 from importlib.util import find_spec
 
-from .. import environment
-from ..environment import Problem
+from ..diagnostics import environment
+from ..diagnostics.environment import Problem
 from . import common
 
 
@@ -93,7 +93,7 @@ def _import_problems() -> list[Problem]:
 def check_config(args: argparse.Namespace) -> list[Problem]:
     """Print what a config would train on and find its problems."""
     cfg = common.load_config(args)
-    from .. import config_check
+    from ..diagnostics import config_check
 
     problems = config_check.check_data(cfg)
     for data in config_check.dataset_nodes(cfg):

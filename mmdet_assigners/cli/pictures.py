@@ -45,7 +45,7 @@ def find_pictures(
 ) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
     """The pictures that the arguments name, and the names of the classes."""
     from ..datasets.roots import resolve_data
-    from ..visualization.samples import find_picture
+    from ..analysis.samples import find_picture
 
     if args.ann:
         info, classes = find_picture(args.ann, args.img)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..datasets.roots import Split
-    from ..visualization.methods import Method
+    from ..analysis.detectors import Method
 
 _ASSIGN = (
     'Runs configs over pictures and counts the positive priors of each '
@@ -79,8 +79,8 @@ def run(args: argparse.Namespace) -> int:
 def _count(
     methods: 'list[Method]', split: 'Split', limit: int
 ) -> 'tuple[list[list[dict[str, str]]], np.ndarray]':
-    from ..visualization.samples import read_pictures
-    from ..visualization.statistics import Agreement, Statistics
+    from ..analysis.samples import read_pictures
+    from ..analysis.statistics import Agreement, Statistics
 
     statistics = [Statistics(method.title) for method in methods]
     agreement = Agreement(len(methods))

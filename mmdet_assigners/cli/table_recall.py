@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from ..utils import register_all_modules
 
     register_all_modules(init_default_scope=True)
-    from ..visualization.recall import read_classes
+    from ..analysis.recall import read_classes
 
     rows = []
     try:
@@ -112,7 +112,7 @@ def _ann_file(args: argparse.Namespace) -> Path:
 def _count(
     args: argparse.Namespace, path: str, cfg: 'Config', ann_file: Path
 ) -> 'Counts':
-    from ..visualization.recall import AssignmentCounter, read_samples
+    from ..analysis.recall import AssignmentCounter, read_samples
 
     counter = AssignmentCounter(cfg, not args.no_ambiguity)
     if counter.uses_predictions:

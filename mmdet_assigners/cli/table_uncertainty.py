@@ -7,7 +7,7 @@ from . import assigning, common, pictures
 
 if TYPE_CHECKING:
     from ..datasets.roots import Split
-    from ..visualization.uncertainty import SideErrors, UncertainDetector
+    from ..analysis.uncertainty import SideErrors, UncertainDetector
 
 DESCRIPTION = (
     'Compares the standard deviation of each side that a head predicts '
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     from ..utils import register_all_modules
 
     register_all_modules(init_default_scope=True)
-    from ..visualization.uncertainty import table_lines
+    from ..analysis.uncertainty import table_lines
 
     try:
         split = assigning.find_split(args)
@@ -103,8 +103,8 @@ def collect(
         detectors: One per config.
         split: The pictures.
     """
-    from ..visualization.samples import read_pictures
-    from ..visualization.uncertainty import SideErrors, match, objects_of
+    from ..analysis.samples import read_pictures
+    from ..analysis.uncertainty import SideErrors, match, objects_of
 
     parts: list[list[SideErrors]] = [[] for _ in detectors]
     for info in read_pictures(split.ann_file, split.img_dir, args.images):

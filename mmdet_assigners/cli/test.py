@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     cfg = common.load_config(args)
     from mmengine.runner import Runner
 
-    from ..checkpoints import check_weights
+    from ..diagnostics.checkpoints import check_weights
 
     common.check_files(cfg)
     cfg.work_dir = args.work_dir or str(

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     cfg = common.load_config(args)
     from mmengine.runner import Runner
 
-    from ..checkpoints import check_resume
+    from ..diagnostics.checkpoints import check_resume
     from ..small_scale import drop_pretrained
 
     cfg.work_dir = args.work_dir or str(

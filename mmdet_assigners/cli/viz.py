@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from . import assigning, common, pictures, viz_uncertainty
 
 if TYPE_CHECKING:
-    from ..visualization.rows import AssignmentRow
+    from ..analysis.rows import AssignmentRow
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from . import assigning, common, pictures
 
 if TYPE_CHECKING:
-    from ..visualization.uncertainty import UncertainDetector
+    from ..analysis.uncertainty import UncertainDetector
     from ..visualization.uncertainty_plots import UncertaintyPanel
 
 DESCRIPTION = (
@@ -78,7 +78,7 @@ def _panel(
 ) -> 'UncertaintyPanel':
     import mmcv
 
-    from ..visualization.uncertainty import objects_of
+    from ..analysis.uncertainty import objects_of
     from ..visualization.uncertainty_plots import UncertaintyPanel
 
     found = detector.detect(info)

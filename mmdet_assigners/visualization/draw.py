@@ -13,7 +13,7 @@ from ..files import replacing
 from .count_table import CountTable
 from .histograms import draw_object_histogram, draw_weight_histogram
 from .panels import GREY, INK, draw_level, draw_overview
-from .rows import AssignmentRow, object_colors
+from ..analysis.rows import AssignmentRow, object_colors
 
 DPI = 165
 # inches

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from .rows import AssignmentRow
+from ..analysis.rows import AssignmentRow
 
 _BAR, _WARN, _GREY = '#5b7fb4', '#c8322b', '#7a7f87'
 EDGES = (0, 1, 2, 4, 8, 16, 32, 64, 128)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..files import write_text
 from .draw import render
-from .rows import AssignmentRow
+from ..analysis.rows import AssignmentRow
 
 _DPI = 110
 _STYLE = """

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
 from matplotlib.patches import Rectangle
 
-from .rows import AssignmentRow, object_colors
+from ..analysis.rows import AssignmentRow, object_colors
 
 INK, GREY, DARK = '#1c1f24', '#7a7f87', '#44484f'
 

@@ -14,8 +14,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from .draw import DPI, write_png
 from .panels import GREY, INK
-from .rows import object_colors
-from .uncertainty import Detections, SideErrors, deciles
+from ..analysis.rows import object_colors
+from ..analysis.uncertainty import Detections, SideErrors, deciles
 
 _DOT, _MEAN, _LINE = '#8fa9cf', '#c8322b', '#1c1f24'
 _MAX_DOTS = 4000

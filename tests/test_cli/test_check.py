@@ -9,13 +9,8 @@ import pytest
 import torch
 
 from mmdet_assigners.__main__ import main
-from mmdet_assigners.config_check import Step
-from mmdet_assigners.environment import (
-    installed_versions,
-    release,
-    stack_notes,
-    stack_problems,
-)
+from mmdet_assigners.diagnostics.config_check import Step
+from mmdet_assigners.diagnostics.environment import (installed_versions, release, stack_notes, stack_problems)
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIG = 'sepc_retinanet_r50_fpn_1x_coco'

@@ -221,7 +221,7 @@ def test_awkward_annotations_train(data, tmp_path):
 def test_weights_check_counts(tmp_path):
     from torch import nn
 
-    from mmdet_assigners.checkpoints import check_weights
+    from mmdet_assigners.diagnostics.checkpoints import check_weights
 
     model = nn.Linear(2, 3)
     good = tmp_path / 'good.pth'

@@ -14,10 +14,7 @@ from mmdet_assigners.ops.anchor_points import pad_gts
 from mmdet_assigners.analysis.recall_rules import Counts, PointRule
 from mmdet_assigners.small_scale import set_num_classes, shrink_model
 from mmdet_assigners.utils import register_all_modules
-from mmdet_assigners.visualization.recall import (
-    AssignmentCounter,
-    read_samples,
-)
+from mmdet_assigners.analysis.recall import AssignmentCounter, read_samples
 
 FCOS = 'fcos-ablation_r50-caffe_fpn_gn-head_1x_coco'
 CENTER = 'fcos_ctr-on-reg-center_r50-caffe_fpn_gn-head_1x_coco'

@@ -95,7 +95,7 @@ def test_equals_retina_head(options, boxes):
 
 
 def test_assignment_equals_the_adapter_of_mmdet():
-    from mmdet_assigners.visualization.adapters import HeadRun, find_adapter
+    from mmdet_assigners.analysis.adapters import HeadRun, find_adapter
 
     feats, samples = inputs([BOXES, BOXES[:2]])
     gts, ignored, metas = unpack_gt_instances(samples)

@@ -19,7 +19,7 @@ from mmdet_assigners.small_scale import (
     shrink_pictures,
 )
 from mmdet_assigners.utils import register_all_modules
-from mmdet_assigners.visualization.samples import build_model
+from mmdet_assigners.analysis.samples import build_model
 
 register_all_modules(init_default_scope=True)
 

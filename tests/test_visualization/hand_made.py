@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mmdet_assigners.visualization.rows import AssignmentRow
+from mmdet_assigners.analysis.rows import AssignmentRow
 
 NAMES = ('ball', 'cone')
 

@@ -6,15 +6,8 @@ from mmdet.models.dense_heads import RetinaHead
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.visualization.adapters import (
-    HeadRun,
-    find_adapter,
-    recording,
-)
-from mmdet_assigners.visualization.assignment import (
-    collect_assignment,
-    dense_head,
-)
+from mmdet_assigners.analysis.adapters import HeadRun, find_adapter, recording
+from mmdet_assigners.analysis.assignment import collect_assignment, dense_head
 
 BOXES = [[16, 16, 112, 112], [120, 130, 250, 240], [100, 20, 116, 36]]
 LABELS = [0, 1, 2]

@@ -6,7 +6,7 @@ from hand_made import ASSIGNED, NAMES, make_row
 from mmdet_assigners.visualization.count_table import CountTable
 from mmdet_assigners.visualization.draw import draw_assignments
 from mmdet_assigners.visualization.panels import _spread
-from mmdet_assigners.visualization.rows import object_colors
+from mmdet_assigners.analysis.rows import object_colors
 
 
 def near(picture, color):

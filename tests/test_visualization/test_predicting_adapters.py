@@ -7,12 +7,8 @@ from mmdet.models.dense_heads import paa_head
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.logging import MessageHub
 
-from mmdet_assigners.visualization.adapters import recording
-from mmdet_assigners.visualization.assignment import (
-    collect_assignment,
-    read_assignment,
-    run_head,
-)
+from mmdet_assigners.analysis.adapters import recording
+from mmdet_assigners.analysis.assignment import (collect_assignment, read_assignment, run_head)
 
 BOXES = [[16, 16, 112, 112], [120, 130, 250, 240], [100, 20, 116, 36]]
 LABELS = [0, 1, 2]

@@ -1,11 +1,7 @@
 import pytest
 import torch
 
-from mmdet_assigners.visualization.samples import (
-    build_model,
-    find_picture,
-    load_sample,
-)
+from mmdet_assigners.analysis.samples import build_model, find_picture, load_sample
 
 
 def test_picture_by_index(coco):

@@ -8,12 +8,7 @@ from mmdet_assigners.visualization.histograms import (
     object_histogram,
     weight_histogram,
 )
-from mmdet_assigners.visualization.statistics import (
-    Agreement,
-    Statistics,
-    inside_count,
-    positive_cells,
-)
+from mmdet_assigners.analysis.statistics import (Agreement, Statistics, inside_count, positive_cells)
 
 
 def test_lines_by_hand():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmdet_assigners.__main__ import main
-from mmdet_assigners.visualization import uncertainty as lab
+from mmdet_assigners.analysis import uncertainty as lab
 from mmdet_assigners.visualization.uncertainty_plots import (
     draw_reliability,
     draw_uncertainty,

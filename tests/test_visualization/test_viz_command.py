@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mmdet_assigners.__main__ import main
-from mmdet_assigners.visualization.samples import build_model
+from mmdet_assigners.analysis.samples import build_model
 
 FCOS = 'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py'
 FSAF = 'mmdet::fsaf/fsaf_r50_fpn_1x_coco'

@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 from torch import Tensor
 
 from mmdet_assigners import get_config
-from mmdet_assigners.checkpoints import load
+from mmdet_assigners.diagnostics.checkpoints import load
 from mmdet_assigners.files import replacing
 
 State = dict[str, Tensor]

@@ -14,10 +14,7 @@ from mmengine.structures import InstanceData
 
 from mmdet_assigners.small_scale import shrink_pictures
 from mmdet_assigners.utils import config_path
-from mmdet_assigners.visualization.assignment import (
-    read_assignment,
-    run_head,
-)
+from mmdet_assigners.analysis.assignment import read_assignment, run_head
 
 STRIDES = [8, 16, 32]
 IOU = dict(pos_iou_thr=0.5, neg_iou_thr=0.4)

@@ -15,7 +15,7 @@ from mmdet_assigners.engine.hooks.train_progress_hook import TrainProgress
 from mmdet_assigners.methods.mal.head import MALRetinaHead
 from mmdet_assigners.methods.mal.feature_depression import FeatureDepression
 from mmdet_assigners.methods.mal import functional as mal
-from mmdet_assigners.visualization.adapters import HeadRun, find_adapter
+from mmdet_assigners.analysis.adapters import HeadRun, find_adapter
 
 STRIDES = [8, 16, 32]
 AS_MMDET = dict(clamp_gradient=False)

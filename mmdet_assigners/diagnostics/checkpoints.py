@@ -9,7 +9,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import find_latest_checkpoint
 from torch import nn
 
-from .config_diff import diff_dicts, flatten
+from ..config_diff import diff_dicts, flatten
 
 
 def load(path: str | Path) -> dict[str, Any]:

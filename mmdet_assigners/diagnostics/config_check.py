@@ -18,8 +18,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from . import checkpoints
-from .datasets.roots import read_annotations
-from .engine.hooks.train_progress_hook import followers
+from ..datasets.roots import read_annotations
+from ..engine.hooks.train_progress_hook import followers
 from .environment import Problem
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')

@@ -164,7 +164,7 @@ def build_model(
         with _quiet():
             model.init_weights()
         return model
-    from ..checkpoints import check_weights, load
+    from ..diagnostics.checkpoints import check_weights, load
 
     check_weights(model, checkpoint)
     content = load(checkpoint)

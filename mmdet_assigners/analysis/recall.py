@@ -23,7 +23,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ..datasets.roots import read_annotations
-from ..analysis.recall_rules import Counts, count_priors, level_shapes
+from .recall_rules import Counts, count_priors, level_shapes
 from .adapters import Adapter, HeadRun, find_adapter
 from .assignment import dense_head
 from .samples import build_model
