@@ -15,7 +15,7 @@ help:  ## this list
 env:  ## the environment in .venv (made once, then only checked)
 	@tools/setup_env.sh
 
-demo: env  ## train a method and its baseline on generated pictures, ~4 minutes
+demo: env  ## train a method and its baseline on generated images, ~4 minutes
 	$(PY) -m mmdet_assigners demo
 
 test: env  ## the tests, with coverage, under 10 minutes on two cores
@@ -29,8 +29,8 @@ lint: env  ## ruff, mypy, codespell and the repository's own checks
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(VENV)/bin/codespell
-	$(PY) tools/check_repo.py
-	$(PY) tools/small_scale.py check
+	$(PY) tools/dev/check_repo.py
+	$(PY) tools/dev/small_scale.py check
 
 clean:  ## remove caches, builds and work_dirs/demo; keeps .venv and data
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

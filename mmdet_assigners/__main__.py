@@ -19,8 +19,8 @@ COMMANDS = {
     'demo': 'demo',
     'viz': 'viz',
     'table': 'table',
+    'convert': 'convert',
     'check': 'check',
-    'new-method': 'new_method',
 }
 
 

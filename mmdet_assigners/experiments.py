@@ -25,7 +25,7 @@ class Run:
 
     Attributes:
         config: Name of our config, or ``mmdet::name``.
-        data: Name or root of the data set.
+        data: Name or root of the dataset.
         epochs: Length of the schedule.
         seed: Seed of weights and order.
         eval_on: Split that is evaluated.

@@ -8,11 +8,11 @@ leaves the method itself untouched:
    after it is divided by four and the towers of the heads are halved (other
    backbones stay as they are); an R-CNN has a fourth of the proposals and
    samples;
-3. pictures are resized to fit 320x240 instead of 1333x800;
-4. the schedule becomes ``epochs`` long and the optimiser AdamW
+3. images are resized to fit 320x240 instead of 1333x800;
+4. the schedule becomes ``epochs`` long and the optimizer AdamW
    (``configs/_base_/small_scale.py``).
 
-Classes and files come from the data set. What these steps can't know (an own
+Classes and files come from the dataset. What these steps can't know (an own
 backbone, a keypoint head) a method says in its own config, as a top-level
 ``mini = dict(...)``: a config diff that is merged last, with ``_delete_`` and
 list indices as in ``--cfg-options``.
@@ -52,14 +52,14 @@ def apply_small_scale(
     epochs: int = 4,
     batch_size: int = 4,
 ) -> Config:
-    """Shrink a COCO config and point it at a data set.
+    """Shrink a COCO config and point it at a dataset.
 
     Args:
         cfg: Parsed config of ours or mmdet's; changed in place.
-        data: Name or root of the data set (see `resolve_data`).
+        data: Name or root of the dataset (see `resolve_data`).
         eval_on: Split that is evaluated, ``val`` or ``train``.
         epochs: Length of the schedule.
-        batch_size: Pictures per step.
+        batch_size: Images per step.
 
     Returns:
         The same config.
@@ -69,7 +69,7 @@ def apply_small_scale(
     if batch_size < 1:
         raise ValueError(f'batch_size must be at least 1, got {batch_size}')
     shrink_model(cfg.model)
-    shrink_pictures(cfg)
+    shrink_images(cfg)
     set_epochs(cfg, epochs)
     cfg.merge_from_dict(
         Config.fromfile(
@@ -120,7 +120,7 @@ def set_num_classes(model: ConfigDict, num_classes: int) -> None:
             node['num_classes'] = num_classes
 
 
-def shrink_pictures(cfg: Config) -> None:
+def shrink_images(cfg: Config) -> None:
     """Step 3 of the overlay: resize transforms of all pipelines."""
     factor = IMAGE_SCALE[0] / _FULL_LONG_SIDE
 
@@ -161,15 +161,15 @@ def set_epochs(cfg: Config, epochs: int) -> None:
 
 
 def use_data(cfg: Config, data: str, eval_on: str = 'val') -> None:
-    """Point a config at a data set: files and classes.
+    """Point a config at a dataset: files and classes.
 
     Args:
         cfg: Changed in place.
-        data: Name or root of the data set (see `resolve_data`).
+        data: Name or root of the dataset (see `resolve_data`).
         eval_on: Split that is evaluated, ``val`` or ``train``.
 
     Raises:
-        FileNotFoundError: There is no such data set.
+        FileNotFoundError: There is no such dataset.
         ValueError: The two splits have different classes, or there are no
             masks and the config trains them.
     """
@@ -196,7 +196,7 @@ def use_data(cfg: Config, data: str, eval_on: str = 'val') -> None:
 def _set_loaders(cfg: Config, batch_size: int) -> None:
     cfg.train_dataloader.batch_size = batch_size
     for part in ('train', 'val', 'test'):
-        # small pictures: worker processes cost more than they bring
+        # small images: worker processes cost more than they bring
         cfg[f'{part}_dataloader'].num_workers = 0
         cfg[f'{part}_dataloader'].persistent_workers = False
 

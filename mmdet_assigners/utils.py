@@ -14,7 +14,14 @@ __all__ = [
     'registered_names',
 ]
 
-_SUBPACKAGES = ('datasets', 'engine', 'evaluation', 'methods', 'models', 'visualization')
+_SUBPACKAGES = (
+    'datasets',
+    'engine',
+    'evaluation',
+    'methods',
+    'models',
+    'visualization',
+)
 
 
 @functools.cache

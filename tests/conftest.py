@@ -25,8 +25,8 @@ def pytest_addoption(parser):
     group = parser.getgroup('golden')
     group.addoption(
         '--golden-root',
-        default=str(HERE / 'golden'),
-        help='folder with <method>/manifest.json and npz files',
+        default=str(HERE / 'methods'),
+        help='folder with manifest.json and npz files at any depth',
     )
     group.addoption(
         '--golden-strict',

@@ -1,7 +1,8 @@
 """Runs the cases of a golden root through one adapter per op.
 
 An adapter is a function of a :class:`Case` that returns the tensors named in
-the manifest's ``outputs``. It lives in ``tests/adapters/<method>.py``::
+the manifest's ``outputs``. It lives in
+``tests/methods/<slug>/golden_adapter.py``::
 
     @adapter('sepc.pconv')
     def pconv(case):
@@ -39,9 +40,9 @@ def adapter(op):
 
 def load_adapters():
     """Import every adapter module; returns the table op -> adapter."""
-    for path in sorted((Path(__file__).parent / 'adapters').glob('*.py')):
-        if path.stem != '__init__':
-            importlib.import_module(f'adapters.{path.stem}')
+    methods = Path(__file__).parent / 'methods'
+    for path in sorted(methods.glob('*/golden_adapter.py')):
+        importlib.import_module(f'methods.{path.parent.name}.{path.stem}')
     return ADAPTERS
 
 

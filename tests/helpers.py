@@ -23,7 +23,7 @@ from mmdet_assigners.small_scale import (
 )
 from mmdet_assigners.utils import config_path, config_root
 
-# x1, y1, x2, y2 in pixels of a 128x160 picture: a level each, one elongated
+# x1, y1, x2, y2 in pixels of a 128x160 image: a level each, one elongated
 BOXES = [
     [8, 10, 30, 34],
     [40, 20, 100, 90],
@@ -101,7 +101,7 @@ def change_of(path) -> str:
 
 
 def mini_model(path, num_classes=2, seed=0):
-    """The shrunk model of a config, with initialised weights."""
+    """The shrunk model of a config, with initialized weights."""
     torch.manual_seed(seed)
     model = MODELS.build(mini_config(path, num_classes).model)
     model.init_weights()
@@ -109,10 +109,10 @@ def mini_model(path, num_classes=2, seed=0):
 
 
 def demo_batch(boxes_per_image, size=(128, 160), seed=0, num_classes=2):
-    """Noise pictures with the given boxes.
+    """Noise images with the given boxes.
 
     Args:
-        boxes_per_image: A list of xyxy boxes per picture.
+        boxes_per_image: A list of xyxy boxes per image.
         size: Height and width in pixels.
         seed: Of the noise.
         num_classes: Labels cycle through these.
@@ -123,7 +123,7 @@ def demo_batch(boxes_per_image, size=(128, 160), seed=0, num_classes=2):
     generator = torch.Generator().manual_seed(seed)
     inputs, samples = [], []
     for index, boxes in enumerate(boxes_per_image):
-        picture = torch.randint(
+        image = torch.randint(
             0, 255, (3, *size), generator=generator, dtype=torch.uint8
         )
         sample = DetDataSample(
@@ -144,7 +144,7 @@ def demo_batch(boxes_per_image, size=(128, 160), seed=0, num_classes=2):
         sample.ignored_instances = InstanceData(
             bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)
         )
-        inputs.append(picture)
+        inputs.append(image)
         samples.append(sample)
     return dict(inputs=inputs, data_samples=samples)
 

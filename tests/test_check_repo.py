@@ -1,4 +1,4 @@
-"""Every rule of tools/check_repo.py fails when it is violated."""
+"""Every rule of tools/dev/check_repo.py fails when it is violated."""
 
 import subprocess
 import sys

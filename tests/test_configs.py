@@ -58,7 +58,7 @@ def model(config):
 
 @pytest.fixture(scope='module')
 def loss_names(model):
-    """Names of the losses of pictures with objects."""
+    """Names of the losses of images with objects."""
     model.train()
     return losses_of(model, demo_batch([BOXES, BOXES])).keys()
 
@@ -122,7 +122,7 @@ def test_awkward_boxes(model):
     boxes = [[30, 40, 31, 41], [-50, -40, -10, -5], [100, 90, 400, 300]]
     boxes += [[0, 0, 160, 128]]
     if not any(isinstance(m, DeltaXYWHBBoxCoder) for m in _parts(model)):
-        # mmdet's coder takes the logarithm of the sides: its data sets leave
+        # mmdet's coder takes the logarithm of the sides: its datasets leave
         # such boxes out (see test_cli/test_run.py)
         boxes += [[10, 10, 10, 10], [20, 20, 20, 60]]
     loss = total_loss(losses_of(model, demo_batch([boxes, BOXES])))
@@ -145,7 +145,7 @@ def test_autocast_is_finite(model):
     if getattr(model, 'with_roi_head', False):
         pytest.skip("mmcv's nms, between the stages, knows no bfloat16 on CPU")
     model.train()
-    # a small picture: bfloat16 is slow on a CPU
+    # a small image: bfloat16 is slow on a CPU
     boxes = [[side / 2 for side in box] for box in BOXES]
     batch = demo_batch([boxes, boxes[:1]], size=(64, 80))
     with torch.autocast('cpu', torch.bfloat16):
@@ -192,7 +192,7 @@ def test_state_dict_round_trip(model, config):
     buffer = io.BytesIO()
     torch.save(model.state_dict(), buffer)
     buffer.seek(0)
-    other = MODELS.build(mini_config(config).model)  # no initialisation
+    other = MODELS.build(mini_config(config).model)  # no initialization
     other.load_state_dict(torch.load(buffer), strict=True)
     for ours, theirs in zip(
         model.state_dict().values(), other.state_dict().values(), strict=True
@@ -213,6 +213,6 @@ def test_tensor_mode_exports(path):
     model = mini_model(path).eval()
     if getattr(model, 'with_roi_head', False):
         pytest.skip("mmdet's two-stage detectors can't do without samples")
-    picture = torch.rand(1, 3, 128, 160)
-    exported = torch.export.export(model, (picture,), strict=False)
+    image = torch.rand(1, 3, 128, 160)
+    exported = torch.export.export(model, (image,), strict=False)
     assert exported.graph_module is not None

@@ -24,7 +24,7 @@ MODULES = (
     'noisy_anchors',
     'autoassign',
 )
-RETINANETS = ('mal', 'sampling_free')  # nine anchors, no normalisation
+RETINANETS = ('mal', 'sampling_free')  # nine anchors, no normalization
 
 
 @pytest.fixture(scope='module')

@@ -12,20 +12,20 @@ from mmdet.models.task_modules.samplers import RandomSampler
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-# Both pictures have the same boxes: mmdet's RetinaNet normalises by the
+# Both images have the same boxes: mmdet's RetinaNet normalizes by the
 # positives of its own process, so that other boxes would weigh differently.
 PER_IMAGE = [BOXES, BOXES]
 # Equal up to one factor, each with its reason.
 UP_TO_A_FACTOR = {
     'noisy-anchors_r50_fpn_1x_coco': (
-        'the normaliser is a moving average of each process, as officially'
+        'the normalizer is a moving average of each process, as officially'
     ),
     'gaussian-yolov3_d53_ms-608-273e_coco': (
-        'losses are sums over the pictures of a process, as in YOLOv3'
+        'losses are sums over the images of a process, as in YOLOv3'
     ),
 }
-# What would couple the pictures of a process: module, attribute, other value.
-BY_PICTURE = {
+# What would couple the images of a process: module, attribute, other value.
+BY_IMAGE = {
     # divide by the positives of the process, which depend on predictions
     'aligndet_r50_fpn_1x_coco': ('bbox_head', 'sync_normalizer', True),
     'batch-reppoints-moment_r50_fpn-gn_1x_coco': (
@@ -33,7 +33,7 @@ BY_PICTURE = {
         'sync_normalizer',
         True,
     ),
-    # ranks all pictures of a process together, as officially
+    # ranks all images of a process together, as officially
     'ap-loss_retinanet_r50_fpn_1x_coco': (
         'bbox_head.loss_cls',
         'per_image',
@@ -49,8 +49,8 @@ BY_PICTURE = {
 def _prepared(path):
     model = mini_model(path)
     model.train()
-    if path.stem in BY_PICTURE:
-        name, option, value = BY_PICTURE[path.stem]
+    if path.stem in BY_IMAGE:
+        name, option, value = BY_IMAGE[path.stem]
         setattr(model.get_submodule(name), option, value)
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -58,7 +58,7 @@ def _prepared(path):
         if isinstance(getattr(module, 'dropout', None), float):
             module.dropout = 0.0  # random
     for sampler in _samplers(model):
-        # not random, and as many of each picture
+        # not random, and as many of each image
         sampler.num = min(sampler.num, 64)
         sampler.random_choice = lambda gallery, num: gallery[:num]
     return model

@@ -45,7 +45,7 @@ def test_table():
 
 
 def test_demo(tmp_path, capsys, monkeypatch):
-    """Everything of `make demo`, on a handful of pictures.
+    """Everything of `make demo`, on a handful of images.
 
     An epoch of two steps teaches nothing, so it must say so; and a second
     call must not train again.
@@ -59,7 +59,7 @@ def test_demo(tmp_path, capsys, monkeypatch):
     arguments += ['--work-dir', str(out)]
     with pytest.raises(SystemExit, match='1'):
         main(arguments)
-    assert 'has learnt nothing' in capsys.readouterr().err
+    assert 'has learned nothing' in capsys.readouterr().err
     for name in ('curves', 'detections', 'assignment'):
         assert (out / f'{name}.png').stat().st_size > 5000
     assert 'sepc-lite_atss' in (out / 'table.md').read_text()
@@ -67,7 +67,7 @@ def test_demo(tmp_path, capsys, monkeypatch):
     assert len(before) == 2
     results = out / 'results.json'
     content = json.loads(results.read_text())
-    for run in out.glob('*/result.json'):  # as if they had learnt
+    for run in out.glob('*/result.json'):  # as if they had learned
         text = run.read_text()
         start = text.index('"bbox_mAP_50": ') + len('"bbox_mAP_50": ')
         run.write_text(text[:start] + '0.9' + text[text.index(',', start) :])

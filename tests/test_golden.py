@@ -1,6 +1,6 @@
 """Golden cases: `pytest tests/test_golden.py --golden-root DIR`.
 
-Dispatches on ``op`` to the adapters in ``tests/adapters``. Ops without an
+Dispatches on ``op`` to ``tests/methods/*/golden_adapter.py``. Ops without an
 adapter are skipped and listed, or fail with ``--golden-strict``.
 """
 

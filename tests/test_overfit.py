@@ -1,4 +1,4 @@
-"""Each method fits 16 pictures: AP50 > 0.9 on what it was trained on."""
+"""Each method fits 16 images: AP50 > 0.9 on what it was trained on."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from mmdet_assigners.experiments import Run, execute
 from mmdet_assigners.files import write_json
 
 EPOCHS = 160
-PICTURES = 16
+IMAGES = 16
 AP50 = 0.9
 OPTIONS = (
     # twice the steps of the overlay's 4 in about the same time
@@ -25,14 +25,14 @@ OPTIONS = (
     'train_cfg.val_interval=20',
     'default_hooks.checkpoint.interval=20',
 )
-# (picture set, start of the config's name): what was measured, and why
+# (image set, start of the config's name): what was measured, and why
 TOO_SLOW = {
     ('bccd', 'dr-loss'): 'AP50 0.66: red cells 0.99, white 1, platelets 0. A '
     'positive of probability p moves the loss by its share of the mean of all '
     'positives times p (1 - p), at the prior 0.01: few anchors are not heard',
 }
-# what a method inherits (flips; YOLOv3: crops, zooms, colours) would make of
-# 16 pictures too many: on the first of BCCD, in batches of 4, Sampling-Free
+# what a method inherits (flips; YOLOv3: crops, zooms, colors) would make of
+# 16 images too many: on the first of BCCD, in batches of 4, Sampling-Free
 # has 0.77 with flips, 0.92 without
 PLAIN = """
 _base_ = {base!r}
@@ -46,10 +46,10 @@ mini = dict(train_dataloader=dict(dataset=dict(pipeline=[
 """
 
 
-def richest_pictures(source, root):
-    """A data set of pictures of another's train, those with most classes.
+def richest_images(source, root):
+    """A dataset of images of another's train, those with most classes.
 
-    A class that only some of 16 pictures show is learnt late.
+    A class that only some of 16 images show is learned late.
     """
     split = resolve_data(str(source)).train
     content = json.loads(split.ann_file.read_text())
@@ -57,7 +57,7 @@ def richest_pictures(source, root):
     for box in content['annotations']:
         classes[box['image_id']].add(box['category_id'])
     images = sorted(content['images'], key=lambda i: -len(classes[i['id']]))
-    images = images[:PICTURES]
+    images = images[:IMAGES]
     kept = {image['id'] for image in images}
     content['images'] = images
     content['annotations'] = [
@@ -73,7 +73,7 @@ def richest_pictures(source, root):
 
 
 @pytest.fixture(scope='module', params=['shapes', 'bccd'])
-def pictures(request, tmp_path_factory):
+def images(request, tmp_path_factory):
     root = tmp_path_factory.mktemp(request.param)
     if request.param == 'shapes':
         source = generate_shapes(root / 'all')
@@ -81,11 +81,11 @@ def pictures(request, tmp_path_factory):
         source = 'data/bccd'
     else:
         pytest.skip('BCCD is not part of the repository: put it at data/bccd')
-    return request.param, richest_pictures(source, root / 'few')
+    return request.param, richest_images(source, root / 'few')
 
 
 def plain_config(path, folder):
-    """A config of the method on plain pictures, which stops when it fits."""
+    """A config of the method on plain images, which stops when it fits."""
     stop = dict(
         type='EarlyStoppingHook',
         monitor='coco/bbox_mAP_50',
@@ -104,8 +104,8 @@ def plain_config(path, folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('path', main_configs(), ids=lambda p: p.stem)
-def test_overfits(request, path, pictures, tmp_path):
-    data, pictures = pictures
+def test_overfits(request, path, images, tmp_path):
+    data, images = images
     reason = next(
         (
             why
@@ -118,7 +118,7 @@ def test_overfits(request, path, pictures, tmp_path):
         request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     run = Run(
         str(plain_config(path, tmp_path)),
-        str(pictures),
+        str(images),
         EPOCHS,
         eval_on='train',
         options=OPTIONS,

@@ -116,7 +116,7 @@ def editable(source, wheel, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def tiny(tmp_path_factory):
-    """Options that make a COCO config train one step on two pictures."""
+    """Options that make a COCO config train one step on two images."""
     root = tmp_path_factory.mktemp('tiny')
     images, annotations = [], []
     for index in range(2):

@@ -24,7 +24,7 @@ SYNC = {
 
 
 class SyncCounter(TorchDispatchMode):
-    """Counts synchronising operators, boolean indexing included."""
+    """Counts synchronizing operators, boolean indexing included."""
 
     def __init__(self):
         super().__init__()
@@ -42,7 +42,7 @@ class SyncCounter(TorchDispatchMode):
 
 
 def count_syncs(path):
-    """Synchronising operators of one forward pass to the losses."""
+    """Synchronizing operators of one forward pass to the losses."""
     model = mini_model(path).train()
     data = model.data_preprocessor(demo_batch([BOXES, BOXES[:2]]), True)
     with SyncCounter() as counter:

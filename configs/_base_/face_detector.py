@@ -30,7 +30,7 @@ val_evaluator = dict(
     ann_file='data/WIDERFace/ground_truth/wider_face_val.mat',
 )
 test_evaluator = val_evaluator
-# small data sets are COCO files
+# small datasets are COCO files
 mini = dict(
     train_dataloader=dict(dataset=dict(type='CocoDataset')),
     val_dataloader=dict(dataset=dict(type='CocoDataset')),

@@ -1,6 +1,6 @@
 # The part of the small-scale overlay that is the same for every method.
 # `--mini` merges it over a COCO config after mmdet_assigners.small_scale has
-# shrunk the model and the pictures. Training starts from random weights, where
+# shrunk the model and the images. Training starts from random weights, where
 # SGD is slow: RetinaNet on BCCD, 4 epochs of batch 4, reaches 0.002 mAP with
 # SGD at 0.01 and 0.21 with AdamW at 0.001.
 optim_wrapper = dict(

@@ -1,4 +1,4 @@
-# Improvements 2 of 4: + centre sampling, radius 1.5 strides (the default).
+# Improvements 2 of 4: + center sampling, radius 1.5 strides (the default).
 # AP 38.1 on val in the paper (from memory, unverified).
 # 8 GPUs x 2 images, lr 0.01.
 _base_ = './fcos_ctr-on-reg_r50-caffe_fpn_gn-head_1x_coco.py'

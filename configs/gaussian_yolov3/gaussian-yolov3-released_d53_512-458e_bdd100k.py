@@ -1,5 +1,5 @@
 # For the released BDD100K weights (mAP 19.77 on val at IoU 0.75): the official
-# rules, thresholds and grey padding.
+# rules, thresholds and gray padding.
 # Convert the file with tools/convert/gaussian_yolov3.py first.
 _base_ = './gaussian-yolov3_d53_512-458e_bdd100k.py'
 model = dict(

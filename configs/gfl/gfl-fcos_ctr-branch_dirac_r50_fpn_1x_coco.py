@@ -1,4 +1,4 @@
-# Tables 1a and 2a on FCOS, the baseline: AP 38.5 on val. Centre sampling is
+# Tables 1a and 2a on FCOS, the baseline: AP 38.5 on val. Center sampling is
 # assumed. 8 GPUs x 2 images, lr 0.01.
 _base_ = './gfl_ctr-branch_dirac_r50_fpn_1x_coco.py'
 model = dict(

@@ -8,7 +8,7 @@ model = dict(
         loss_cls=dict(type='GeneralizedFocalLoss', form='quality', beta=2.0),
     )
 )
-# pictures of 123x123: a last level of one cell, anchors of a quarter
+# images of 123x123: a last level of one cell, anchors of a quarter
 _sides = [5, 13, 33, 54, 74, 94, 115, 136]
 mini = dict(
     model=dict(

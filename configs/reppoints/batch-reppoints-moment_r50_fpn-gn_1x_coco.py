@@ -1,5 +1,5 @@
 # RepPoints R-50, moment: AP 38.2 on val2017 in the official repository.
-# Official initialisation, clipping and warm-up. 8 GPUs x 2 images, lr 0.01.
+# Official initialization, clipping and warm-up. 8 GPUs x 2 images, lr 0.01.
 _base_ = 'mmdet::reppoints/reppoints-moment_r50_fpn-gn_head-gn_1x_coco.py'
 custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(

@@ -5,7 +5,7 @@ custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(
     bbox_head=dict(
         type='SamplingFreeFCOSHead',
-        prior_prob=1.45e-4,  # of the 128 pictures of COCO128
+        prior_prob=1.45e-4,  # of the 128 images of COCO128
         loss_cls=dict(
             _delete_=True, type='CrossEntropyLoss', use_sigmoid=True
         ),

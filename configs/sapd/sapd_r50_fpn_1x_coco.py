@@ -20,5 +20,5 @@ model = dict(
 )
 custom_hooks = [dict(type='TrainProgressHook')]  # soft levels from half time
 auto_scale_lr = dict(base_batch_size=16)
-# in pictures of a quarter of the size many shrunk boxes hold no point
+# in images of a quarter of the size many shrunk boxes hold no point
 mini = dict(model=dict(bbox_head=dict(min_one_cell=True)))

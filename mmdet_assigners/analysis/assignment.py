@@ -67,7 +67,7 @@ def run_head(
 
     Args:
         model: Detector with a dense head.
-        data: B pictures (3, H, W) and their samples.
+        data: B images (3, H, W) and their samples.
 
     Returns:
         The head and what it predicted.
@@ -89,7 +89,7 @@ def read_assignment(head: nn.Module, run: HeadRun) -> list[InstanceData]:
 
     Args:
         head: A dense head.
-        run: What it predicted for B pictures.
+        run: What it predicted for B images.
 
     Returns:
         B instances with fields of shape (P, ...).

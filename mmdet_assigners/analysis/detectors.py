@@ -1,4 +1,4 @@
-"""A config, ready to assign the priors of pictures."""
+"""A config, ready to assign the priors of images."""
 
 import time
 from dataclasses import dataclass
@@ -34,10 +34,10 @@ class Method:
     untrained: bool
 
     def assign(self, info: dict[str, Any]) -> tuple[AssignmentRow, float]:
-        """Assign the priors of one picture.
+        """Assign the priors of one image.
 
         Args:
-            info: Record of the picture, see :func:`samples.find_picture`.
+            info: Record of the image, see :func:`samples.find_image`.
 
         Returns:
             The assignment, and the seconds that it took, without the network.

@@ -48,7 +48,7 @@ def _rpn_head(head: Any, run: HeadRun) -> list[InstanceData]:
     ]
     results = _anchor_head(head, run._replace(gts=objects))
     for result in results:
-        # nearly all anchors: crosses for them would hide the picture
+        # nearly all anchors: crosses for them would hide the image
         result.assigned_gt = result.assigned_gt.clamp(min=NEGATIVE)
     return results
 

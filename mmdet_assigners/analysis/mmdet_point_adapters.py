@@ -63,7 +63,7 @@ def _fcos_head(head: Any, run: HeadRun) -> list[InstanceData]:
 def _yolox_head(head: Any, run: HeadRun) -> list[InstanceData]:
     """YOLOX: SimOTA, or whatever assigner the config gives.
 
-    Points are the centres of cells, where the assigner puts them.
+    Points are the centers of cells, where the assigner puts them.
     """
     cells = head.prior_generator.grid_priors(
         run.sizes, device=run.outs[0][0].device, with_stride=True
@@ -76,7 +76,7 @@ def _yolox_head(head: Any, run: HeadRun) -> list[InstanceData]:
     for gt in run.gts:
         weight = torch.cat(points).new_ones(sum(map(len, points)))
         assigned_gt = torch.full_like(weight, NEGATIVE, dtype=torch.long)
-        if len(gt):  # pictures without objects are not sampled
+        if len(gt):  # images without objects are not sampled
             _, sampling = next(remaining)
             assigned_gt[sampling.pos_inds] = sampling.pos_assigned_gt_inds
         results.append(pack(head, points, assigned_gt, weight))
@@ -94,7 +94,7 @@ def _yolox_head(head: Any, run: HeadRun) -> list[InstanceData]:
 def _auto_assign_head(head: Any, run: HeadRun) -> list[InstanceData]:
     """AutoAssign: points by the weight of their positive loss.
 
-    The weight is the confidence weight times the centre prior, relative to
+    The weight is the confidence weight times the center prior, relative to
     the best of the object. All points of a box have some; shown as positive
     are those with at least 1 % of the best. There are no hard negatives.
     """

@@ -1,7 +1,7 @@
 """Recall and ambiguity of what the head of a config assigns.
 
-Only sizes and objects of the annotation file are used, no pictures and no
-weights: the network runs once, on a small blank picture, to learn the shapes
+Only sizes and objects of the annotation file are used, no images and no
+weights: the network runs once, on a small blank image, to learn the shapes
 of its outputs; the head then assigns with outputs that are zero everywhere.
 """
 
@@ -23,9 +23,9 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ..datasets.roots import read_annotations
-from .recall_rules import Counts, count_priors, level_shapes
 from .adapters import Adapter, HeadRun, find_adapter
 from .assignment import dense_head
+from .recall_rules import Counts, count_priors, level_shapes
 from .samples import build_model
 
 _PROBE = 256
@@ -34,12 +34,12 @@ _MAX_ELEMENTS = 2**26
 
 @dataclass(frozen=True)
 class Sample:
-    """Objects of one picture in pixels of the network's input.
+    """Objects of one image in pixels of the network's input.
 
     Attributes:
         objects: ``bboxes`` (G, 4) and ``labels`` (G,).
         ignored: ``bboxes`` of ignored regions.
-        shape: Height and width of the resized picture.
+        shape: Height and width of the resized image.
     """
 
     objects: InstanceData
@@ -63,22 +63,22 @@ def read_classes(ann_file: str | Path) -> tuple[str, ...]:
 def read_samples(
     cfg: Config, ann_file: str | Path, limit: int = 0
 ) -> Iterator[Sample]:
-    """Objects of all pictures, resized as the test pipeline does.
+    """Objects of all images, resized as the test pipeline does.
 
     Args:
         cfg: Config with a ``test_dataloader``.
         ann_file: COCO annotation file.
-        limit: Only the first pictures; 0 means all.
+        limit: Only the first images; 0 means all.
 
     Yields:
-        Sample: One per picture, those without objects too.
+        Sample: One per image, those without objects too.
     """
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools chatters
         dataset = CocoDataset(
             ann_file=str(ann_file),
             data_prefix=dict(img=''),
             metainfo=dict(classes=read_classes(ann_file)),
-            test_mode=True,  # keeps pictures without objects
+            test_mode=True,  # keeps images without objects
             pipeline=[],
         )
     pipeline = Compose(
@@ -122,7 +122,7 @@ class AssignmentCounter:
     """Counts what the dense head of a config assigns.
 
     An object is recalled if a prior is assigned to it. A positive prior is
-    ambiguous if more than one object of the picture, taken alone, would get
+    ambiguous if more than one object of the image, taken alone, would get
     it. For FCOS these are the paper's definitions.
 
     Args:
@@ -151,11 +151,11 @@ class AssignmentCounter:
         return self.adapter.uses_predictions
 
     def count_all(self, samples: Iterable[Sample]) -> Counts:
-        """Count several pictures."""
+        """Count several images."""
         return sum((self.count(sample) for sample in samples), Counts())
 
     def count(self, sample: Sample) -> Counts:
-        """Count one picture."""
+        """Count one image."""
         objects = sample.objects
         if not len(objects):
             return Counts()
@@ -202,14 +202,14 @@ class AssignmentCounter:
         return [result.assigned_gt for result in results]
 
     def _batch(self, sample: Sample) -> int:
-        """Pictures at a time, such that the outputs stay bounded."""
+        """Images at a time, such that the outputs stay bounded."""
         height, width = sample.shape
         area = height * width / _PROBE**2
         elements = sum(x.numel() for x in _tensors(self._outs)) * area
         return max(1, int(_MAX_ELEMENTS / max(1, elements)))
 
     def _blank(self, node: Any, batch: int, shape: tuple[int, int]) -> Any:
-        """The same structure with zeros of the size of a picture."""
+        """The same structure with zeros of the size of an image."""
         if isinstance(node, Tensor) and node.dim() == 4:
             stride = _PROBE // node.shape[-1]
             (size,) = level_shapes(shape, [stride])

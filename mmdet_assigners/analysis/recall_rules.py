@@ -1,4 +1,4 @@
-"""Recall and ambiguity of an assignment rule over a data set.
+"""Recall and ambiguity of an assignment rule over a dataset.
 
 An object is recalled if at least one prior is finally assigned to it: what no
 prior learns can't be found, so the share of recalled objects bounds the
@@ -23,7 +23,7 @@ _BATCH = 16
 
 
 class Counts(NamedTuple):
-    """Numbers of a data set, or of a part of it; add them with ``+``.
+    """Numbers of a dataset, or of a part of it; add them with ``+``.
 
     Attributes:
         recalled: Objects with at least one prior.
@@ -67,8 +67,8 @@ class PointRule:
         strides: Stride of each of the L levels in pixels.
         ranges: Least and largest distance of each level in pixels, ends
             included; None for no limits.
-        center_radius: Radius of centre sampling in strides; None without.
-        offset: Location of the point in its cell, 0.5 the centre.
+        center_radius: Radius of center sampling in strides; None without.
+        offset: Location of the point in its cell, 0.5 the center.
     """
 
     strides: Sequence[int] = (8, 16, 32, 64, 128)
@@ -158,7 +158,7 @@ class AnchorRule:
         return Counts(found.recalled, found.objects)
 
     def anchors(self, shape: tuple[int, int], like: Tensor) -> Tensor:
-        """Anchors (P, 4) of an image, centred at stride * (column, row)."""
+        """Anchors (P, 4) of an image, centered at stride * (column, row)."""
         points = anchor_points(
             level_shapes(shape, self.strides),
             self.strides,
@@ -240,7 +240,7 @@ def count_dataset(
     image: Tensor,
     shapes: Tensor,
 ) -> Counts:
-    """Count a data set, images of the same size together.
+    """Count a dataset, images of the same size together.
 
     Args:
         rule: Says which priors an object gets.

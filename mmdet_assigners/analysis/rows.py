@@ -1,4 +1,4 @@
-"""What is drawn: the assignment of one config on one picture."""
+"""What is drawn: the assignment of one config on one image."""
 
 import colorsys
 import math
@@ -14,7 +14,7 @@ class AssignmentRow:
     Attributes:
         title: Name of the config.
         subtitle: One line about it (head, assigner, weights).
-        image: Picture (H, W, 3), RGB uint8, in the scale of the boxes.
+        image: Image (H, W, 3), RGB uint8, in the scale of the boxes.
         boxes: Objects (G, 4), x1 y1 x2 y2 in px.
         labels: Class of each object (G,).
         ignored_boxes: Regions (N, 4) that take no part in training.
@@ -44,7 +44,7 @@ class AssignmentRow:
 
     @property
     def centers(self) -> np.ndarray:
-        """Centre of each prior (P, 2) in px."""
+        """Center of each prior (P, 2) in px."""
         if self.priors.shape[1] == 2:
             return self.priors
         return (self.priors[:, :2] + self.priors[:, 2:]) / 2
@@ -68,7 +68,7 @@ class AssignmentRow:
 
 
 def object_colors(count: int) -> np.ndarray:
-    """Distinct colours (count, 3), the same for the same index."""
+    """Distinct colors (count, 3), the same for the same index."""
     golden = (math.sqrt(5) - 1) / 2
     return np.array(
         [

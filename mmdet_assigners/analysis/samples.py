@@ -1,4 +1,4 @@
-"""One picture with its objects, as a detector of a config sees it."""
+"""One image with its objects, as a detector of a config sees it."""
 
 import contextlib
 import copy
@@ -23,43 +23,43 @@ from ..datasets.roots import read_annotations
 from ..small_scale import drop_pretrained
 
 
-def find_picture(
+def find_image(
     ann_file: str | Path,
     img: str | Path | None = None,
     img_dir: str | Path = '',
     index: int = 0,
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Look a picture up in a COCO annotation file.
+    """Look an image up in a COCO annotation file.
 
     Args:
         ann_file: COCO annotation file.
-        img: Path of the picture; its file name is looked up.
-        img_dir: Folder of the pictures, where ``img`` is not given.
-        index: Which picture of the file, where ``img`` is not given.
+        img: Path of the image; its file name is looked up.
+        img_dir: Folder of the images, where ``img`` is not given.
+        index: Which image of the file, where ``img`` is not given.
 
     Returns:
-        The record of the picture, as mmdet's ``CocoDataset`` gives it, and
+        The record of the image, as mmdet's ``CocoDataset`` gives it, and
         the class names.
 
     Raises:
-        FileNotFoundError: No such annotation file or picture.
+        FileNotFoundError: No such annotation file or image.
         IndexError: ``index`` is too large.
-        ValueError: The annotation file doesn't list the picture.
+        ValueError: The annotation file doesn't list the image.
     """
     if not Path(ann_file).is_file():
         raise FileNotFoundError(f'there is no annotation file {ann_file}')
     if img is not None and not Path(img).is_file():
-        raise FileNotFoundError(f'there is no picture {img}')
+        raise FileNotFoundError(f'there is no image {img}')
     content = read_annotations(Path(ann_file))
     dataset, classes = _dataset(ann_file, img_dir)
     if img is None:
         if not 0 <= index < len(dataset):
             raise IndexError(
-                f'index {index}: {ann_file} has {len(dataset)} pictures'
+                f'index {index}: {ann_file} has {len(dataset)} images'
             )
         info = dataset.get_data_info(index)
         if not Path(info['img_path']).is_file():
-            raise FileNotFoundError(f'there is no picture {info["img_path"]}')
+            raise FileNotFoundError(f'there is no image {info["img_path"]}')
         return info, classes
     name = Path(img).name
     names = [Path(entry['file_name']).name for entry in content['images']]
@@ -72,14 +72,14 @@ def find_picture(
     return info | dict(img_path=str(img)), classes
 
 
-def read_pictures(
+def read_images(
     ann_file: str | Path, img_dir: str | Path, limit: int = 0
 ) -> Iterator[dict[str, Any]]:
-    """The records of the pictures of an annotation file, in its order.
+    """The records of the images of an annotation file, in its order.
 
     Args:
         ann_file: COCO annotation file.
-        img_dir: Folder of the pictures.
+        img_dir: Folder of the images.
         limit: Only the first ones; 0 means all.
 
     Raises:
@@ -96,7 +96,7 @@ def read_pictures(
 def _dataset(
     ann_file: str | Path, img_dir: str | Path
 ) -> tuple[CocoDataset, tuple[str, ...]]:
-    """The data set and its class names."""
+    """The dataset and its class names."""
     content = read_annotations(Path(ann_file))
     classes = tuple(c['name'] for c in content['categories'])
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools chatters
@@ -104,14 +104,14 @@ def _dataset(
             ann_file=str(ann_file),
             data_prefix=dict(img=str(img_dir)),
             metainfo=dict(classes=classes),
-            test_mode=True,  # keeps pictures without objects
+            test_mode=True,  # keeps images without objects
             pipeline=[],
         )
     return dataset, classes
 
 
 def load_sample(cfg: Config, info: dict[str, Any]) -> dict[str, Any]:
-    """Load a picture with the test pipeline of a config.
+    """Load an image with the test pipeline of a config.
 
     The pipeline's resize also scales the objects (mmdet loads them after it,
     because it evaluates in the scale of the file), so everything downstream
@@ -119,13 +119,13 @@ def load_sample(cfg: Config, info: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         cfg: Config with a ``test_dataloader``.
-        info: Record of the picture, see :func:`find_picture`.
+        info: Record of the image, see :func:`find_image`.
 
     Returns:
         A batch of one: ``inputs`` and ``data_samples``.
 
     Raises:
-        ValueError: The file is no picture.
+        ValueError: The file is no image.
     """
     steps = [
         step
@@ -135,7 +135,7 @@ def load_sample(cfg: Config, info: dict[str, Any]) -> dict[str, Any]:
     steps.insert(1, dict(type='LoadAnnotations', with_bbox=True))
     pipeline = Compose([TRANSFORMS.build(copy.deepcopy(s)) for s in steps])
     if mmcv.imread(info['img_path']) is None:
-        raise ValueError(f'{info["img_path"]} cannot be read as a picture')
+        raise ValueError(f'{info["img_path"]} cannot be read as an image')
     return pseudo_collate([pipeline(copy.deepcopy(info))])
 
 
@@ -145,7 +145,7 @@ def build_model(
     """Build the detector of a config, without pre-trained weights.
 
     It is in training mode, as when labels are assigned; with a checkpoint,
-    batch normalisation uses the statistics of the checkpoint.
+    batch normalization uses the statistics of the checkpoint.
 
     Args:
         cfg: Config with a ``model``.
@@ -177,7 +177,7 @@ def build_model(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence mmengine, which lists how each parameter was initialised."""
+    """Silence mmengine, which lists how each parameter was initialized."""
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Numbers about the assignments of several methods over a data set."""
+"""Numbers about the assignments of several methods over a dataset."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,15 +15,15 @@ _STRIDES = 2**12
 
 @dataclass
 class Statistics:
-    """What one method assigned, picture by picture.
+    """What one method assigned, image by image.
 
     Attributes:
         title: Name of the method.
-        counts: Per picture the positives of its objects by level (G, L).
-        areas: Per picture the areas of its objects (G,) in px^2.
+        counts: Per image the positives of its objects by level (G, L).
+        areas: Per image the areas of its objects (G,) in px^2.
         levels: Names of the L levels.
         positives: Number of positive priors.
-        ambiguous: Those whose centre lies in the boxes of several objects.
+        ambiguous: Those whose center lies in the boxes of several objects.
         seconds: Time of each assignment.
     """
 
@@ -38,11 +38,11 @@ class Statistics:
     def add(
         self, row: AssignmentRow, areas: Sequence[float], seconds: float
     ) -> None:
-        """Add one picture.
+        """Add one image.
 
         Args:
             row: Its assignment.
-            areas: Area of each object in px^2 of the picture's file.
+            areas: Area of each object in px^2 of the image's file.
             seconds: Time of the assignment.
 
         Raises:
@@ -82,7 +82,7 @@ class Statistics:
             if size == 'all':
                 share = 100 * self.ambiguous / max(1, self.positives)
                 line['ambiguous %'] = f'{share:.2f}'
-                line['s / picture'] = f'{np.median(self.seconds):.4f}'
+                line['s / image'] = f'{np.median(self.seconds):.4f}'
             lines.append(line)
         return lines
 
@@ -102,19 +102,19 @@ def positive_cells(row: AssignmentRow) -> np.ndarray:
     """Sorted keys of (object, stride, cell) with a positive prior.
 
     Anchors of one cell count once, so that heads on anchors and on points
-    can be compared; centres at the corner of a cell belong to it.
+    can be compared; centers at the corner of a cell belong to it.
     """
     positive = row.assigned_gt >= 0
     stride = row.stride[positive].astype(np.int64)
     centers = row.centers[positive] / stride[:, None]
-    # cells outside the picture too
+    # cells outside the image too
     cells = np.floor(centers + 1e-3).astype(np.int64) + _CELLS // 2
     key = row.assigned_gt[positive].astype(np.int64) * _STRIDES + stride
     return np.unique((key * _CELLS + cells[:, 0]) * _CELLS + cells[:, 1])
 
 
 class Agreement:
-    """Jaccard index of the positive cells of M methods over a data set.
+    """Jaccard index of the positive cells of M methods over a dataset.
 
     Args:
         methods: Number M of methods.
@@ -126,7 +126,7 @@ class Agreement:
         self._comparable: np.ndarray = np.ones_like(self._both, dtype=bool)
 
     def add(self, rows: Sequence[AssignmentRow]) -> None:
-        """Add one picture.
+        """Add one image.
 
         Args:
             rows: Its assignment by each method.
@@ -143,7 +143,7 @@ class Agreement:
     def table(self) -> np.ndarray:
         """(M, M) in [0, 1]; NaN where nothing is positive.
 
-        NaN, too, where two methods see pictures in different sizes.
+        NaN, too, where two methods see images in different sizes.
         """
         share = self._both / np.maximum(1, self._any)
         return np.where((self._any > 0) & self._comparable, share, np.nan)

@@ -18,7 +18,7 @@ _MEAN_ABS = np.sqrt(2 / np.pi)
 
 @dataclass(frozen=True)
 class Detections:
-    """Detections of one picture, in pixels of the file, best score first.
+    """Detections of one image, in pixels of the file, best score first.
 
     Attributes:
         boxes: (N, 4) x1, y1, x2, y2.
@@ -59,7 +59,7 @@ class SideErrors:
 
     @classmethod
     def join(cls, parts: 'list[SideErrors]') -> 'SideErrors':
-        """All of several pictures."""
+        """All of several images."""
         if not parts:
             return cls(np.zeros((0, 4)), np.zeros((0, 4)), np.zeros(0))
         return cls(
@@ -111,10 +111,10 @@ class UncertainDetector:
 
     @torch.no_grad()
     def detect(self, info: dict[str, Any]) -> Detections:
-        """Detections in a picture.
+        """Detections in an image.
 
         Args:
-            info: Record of the picture, see :func:`samples.find_picture`.
+            info: Record of the image, see :func:`samples.find_image`.
 
         Raises:
             TypeError: The detections carry no ``box_sigmas``.
@@ -145,10 +145,10 @@ def _head(model: nn.Module) -> str:
 
 
 def objects_of(info: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (G, 4) and labels (G,) of a picture, without crowds.
+    """Boxes (G, 4) and labels (G,) of an image, without crowds.
 
     Args:
-        info: Record of the picture; pixels of the file.
+        info: Record of the image; pixels of the file.
     """
     own = [i for i in info['instances'] if not i['ignore_flag']]
     boxes = np.array([i['bbox'] for i in own], dtype=float).reshape(-1, 4)
@@ -180,7 +180,7 @@ def match(
     An object may be matched by several detections.
 
     Args:
-        found: Detections of a picture.
+        found: Detections of an image.
         boxes: (G, 4) objects.
         labels: (G,) their classes.
         iou_thr: Least IoU of a match.

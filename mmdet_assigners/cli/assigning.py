@@ -12,13 +12,13 @@ from . import common
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-    from ..datasets.roots import Split
     from ..analysis.detectors import Method
     from ..analysis.uncertainty import UncertainDetector
+    from ..datasets.roots import Split
 
 
 def add_table_arguments(parser: argparse.ArgumentParser, images: int) -> None:
-    """Arguments of a table: configs, pictures, where it goes.
+    """Arguments of a table: configs, images, where it goes.
 
     Args:
         parser: Of the command.
@@ -30,7 +30,7 @@ def add_table_arguments(parser: argparse.ArgumentParser, images: int) -> None:
         type=int,
         default=images,
         metavar='N',
-        help='only the first N pictures, 0: all (default %(default)s)',
+        help='only the first N images, 0: all (default %(default)s)',
     )
     parser.add_argument(
         '--format', choices=('markdown', 'csv'), default='markdown'
@@ -47,7 +47,7 @@ def check_images(args: argparse.Namespace) -> None:
 
 
 def find_split(args: argparse.Namespace) -> 'Split':
-    """The pictures that ``--data`` and ``--split`` name."""
+    """The images that ``--data`` and ``--split`` name."""
     from ..datasets.roots import resolve_data
 
     return getattr(resolve_data(args.data or 'shapes'), args.split)
@@ -178,14 +178,14 @@ def load_config(
     from ..small_scale import (
         merge_mini,
         set_num_classes,
+        shrink_images,
         shrink_model,
-        shrink_pictures,
     )
 
     cfg = Config.fromfile(path)
     if args.mini:
         shrink_model(cfg.model)
-        shrink_pictures(cfg)
+        shrink_images(cfg)
         merge_mini(cfg)
     set_num_classes(cfg.model, num_classes)
     cfg.merge_from_dict(common.parse_cfg_options(args.cfg_options))

@@ -97,7 +97,7 @@ def check_config(args: argparse.Namespace) -> list[Problem]:
 
     problems = config_check.check_data(cfg)
     for data in config_check.dataset_nodes(cfg):
-        print(f'{data.key}: {data.ann_file}, pictures in {data.img_dir}')
+        print(f'{data.key}: {data.ann_file}, images in {data.img_dir}')
     if args.checkpoint:
         problems += config_check.check_checkpoint(cfg, args.checkpoint)
     if problems or args.no_step:
@@ -112,7 +112,7 @@ def check_config(args: argparse.Namespace) -> list[Problem]:
             )
         ]
     losses = ', '.join(f'{k} {v:.4g}' for k, v in step.losses.items())
-    print(f'one step on {step.pictures} pictures: {losses}')
+    print(f'one step on {step.images} images: {losses}')
     print(f'forward and backward: {step.seconds:.2f} s')
     if step.unused and not cfg.get('find_unused_parameters'):
         print(

@@ -26,7 +26,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments that name configs and a data set."""
+    """Arguments that name configs and a dataset."""
     parser.add_argument(
         'config',
         nargs='+',
@@ -37,7 +37,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         '--data',
         metavar='NAME|ROOT',
         help='shapes (default), bccd, coco128 or the root of a COCO-format '
-        'data set',
+        'dataset',
     )
     parser.add_argument('--split', choices=('train', 'val'), default='val')
 
@@ -91,12 +91,12 @@ def add_config_arguments(
     parser.add_argument(
         '--mini',
         action='store_true',
-        help='shrink model, pictures and schedule for a CPU',
+        help='shrink model, images and schedule for a CPU',
     )
     parser.add_argument(
         '--data',
         metavar='NAME|ROOT',
-        help='shapes, bccd, coco128 or the root of a COCO-format data set '
+        help='shapes, bccd, coco128 or the root of a COCO-format dataset '
         '(with --mini: shapes; otherwise: what the config says)',
     )
     parser.add_argument(
@@ -106,7 +106,7 @@ def add_config_arguments(
         help='split of --data that is evaluated',
     )
     parser.add_argument('--epochs', type=int, help='length of the schedule')
-    parser.add_argument('--batch-size', type=int, help='pictures per step')
+    parser.add_argument('--batch-size', type=int, help='images per step')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -184,12 +184,12 @@ def check_files(cfg: 'Config') -> None:
             ann_file = root / node['ann_file']
             if not ann_file.is_file():
                 fail(
-                    f'{key}: there is no {ann_file}; put the data set there, '
+                    f'{key}: there is no {ann_file}; put the dataset there, '
                     'or name another one with --data'
                 )
             img_dir = root / node.get('data_prefix', {}).get('img', '')
             if not img_dir.is_dir():
-                fail(f'{key}: there is no picture folder {img_dir}')
+                fail(f'{key}: there is no image folder {img_dir}')
 
 
 def _dataset_dicts(node: Any) -> list[dict]:

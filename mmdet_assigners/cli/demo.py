@@ -9,9 +9,9 @@ from typing import Any
 
 from . import common
 
-# What a model that has learnt nothing does not reach: a detector that puts
+# What a model that has learned nothing does not reach: a detector that puts
 # boxes at random stays under 0.01.
-LEARNT_AP50 = 0.1
+LEARNED_AP50 = 0.1
 SCORE_THR = 0.25
 
 
@@ -19,7 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the arguments of the command."""
     parser = subparsers.add_parser(
         'demo',
-        help='train a method and its baseline at small scale, with pictures',
+        help='train a method and its baseline at small scale, with images',
         description=__doc__,
     )
     parser.add_argument('--work-dir', default='work_dirs/demo')
@@ -32,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, evaluate, draw; exit code 1 if the method has learnt nothing."""
+    """Train, evaluate, draw; exit code 1 if the method has learned nothing."""
     from ..datasets.roots import resolve_data
     from ..experiments import Run
     from ..files import write_json, write_text
@@ -62,15 +62,15 @@ def run(args: argparse.Namespace) -> int:
     _draw_assignment(runs[Path(args.config).stem], args.data, work_dir)
     write_json(work_dir / 'results.json', results)
     method = results[Path(args.config).stem]
-    if method['bbox_mAP_50'] < LEARNT_AP50:
+    if method['bbox_mAP_50'] < LEARNED_AP50:
         common.fail(
-            f'{args.config} has learnt nothing: AP50 '
+            f'{args.config} has learned nothing: AP50 '
             f'{method["bbox_mAP_50"]:.3f} after {args.epochs} epochs, '
-            f'expected at least {LEARNT_AP50}; see curves.png and the '
+            f'expected at least {LEARNED_AP50}; see curves.png and the '
             f'train.log files in {work_dir}'
         )
     state = 'was done already' if done else 'done'
-    print(f'{state}: table.md and pictures are in {work_dir}')
+    print(f'{state}: table.md and images are in {work_dir}')
     return 0
 
 

@@ -9,17 +9,17 @@ from . import assigning, common, table_recall, table_uncertainty
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..datasets.roots import Split
     from ..analysis.detectors import Method
+    from ..datasets.roots import Split
 
 _ASSIGN = (
-    'Runs configs over pictures and counts the positive priors of each '
+    'Runs configs over images and counts the positive priors of each '
     'object: mean, median and the share of objects without any, by size of '
     'the object (area of its box in the file: below 32^2, 96^2 px) and by '
-    'level; the share of positives whose centre lies in several objects; the '
+    'level; the share of positives whose center lies in several objects; the '
     'median time of an assignment without the network; and how far the '
     'configs agree (Jaccard index of the cells that are positive for an '
-    "object; '-' where they see the pictures in different sizes)."
+    "object; '-' where they see the images in different sizes)."
 )
 
 
@@ -79,12 +79,12 @@ def run(args: argparse.Namespace) -> int:
 def _count(
     methods: 'list[Method]', split: 'Split', limit: int
 ) -> 'tuple[list[list[dict[str, str]]], np.ndarray]':
-    from ..analysis.samples import read_pictures
+    from ..analysis.samples import read_images
     from ..analysis.statistics import Agreement, Statistics
 
     statistics = [Statistics(method.title) for method in methods]
     agreement = Agreement(len(methods))
-    for info in read_pictures(split.ann_file, split.img_dir, limit):
+    for info in read_images(split.ann_file, split.img_dir, limit):
         areas = [_area(i) for i in info['instances'] if not i['ignore_flag']]
         rows = []
         for method, numbers in zip(methods, statistics, strict=True):
@@ -140,7 +140,7 @@ def format_table(
 def _columns(lines: list[dict[str, str]]) -> list[str]:
     """First what every method has, then levels from fine to coarse."""
     first = ['config', 'size', 'objects', 'mean', 'median', 'none %']
-    last = ['ambiguous %', 's / picture']
+    last = ['ambiguous %', 's / image']
     levels = {key for line in lines for key in line} - {*first, *last}
     ordered = sorted(levels, key=lambda name: float(name.removeprefix('P')))
     return [*first, *ordered, *last]

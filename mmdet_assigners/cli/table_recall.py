@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 DESCRIPTION = (
     'Counts, over an annotation file, the objects that get at least one '
     'prior of the head (the best possible recall), and the positive priors '
-    'that could belong to several objects. Needs no pictures and no weights.'
+    'that could belong to several objects. Needs no images and no weights.'
 )
 _HEADER = (
     'config',

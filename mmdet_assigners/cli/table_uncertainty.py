@@ -3,11 +3,11 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from . import assigning, common, pictures
+from . import assigning, common, images
 
 if TYPE_CHECKING:
-    from ..datasets.roots import Split
     from ..analysis.uncertainty import SideErrors, UncertainDetector
+    from ..datasets.roots import Split
 
 DESCRIPTION = (
     'Compares the standard deviation of each side that a head predicts '
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         if not 0 <= value <= 1:
             name = option.replace('_', '-')
             common.fail(f'--{name} {value}: expected 0 to 1')
-    pictures.check_ending('plot', args.plot, '.png')
+    images.check_ending('plot', args.plot, '.png')
     assigning.check_checkpoints(args)
     paths = [common.resolve_config(name) for name in args.config]
     from ..utils import register_all_modules
@@ -101,13 +101,13 @@ def collect(
     Args:
         args: ``images``, ``iou_thr``, ``score_thr`` and ``relative``.
         detectors: One per config.
-        split: The pictures.
+        split: The images.
     """
-    from ..analysis.samples import read_pictures
+    from ..analysis.samples import read_images
     from ..analysis.uncertainty import SideErrors, match, objects_of
 
     parts: list[list[SideErrors]] = [[] for _ in detectors]
-    for info in read_pictures(split.ann_file, split.img_dir, args.images):
+    for info in read_images(split.ann_file, split.img_dir, args.images):
         objects = objects_of(info)
         for own, detector in zip(parts, detectors, strict=True):
             found = detector.detect(info).best(args.score_thr)

@@ -15,7 +15,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument('checkpoint', help='file that train has written')
     parser.add_argument('--work-dir', help='default: work_dirs/<config>')
     parser.add_argument(
-        '--show-dir', help='write pictures of detections to this folder'
+        '--show-dir', help='write images of detections to this folder'
     )
 
 

@@ -1,10 +1,10 @@
-"""``viz assign`` and ``viz uncertainty``: pictures of what a head does."""
+"""``viz assign`` and ``viz uncertainty``: images of what a head does."""
 
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import assigning, common, pictures, viz_uncertainty
+from . import assigning, common, images, viz_uncertainty
 
 if TYPE_CHECKING:
     from ..analysis.rows import AssignmentRow
@@ -14,28 +14,28 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the arguments of the command."""
     viz = subparsers.add_parser(
         'viz',
-        help='pictures of label assignment and uncertainty',
+        help='images of label assignment and uncertainty',
         description=__doc__,
     )
     kinds = viz.add_subparsers(dest='kind', metavar='KIND', required=True)
     parser = kinds.add_parser(
         'assign',
         help='positives per level, their weights and objects, PNG or HTML',
-        description='Draws the label assignment of pictures in the scale of '
+        description='Draws the label assignment of images in the scale of '
         'the network input: as PNG, one row per config, or as an HTML page to '
-        'flip between configs and pictures.',
+        'flip between configs and images.',
     )
-    pictures.add_picture_arguments(parser)
+    images.add_image_arguments(parser)
     assigning.add_method_arguments(parser)
     parser.add_argument(
         '--out',
         help='PNG file (assign.png unless there is --html); of several '
-        'pictures each gets its index appended',
+        'images each gets its index appended',
     )
     parser.add_argument(
         '--html',
         metavar='FILE',
-        help='one self-contained page; arrow keys flip configs and pictures',
+        help='one self-contained page; arrow keys flip configs and images',
     )
     uncertainty = kinds.add_parser(
         'uncertainty',
@@ -46,21 +46,21 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draw the pictures."""
+    """Draw the images."""
     if args.kind == 'uncertainty':
         return viz_uncertainty.run(args)
     if args.out is None and args.html is None:
         args.out = 'assign.png'
     assigning.check_checkpoints(args)
-    pictures.check_picture_arguments(args)
-    pictures.check_ending('out', args.out, '.png')
-    pictures.check_ending('html', args.html, '.html', '.htm')
+    images.check_image_arguments(args)
+    images.check_ending('out', args.out, '.png')
+    images.check_ending('html', args.html, '.html', '.htm')
     configs = [common.resolve_config(name) for name in args.config]
     from ..utils import register_all_modules
 
     register_all_modules(init_default_scope=True)
     try:
-        infos, classes = pictures.find_pictures(args)
+        infos, classes = images.find_images(args)
         methods = assigning.load_methods(args, configs, len(classes))
         table = [
             [method.assign(info)[0] for method in methods] for info in infos
@@ -74,9 +74,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _say(rows: 'list[AssignmentRow]', picture: str | None) -> None:
-    if picture:
-        print(f'{Path(picture).name}:')
+def _say(rows: 'list[AssignmentRow]', image: str | None) -> None:
+    if image:
+        print(f'{Path(image).name}:')
     for row in rows:
         counts = row.counts()
         found = int((counts.sum(1) > 0).sum())
@@ -99,7 +99,7 @@ def _write(
     files = []
     if args.out:
         for index, rows in zip(args.index, table, strict=False):
-            out = pictures.numbered(args.out, index, len(table) > 1)
+            out = images.numbered(args.out, index, len(table) > 1)
             files.append(draw_assignments(rows, classes, out))
     if args.html:
         names = [Path(info['img_path']).name for info in infos]

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import assigning, common, pictures
+from . import assigning, common, images
 
 if TYPE_CHECKING:
     from ..analysis.uncertainty import UncertainDetector
@@ -19,7 +19,7 @@ DESCRIPTION = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    pictures.add_picture_arguments(parser)
+    images.add_image_arguments(parser)
     assigning.add_method_arguments(parser)
     parser.add_argument(
         '--score-thr',
@@ -37,16 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--out',
         default='uncertainty.png',
-        help='PNG file (default uncertainty.png); of several pictures each '
+        help='PNG file (default uncertainty.png); of several images each '
         'gets its index appended',
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draw the pictures."""
+    """Draw the images."""
     assigning.check_checkpoints(args)
-    pictures.check_picture_arguments(args)
-    pictures.check_ending('out', args.out, '.png')
+    images.check_image_arguments(args)
+    images.check_ending('out', args.out, '.png')
     if args.max_boxes < 1:
         common.fail(f'--max-boxes {args.max_boxes}: expected at least 1')
     if not 0 <= args.score_thr <= 1:
@@ -58,13 +58,11 @@ def run(args: argparse.Namespace) -> int:
     from ..visualization.uncertainty_plots import draw_uncertainty
 
     try:
-        infos, classes = pictures.find_pictures(args)
+        infos, classes = images.find_images(args)
         detectors = assigning.load_uncertain(args, configs, len(classes))
         for number, info in enumerate(infos):
             panels = [_panel(args, own, info) for own in detectors]
-            out = pictures.numbered(
-                args.out, args.index[number], len(infos) > 1
-            )
+            out = images.numbered(args.out, args.index[number], len(infos) > 1)
             print(f'wrote {draw_uncertainty(panels, classes, out)}')
     except (OSError, ValueError, TypeError, IndexError, ImportError) as error:
         common.fail(str(error))

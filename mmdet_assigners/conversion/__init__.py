@@ -1,0 +1,82 @@
+"""Official weights of a method as a checkpoint for mmdet 3.x.
+
+What a method's files look like is in ``methods/<slug>/convert.py``:
+
+- ``convert(state)``: official state dict -> ours;
+- ``guess_config(state)``: our state dict -> the config that it belongs to;
+- ``read(path)``, optional: reads another format than PyTorch's.
+"""
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from ..catalog import closest
+from ..diagnostics.checkpoints import load
+from ..files import replacing
+from .state_dicts import check_state, state_dict_of
+
+__all__ = ['convert_file', 'converters', 'load_converter']
+
+_METHODS = Path(__file__).parents[1] / 'methods'
+
+
+def converters() -> list[str]:
+    """The methods that have a converter, by the names of their folders."""
+    return sorted(p.parent.name for p in _METHODS.glob('*/convert.py'))
+
+
+def load_converter(method: str) -> ModuleType:
+    """The converter of a method.
+
+    Raises:
+        ValueError: There is none; names the closest ones.
+    """
+    slug = method.replace('-', '_')
+    if slug not in converters():
+        raise ValueError(
+            f'no converter for {method!r}; {closest(slug, converters())}'
+        )
+    package = __package__.rpartition('.')[0]
+    return importlib.import_module(f'{package}.methods.{slug}.convert')
+
+
+def convert_file(
+    method: str,
+    source: str | Path,
+    out: str | Path,
+    config: str | None = None,
+) -> tuple[int, str]:
+    """Convert a file of official weights.
+
+    Args:
+        method: Folder of the method, e.g. ``'sepc'``.
+        source: File of the official code.
+        out: File to write, all of it or nothing.
+        config: Name or path of the config to compare with; guessed from the
+            weights by default.
+
+    Returns:
+        Number of tensors that were written, and the config that they fit.
+
+    Raises:
+        ValueError: No converter, not a file of this method, or it does not
+            fit the config; ``out`` is left as it was.
+    """
+    converter = load_converter(method)
+    content = getattr(converter, 'read', load)(source)
+    state = converter.convert(state_dict_of(content))
+    config = config or converter.guess_config(state)
+    check_state(state, config)
+    meta: dict[str, Any] = dict(
+        converted_from=Path(source).name, config=config
+    )
+    classes = (content.get('meta') or {}).get('CLASSES')
+    if classes:
+        meta['dataset_meta'] = dict(classes=tuple(classes))
+    with replacing(out) as part:
+        torch.save(dict(state_dict=state, meta=meta), part)
+    return len(state), config

@@ -1,10 +1,7 @@
-"""Shared by the converters: read, rename, compare with our model, write."""
+"""State dicts of official code: read, rename, compare with our model."""
 
-import argparse
 import re
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,9 +9,7 @@ from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from mmdet_assigners import get_config
-from mmdet_assigners.diagnostics.checkpoints import load
-from mmdet_assigners.files import replacing
+from ..utils import get_config
 
 State = dict[str, Tensor]
 Rules = Sequence[tuple[str, str | None]]
@@ -109,58 +104,6 @@ def check_state(state: Mapping[str, Tensor], config: str) -> None:
         raise ValueError(
             f'the checkpoint does not fit {config}: {"; ".join(problems)}'
         )
-
-
-def save(state: State, path: str | Path, meta: Mapping[str, Any]) -> None:
-    """Write a checkpoint for mmengine: all of it or nothing."""
-    with replacing(path) as part:
-        torch.save(dict(state_dict=state, meta=dict(meta)), part)
-
-
-def main(
-    description: str,
-    convert: Callable[[State], State],
-    guess_config: Callable[[State], str],
-    argv: Sequence[str] | None = None,
-    read: Callable[[str], dict[str, Any]] = load,
-) -> int:
-    """The command line of a converter.
-
-    Args:
-        description: First line of ``--help``.
-        convert: Official state dict -> ours.
-        guess_config: Our state dict -> the config that it belongs to.
-        argv: Arguments, those of the process by default.
-        read: Reads the file: a state dict, by itself or as ``state_dict`` or
-            ``model``. By default a file of PyTorch.
-
-    Returns:
-        Exit code: 0 written, 1 refused.
-    """
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('official', help='checkpoint of the official code')
-    parser.add_argument('out', help='file to write, for mmdet 3.x')
-    parser.add_argument(
-        '--config', help='config to compare with (guessed by default)'
-    )
-    args = parser.parse_args(argv)
-    try:
-        content = read(args.official)
-        state = convert(state_dict_of(content))
-        config = args.config or guess_config(state)
-        check_state(state, config)
-        meta: dict[str, Any] = dict(
-            converted_from=Path(args.official).name, config=config
-        )
-        classes = (content.get('meta') or {}).get('CLASSES')
-        if classes:
-            meta['dataset_meta'] = dict(classes=tuple(classes))
-        save(state, args.out, meta)
-    except (ValueError, OSError) as error:
-        print(f'not converted: {error}', file=sys.stderr)
-        return 1
-    print(f'{len(state)} tensors written to {args.out}; config: {config}')
-    return 0
 
 
 def _some(names: Any, limit: int = 5) -> str:

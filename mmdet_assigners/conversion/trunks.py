@@ -7,7 +7,7 @@ own converter.
 
 from collections.abc import Iterable
 
-from common import Rules, State
+from .state_dicts import Rules, State
 
 BOX_HEAD = r'roi_head.bbox_head.'
 
@@ -130,7 +130,7 @@ def tower(theirs: str, ours: str, norm: bool, convs: int = 4) -> Rules:
 
 
 def scalar_scales(state: State) -> State:
-    """The learnt scales of the levels: theirs have one dimension, ours 0."""
+    """The learned scales of the levels: theirs have one dimension, ours 0."""
     return {
         name: value.reshape(()) if name.endswith('.scale') else value
         for name, value in state.items()

@@ -1,4 +1,4 @@
-"""Outlines of the classes of the generated data set, in unit coordinates."""
+"""Outlines of the classes of the generated dataset, in unit coordinates."""
 
 from collections.abc import Callable
 

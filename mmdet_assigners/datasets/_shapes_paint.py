@@ -1,4 +1,4 @@
-"""Textures, backgrounds and filled outlines of the generated data set."""
+"""Textures, backgrounds and filled outlines of the generated dataset."""
 
 import colorsys
 
@@ -10,7 +10,7 @@ _PATTERNS = ('plain', 'gradient', 'stripes', 'checks', 'dots', 'marble')
 
 
 def color(hue: float, saturation: float, value: float) -> np.ndarray:
-    """A BGR colour in [0, 255] as float32 (3,); `hue` wraps around at 1."""
+    """A BGR color in [0, 255] as float32 (3,); `hue` wraps around at 1."""
     rgb = colorsys.hsv_to_rgb(hue % 1, saturation, value)
     return 255 * np.array(rgb[::-1], dtype=np.float32)
 
@@ -57,7 +57,7 @@ def object_texture(
     radius: float,
     angle: float,
 ) -> np.ndarray:
-    """A two-coloured, shaded texture as float32 BGR (h, w, 3)."""
+    """A two-colored, shaded texture as float32 BGR (h, w, 3)."""
     h, w = shape
     y, x = np.mgrid[:h, :w].astype(np.float32)
     x, y = (x - w / 2) / radius, (y - h / 2) / radius
@@ -138,7 +138,7 @@ def paint(
 
     Args:
         image: float32 BGR (H, W, 3).
-        texture: Colours of the object, float32 BGR (h, w, 3).
+        texture: Colors of the object, float32 BGR (h, w, 3).
         cover: Coverage, uint8 (h, w), with `shadow` empty pixels around.
         x: Column of the first pixel of `cover`; may be outside the image.
         y: Row of the first pixel of `cover`; may be outside the image.

@@ -1,4 +1,4 @@
-"""One picture of the generated data set: placement, occlusion, boxes."""
+"""One image of the generated dataset: placement, occlusion, boxes."""
 
 from dataclasses import dataclass
 
@@ -16,13 +16,13 @@ _TRIES = 6
 
 @dataclass(frozen=True)
 class ShapeObject:
-    """One object of a picture.
+    """One object of an image.
 
     Attributes:
         label: Index into `SHAPES_CLASSES`.
         mask: Its visible pixels, bool (H, W).
         full_box: Box (x1, y1, x2, y2) in pixels of the whole object, hidden
-            parts included; it may reach beyond the picture.
+            parts included; it may reach beyond the image.
         visible_fraction: Visible pixels over all pixels of the whole object.
     """
 
@@ -40,7 +40,7 @@ class ShapeObject:
     def extreme_points(self) -> tuple[tuple[float, float], ...]:
         """Top, left, bottom and right point (x, y) of the visible pixels.
 
-        Each lies on its side of :attr:`box`, at the centre of the middle one
+        Each lies on its side of :attr:`box`, at the center of the middle one
         of the mask's pixels that touch this side.
         """
         x1, y1, x2, y2 = self.box
@@ -77,7 +77,7 @@ def draw_scene(
     image_size: tuple[int, int] = (320, 240),
     kind: str = 'scattered',
 ) -> tuple[np.ndarray, list[ShapeObject]]:
-    """Draw one picture; a pure function of the state of `rng`.
+    """Draw one image; a pure function of the state of `rng`.
 
     Every object that is painted is in the result: one that would hide more
     than ``1 - MIN_VISIBLE`` of another is not painted.
@@ -90,7 +90,7 @@ def draw_scene(
             classes, heaped up; ``empty``: background alone.
 
     Returns:
-        The picture, uint8 BGR (H, W, 3), and its objects from back to front.
+        The image, uint8 BGR (H, W, 3), and its objects from back to front.
 
     Raises:
         ValueError: `kind` is none of these.
@@ -163,7 +163,7 @@ def _add(
     x1, y1, x2, y2 = mask_box(whole)
     full_box = (x1 + x, y1 + y, x2 + x, y2 + y)
     layers.append(_Layer(label, mask, full_box, full_area))
-    # The hue hints at the class (neighbours are 0.125 apart): without it a
+    # The hue hints at the class (neighbors are 0.125 apart): without it a
     # small network needs many more epochs before it tells the outlines.
     hue = label / len(SHAPES_CLASSES) + rng.normal(0, 0.04)
     texture = object_texture(rng, cover.shape, hue, radius, angle)
@@ -174,7 +174,7 @@ def _add(
 def _place(
     whole: np.ndarray, shape: tuple[int, int], x: int, y: int
 ) -> np.ndarray:
-    """The part of a mask (h, w) at (x, y) that is inside a picture (H, W)."""
+    """The part of a mask (h, w) at (x, y) that is inside an image (H, W)."""
     mask: np.ndarray = np.zeros(shape, bool)
     h, w = whole.shape
     part = whole[max(-y, 0) :, max(-x, 0) :]

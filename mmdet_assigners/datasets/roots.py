@@ -1,4 +1,4 @@
-"""Find the annotation files and pictures of a COCO-format data set."""
+"""Find the annotation files and images of a COCO-format dataset."""
 
 import difflib
 import json
@@ -12,7 +12,7 @@ _KINDS = ('', 'instances_', 'detection_')
 
 @dataclass(frozen=True)
 class Split:
-    """One split of a data set.
+    """One split of a dataset.
 
     Attributes:
         ann_file: COCO annotation file.
@@ -28,7 +28,7 @@ class Split:
 
 @dataclass(frozen=True)
 class DataRoot:
-    """Training and validation split of a data set."""
+    """Training and validation split of a dataset."""
 
     name: str
     train: Split
@@ -36,12 +36,12 @@ class DataRoot:
 
 
 def resolve_data(name: str, masks: bool = False) -> DataRoot:
-    """Find a data set by name or root folder.
+    """Find a dataset by name or root folder.
 
     Args:
         name: ``shapes`` (generated on first use), ``bccd`` or ``coco128``
             (looked for as ``data/<name>``), or the root of any COCO-format
-            data set.
+            dataset.
         masks: The annotation files must have segmentations; without it those
             that have none are preferred.
 
@@ -62,7 +62,7 @@ def resolve_data(name: str, masks: bool = False) -> DataRoot:
         raise FileNotFoundError(
             f'data {name!r}{hint}: {root.absolute()} is not a folder; '
             f'expected one of {", ".join(DATA_NAMES)} or the root of a '
-            'COCO-format data set with an annotations/ folder'
+            'COCO-format dataset with an annotations/ folder'
         )
     return DataRoot(
         name=root.name,
@@ -132,5 +132,5 @@ def _image_folder(root: Path, ann: Path, content: dict, split: str) -> Path:
             return folder
     looked = ', '.join(str(folder) for folder in dict.fromkeys(folders))
     raise FileNotFoundError(
-        f'{ann} names the picture {file_name!r}, which is in none of {looked}'
+        f'{ann} names the image {file_name!r}, which is in none of {looked}'
     )

@@ -1,4 +1,4 @@
-"""The generated data set `shapes`: a small COCO-format benchmark."""
+"""The generated dataset `shapes`: a small COCO-format benchmark."""
 
 import contextlib
 import json
@@ -36,7 +36,7 @@ SHAPES_METAINFO = dict(
     ],
 )
 _STAMP = 'shapes.json'
-# Goes up when the same parameters give other pictures or other files.
+# Goes up when the same parameters give other images or other files.
 _FORMAT = 1
 _MIN_SIDE, _MAX_SIDE = 64, 4096
 
@@ -49,12 +49,12 @@ def generate_shapes(
     image_size: tuple[int, int] = (320, 240),
     seed: int = 0,
 ) -> Path:
-    """Write the data set, unless it is there already.
+    """Write the dataset, unless it is there already.
 
     Textured shapes of eight classes on textured ground: sizes over three
     octaves, elongated, hollow and non-convex objects, overlaps, crowds (one
-    picture in twelve) and pictures without objects (one in 24). The files are
-    a function of the arguments alone; picture `i` of a split does not depend
+    image in twelve) and images without objects (one in 24). The files are
+    a function of the arguments alone; image `i` of a split does not depend
     on how many there are.
 
     Written are ``annotations/{train,val,test}.json`` in COCO format,
@@ -69,19 +69,19 @@ def generate_shapes(
     stay then) or several run at once.
 
     Args:
-        root: Folder of the data set.
-        num_train: Number of training pictures.
-        num_val: Number of validation pictures.
-        num_test: Number of test pictures.
+        root: Folder of the dataset.
+        num_train: Number of training images.
+        num_val: Number of validation images.
+        num_test: Number of test images.
         image_size: Width and height in pixels, 64 to 4096 each.
-        seed: Another seed gives other pictures.
+        seed: Another seed gives other images.
 
     Returns:
         The folder, as a path.
 
     Raises:
         TypeError: A number is no integer.
-        ValueError: A number is out of range, or `root` holds the data set
+        ValueError: A number is out of range, or `root` holds the dataset
             with other parameters.
         FileExistsError: `root` exists and is something else.
     """
@@ -130,7 +130,7 @@ def _check_int(name: str, value: Any, low: int, high: int = 10**6) -> None:
 
 
 def _is_there(root: Path, stamp: dict) -> bool:
-    """Whether `root` holds the data set with the parameters of `stamp`."""
+    """Whether `root` holds the dataset with the parameters of `stamp`."""
     if (root / _STAMP).is_file():
         found = json.loads((root / _STAMP).read_text())
         other = [k for k in stamp if found.get(k) != stamp[k]]
@@ -145,7 +145,7 @@ def _is_there(root: Path, stamp: dict) -> bool:
         )
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise FileExistsError(
-            f'root {root} exists and is no shapes data set (it has no '
+            f'root {root} exists and is no shapes dataset (it has no '
             f'{_STAMP}); give another root or delete it'
         )
     return False
@@ -200,7 +200,7 @@ def _write_split(
 
 
 def scene_kind(index: int) -> str:
-    """The kind of a split's picture `index`, as `draw_scene` knows it."""
+    """The kind of a split's image `index`, as `draw_scene` knows it."""
     if index % 24 == 7:
         return 'empty'
     return 'crowd' if index % 12 == 3 else 'scattered'

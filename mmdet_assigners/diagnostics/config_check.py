@@ -2,7 +2,7 @@
 
 They find what mmdet reports late or not at all: class names that are not in
 the annotation file (their objects vanish), heads with another number of
-classes, missing pictures.
+classes, missing images.
 """
 
 import functools
@@ -17,14 +17,14 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-from . import checkpoints
 from ..datasets.roots import read_annotations
 from ..engine.hooks.train_progress_hook import followers
+from . import checkpoints
 from .environment import Problem
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-_MAX_PICTURES = 5000
-# Their classes are not those of the data set.
+_MAX_IMAGES = 5000
+# Their classes are not those of the dataset.
 _NOT_HEADS = ('backbone', 'rpn_head')
 
 
@@ -33,7 +33,7 @@ class DatasetNode(NamedTuple):
 
     Attributes:
         key: Where in the config, e.g. ``train_dataloader.dataset``.
-        node: The config of the data set.
+        node: The config of the dataset.
         ann_file: Path of the annotation file.
         img_dir: Folder that its ``file_name`` entries start from.
     """
@@ -56,7 +56,7 @@ def dataset_nodes(cfg: Config) -> Iterator[DatasetNode]:
 
 
 def check_data(cfg: Config) -> list[Problem]:
-    """Check files, pictures and classes of every data set of a config."""
+    """Check files, images and classes of every dataset of a config."""
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     found: list[Problem] = []
     for data in dataset_nodes(cfg):
@@ -112,7 +112,7 @@ class Step(NamedTuple):
 
     Attributes:
         losses: Value of every loss key.
-        pictures: Number of pictures in the batch.
+        images: Number of images in the batch.
         seconds: Forward and backward time.
         unused: Parameters without a gradient; distributed training refuses
             them unless told ``find_unused_parameters=True``.
@@ -121,7 +121,7 @@ class Step(NamedTuple):
     """
 
     losses: dict[str, float]
-    pictures: int
+    images: int
     seconds: float
     unused: list[str]
     waiting: list[str]
@@ -190,7 +190,7 @@ def _check_files(data: DatasetNode) -> list[Problem]:
     if data.ann_file.suffix != '.json':
         return []  # not COCO format
     try:
-        names = _read(data.ann_file).pictures
+        names = _read(data.ann_file).images
     except ValueError as error:
         return [
             Problem(
@@ -201,16 +201,14 @@ def _check_files(data: DatasetNode) -> list[Problem]:
         ]
     if not names:
         return [
-            Problem(
-                f'{data.ann_file} lists no pictures', 'name another data set'
-            )
+            Problem(f'{data.ann_file} lists no images', 'name another dataset')
         ]
-    names = names[:: max(1, len(names) // _MAX_PICTURES)]
+    names = names[:: max(1, len(names) // _MAX_IMAGES)]
     missing = [name for name in names if not (data.img_dir / name).is_file()]
     if missing:
         return [
             Problem(
-                f'{data.key}: {len(missing)} of {len(names)} pictures are '
+                f'{data.key}: {len(missing)} of {len(names)} images are '
                 f'missing, first {data.img_dir / missing[0]}',
                 f'--cfg-options {data.key}.data_prefix.img=FOLDER',
             )
@@ -288,7 +286,7 @@ def _annotated_names(data: DatasetNode) -> tuple[str, ...] | None:
 
 
 class _Annotations(NamedTuple):
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
     classes: tuple[str, ...]
 
 

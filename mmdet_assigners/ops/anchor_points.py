@@ -52,7 +52,7 @@ def anchor_points(
     Args:
         shapes: Height and width of each of the L levels in cells.
         strides: Stride of each level in pixels.
-        offset: Location o of the point in its cell: 0.5 centre, 0 corner.
+        offset: Location o of the point in its cell: 0.5 center, 0 corner.
         device: Where the tensors are put.
         dtype: Floating type of locations and strides.
 
@@ -141,7 +141,7 @@ def box_distances(xy: Tensor, boxes: Tensor) -> Tensor:
 
 
 def centerness(ltrb: Tensor, power: float = 0.5) -> Tensor:
-    """Generalised centerness of points in boxes.
+    """Generalized centerness of points in boxes.
 
     ``(min(l, r) min(t, b) / (max(l, r) max(t, b))) ** power``; power 0.5 is
     the centerness of FCOS, power 0 is one everywhere.

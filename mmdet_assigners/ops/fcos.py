@@ -49,8 +49,8 @@ def assign_points(
     1. A ground truth is a candidate of the points strictly inside its box
        whose largest distance to its sides is in the range of their level,
        both ends included.
-    2. Centre sampling: the points must also be strictly inside the square of
-       half side ``center_radius`` strides round its centre, clipped to it.
+    2. Center sampling: the points must also be strictly inside the square of
+       half side ``center_radius`` strides round its center, clipped to it.
     3. Of several candidates the one of least area wins, of equal areas the
        first.
 

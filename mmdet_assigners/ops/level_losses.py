@@ -23,10 +23,10 @@ EMPTY_LEVEL_LOSS = 1e7
 
 
 def shrink_boxes(boxes: Tensor, eps: float) -> Tensor:
-    """Same centre, sides times ``eps``; (..., 4) xyxy pixels."""
-    centre = (boxes[..., :2] + boxes[..., 2:]) / 2
+    """Same center, sides times ``eps``; (..., 4) xyxy pixels."""
+    center = (boxes[..., :2] + boxes[..., 2:]) / 2
     half = (boxes[..., 2:] - boxes[..., :2]) * (eps / 2)
-    return torch.cat((centre - half, centre + half), -1)
+    return torch.cat((center - half, center + half), -1)
 
 
 def focal_terms(
@@ -120,7 +120,7 @@ def level_losses(
             (B, part, P) of a slice of the ground truths.
         cls_pred: (B, P, C) logits, or probabilities if ``activated``.
         reg_pred: (B, P, 4) l, t, r, b in units of z * stride, at least 0.
-        z: Normaliser of distances in strides.
+        z: Normalizer of distances in strides.
         alpha: Focal alpha.
         gamma: Focal gamma.
         activated: See :func:`focal_terms`.

@@ -40,7 +40,7 @@ class VotingOptions:
             'hard' mode; 0.5.
         soft_sigma: Scores are multiplied by exp(-IoU^2 / soft_sigma) in
             'soft' mode; 0.5.
-        neighbour_iou: Boxes of a larger IoU vote; 0.01 in the official code,
+        neighbor_iou: Boxes of a larger IoU vote; 0.01 in the official code,
             0 in the paper.
         min_score: Boxes whose score NMS brings below are removed; 0.001.
         plus_one: The size of a box is x2 - x1 + 1, as in the official code.
@@ -53,7 +53,7 @@ class VotingOptions:
     sigma_t: float = 0.01
     iou_threshold: float = 0.5
     soft_sigma: float = 0.5
-    neighbour_iou: float = 0.01
+    neighbor_iou: float = 0.01
     min_score: float = 0.001
     plus_one: bool = False
 
@@ -66,7 +66,7 @@ class VotingOptions:
             value = getattr(self, name)
             if not value > 0:
                 raise ValueError(f'{name} must be positive, got {value}')
-        for name in ('iou_threshold', 'neighbour_iou', 'min_score'):
+        for name in ('iou_threshold', 'neighbor_iou', 'min_score'):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f'{name} must be in [0, 1], got {value}')
@@ -290,7 +290,7 @@ def vote(
         options: Of the votes.
 
     Returns:
-        Tensor: (K, T, 4); a pick without neighbours stays as it is.
+        Tensor: (K, T, 4); a pick without neighbors stays as it is.
     """
     precision = sigmas.clamp(*SIGMA_RANGE).square().reciprocal()
     values = torch.cat((boxes * precision, precision), -1)
@@ -302,9 +302,9 @@ def vote(
         iou = _rows(None, boxes, own, options.plus_one)
         step = torch.arange(start, start + own.shape[1], device=own.device)
         voter = left[:, None] >= step[:, None]
-        voter = voter & (iou > options.neighbour_iou)
+        voter = voter & (iou > options.neighbor_iou)
         weight = (-(1 - iou).square() / options.sigma_t).exp() * voter
-        # a box without area is its own neighbour too
+        # a box without area is its own neighbor too
         weight = weight.scatter(2, own[..., None], 1.0)
         above, below = (weight @ values).split(4, -1)
         alone = (weight > 0).sum(-1, keepdim=True) == 1

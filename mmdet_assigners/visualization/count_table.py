@@ -1,4 +1,4 @@
-"""The table beside the pictures: positives per object and level."""
+"""The table beside the images: positives per object and level."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-_INK, _GREY, _WARN = '#1c1f24', '#7a7f87', '#c8322b'
+_INK, _GRAY, _WARN = '#1c1f24', '#7a7f87', '#c8322b'
 _LINE = (0.11, 0.2)  # height of a line in inches, least and most
 _NAME_SHARE = 0.38
 
 
 @dataclass
 class CountTable:
-    """Positives of G objects on L levels; the legend of the colours.
+    """Positives of G objects on L levels; the legend of the colors.
 
     Objects are sorted from small to large. Where they don't fit, lines are
     classes instead.
@@ -26,7 +26,7 @@ class CountTable:
         labels: Class of each object (G,).
         class_names: Names by label.
         areas: Area of each object (G,), px^2.
-        colors: Colour of each object (G, 3).
+        colors: Color of each object (G, 3).
     """
 
     counts: np.ndarray
@@ -39,7 +39,7 @@ class CountTable:
     def lines(
         self, limit: int
     ) -> list[tuple[str, np.ndarray, np.ndarray | None]]:
-        """At most ``limit`` lines: name, counts (L,), colour or None."""
+        """At most ``limit`` lines: name, counts (L,), color or None."""
         if len(self.labels) <= limit:
             return [
                 (
@@ -83,9 +83,9 @@ class CountTable:
             axes.text(x, y, value, va='center', fontdict=style)
 
         middle = line / 2
-        text(0, middle, 'object', ha='left', color=_GREY)
+        text(0, middle, 'object', ha='left', color=_GRAY)
         for x, name in zip(columns, [*self.levels, 'sum'], strict=True):
-            text(x, middle, name, color=_GREY)
+            text(x, middle, name, color=_GRAY)
         most = max(1, self.counts.max(initial=1))
         for i, (name, counts, color) in enumerate(lines):
             y = line * (i + 1.5)
@@ -128,8 +128,8 @@ class CountTable:
                 color=_INK if total else _WARN,
             )
         y = line * (len(lines) + 1.5)
-        axes.plot([0, width], [y - line / 2] * 2, color=_GREY, lw=0.6)
-        text(0, y, 'sum', ha='left', color=_GREY)
+        axes.plot([0, width], [y - line / 2] * 2, color=_GRAY, lw=0.6)
+        text(0, y, 'sum', ha='left', color=_GRAY)
         sums = [*self.counts.sum(0), self.counts.sum()]
         for x, count in zip(columns, sums, strict=True):
             text(x, y, str(count), weight='bold')

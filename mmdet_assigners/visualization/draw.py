@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ..analysis.rows import AssignmentRow, object_colors
 from ..files import replacing
 from .count_table import CountTable
 from .histograms import draw_object_histogram, draw_weight_histogram
-from .panels import GREY, INK, draw_level, draw_overview
-from ..analysis.rows import AssignmentRow, object_colors
+from .panels import GRAY, INK, draw_level, draw_overview
 
 DPI = 165
 # inches
@@ -31,13 +31,13 @@ def draw_assignments(
     class_names: Sequence[str],
     out: str | Path,
 ) -> Path:
-    """Draw the assignments of one picture and write them as PNG.
+    """Draw the assignments of one image and write them as PNG.
 
     One config fills a grid of three columns; several stand below each other,
-    one row each. Positives are discs at the centres of their priors in the
-    colour of their object, larger and more opaque with their weight; ignored
-    priors are grey crosses. A box is solid on the levels where its object
-    has positives and dotted elsewhere. Priors that share a centre are spread
+    one row each. Positives are discs at the centers of their priors in the
+    color of their object, larger and more opaque with their weight; ignored
+    priors are gray crosses. A box is solid on the levels where its object
+    has positives and dotted elsewhere. Priors that share a center are spread
     over a small grid around it. Histograms stand on the right.
 
     Args:
@@ -142,13 +142,13 @@ def _draw_histograms(
     width = _HISTOGRAM[0] - 4 * _GAP
     each = min(_HISTOGRAM[1], height / 2 - 0.56)
     if each < 0.3:
-        return  # a flat picture
+        return  # a flat image
     draw_object_histogram(place(x, y + 0.24, width, each), row)
     draw_weight_histogram(place(x, y + 0.8 + each, width, each), row)
 
 
 def _panel_width(rows: Sequence[AssignmentRow]) -> float:
-    """Width in inches, less for upright pictures."""
+    """Width in inches, less for upright images."""
     width, height = _SINGLE_PANEL if len(rows) == 1 else _PANEL
     aspect = max(row.image.shape[1] / row.image.shape[0] for row in rows)
     return max(min(width, height * aspect), _LEAST_WIDTH)
@@ -178,7 +178,7 @@ def _draw_header(axes: Axes, row: AssignmentRow) -> None:
         0.34,
         facts,
         fontsize=8.5,
-        color=GREY,
+        color=GRAY,
         va='top',
         transform=axes.transAxes,
     )
@@ -187,7 +187,7 @@ def _draw_header(axes: Axes, row: AssignmentRow) -> None:
 def _draw_footer(axes: Axes) -> None:
     axes.axis('off')
     text = (
-        'Discs: positive priors in the colour of their object, larger and '
+        'Discs: positive priors in the color of their object, larger and '
         'stronger with their loss weight (several anchors of one place side '
         'by side). Crosses: ignored. Boxes: solid where the object has '
         'positives on this level, dotted where not; hatched: ignored region.'
@@ -197,17 +197,17 @@ def _draw_footer(axes: Axes) -> None:
         0.5,
         text,
         fontsize=7.5,
-        color=GREY,
+        color=GRAY,
         va='center',
         transform=axes.transAxes,
     )
 
 
 def write_png(figure: Figure, out: Path) -> None:
-    """Write a picture so that the file is complete or not there.
+    """Write an image so that the file is complete or not there.
 
     Args:
-        figure: Cleared afterwards.
+        figure: Cleared afterward.
         out: PNG file.
     """
     try:

@@ -6,7 +6,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..analysis.rows import AssignmentRow
 
-_BAR, _WARN, _GREY = '#5b7fb4', '#c8322b', '#7a7f87'
+_BAR, _WARN, _GRAY = '#5b7fb4', '#c8322b', '#7a7f87'
 EDGES = (0, 1, 2, 4, 8, 16, 32, 64, 128)
 _BINS = 10
 
@@ -65,8 +65,8 @@ def draw_weight_histogram(axes: Axes, row: AssignmentRow) -> None:
 
 
 def _style(axes: Axes, title: str) -> None:
-    axes.set_title(title, fontsize=7.5, color=_GREY, loc='left', pad=8)
-    axes.tick_params(labelsize=6, length=2, color=_GREY)
+    axes.set_title(title, fontsize=7.5, color=_GRAY, loc='left', pad=8)
+    axes.tick_params(labelsize=6, length=2, color=_GRAY)
     axes.margins(y=0.15)
     for side in ('top', 'right'):
         axes.spines[side].set_visible(False)

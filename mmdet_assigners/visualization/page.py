@@ -1,4 +1,4 @@
-"""One HTML page to flip between methods and pictures."""
+"""One HTML page to flip between methods and images."""
 
 import base64
 import html
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..analysis.rows import AssignmentRow
 from ..files import write_text
 from .draw import render
-from ..analysis.rows import AssignmentRow
 
 _DPI = 110
 _STYLE = """
@@ -32,11 +32,11 @@ tr[aria-current] { background: #eef2f8; }
 p { color: #7a7f87; }
 """
 _SCRIPT = """
-const at = {picture: 0, method: 0};
+const at = {image: 0, method: 0};
 const pick = (kind) => [...document.querySelectorAll(`[data-set=${kind}]`)];
 function show() {
-  for (const part of document.querySelectorAll('[data-picture]')) {
-    const here = part.dataset.picture == at.picture
+  for (const part of document.querySelectorAll('[data-image]')) {
+    const here = part.dataset.image == at.image
       && part.dataset.method == at.method;
     if (part.tagName == 'IMG') part.hidden = !here;
     else part.toggleAttribute('aria-current', here);
@@ -55,7 +55,7 @@ for (const kind in at)
 document.onkeydown = (event) => {
   const [kind, step] = {
     ArrowLeft: ['method', -1], ArrowRight: ['method', 1],
-    ArrowUp: ['picture', -1], ArrowDown: ['picture', 1],
+    ArrowUp: ['image', -1], ArrowDown: ['image', 1],
   }[event.key] ?? [];
   if (!kind) return;
   event.preventDefault();
@@ -73,12 +73,12 @@ def write_page(
 ) -> Path:
     """Write assignments as one self-contained HTML page.
 
-    Left and right arrows flip methods, up and down pictures; buttons do the
+    Left and right arrows flip methods, up and down images; buttons do the
     same. The PNGs are inside the page, which needs nothing else.
 
     Args:
-        names: Name of each picture.
-        table: For each picture one entry per method, the same methods in the
+        names: Name of each image.
+        table: For each image one entry per method, the same methods in the
             same order.
         class_names: Names of the classes, by label.
         out: HTML file.
@@ -87,24 +87,24 @@ def write_page(
         Path of the file.
 
     Raises:
-        ValueError: Nothing to show, or the pictures differ in their methods.
+        ValueError: Nothing to show, or the images differ in their methods.
     """
     if not table or len(names) != len(table):
         raise ValueError(
-            f'{len(names)} names for {len(table)} pictures: expected as many, '
+            f'{len(names)} names for {len(table)} images: expected as many, '
             'and at least one'
         )
     methods = [row.title for row in table[0]]
     for rows in table:
         if [row.title for row in rows] != methods:
             raise ValueError(
-                f'methods must be {methods} for every picture, got '
+                f'methods must be {methods} for every image, got '
                 f'{[row.title for row in rows]}'
             )
     images, lines = [], []
     for i, (name, rows) in enumerate(zip(names, table, strict=True)):
         for j, row in enumerate(rows):
-            place = f'data-picture="{i}" data-method="{j}"'
+            place = f'data-image="{i}" data-method="{j}"'
             text = html.escape(f'{row.title} on {name}')
             hidden = ' hidden' if i or j else ''
             images.append(
@@ -122,12 +122,12 @@ def write_page(
 <body>
 <nav>
 {_buttons('method', methods)}
-{_buttons('picture', names)}
+{_buttons('image', names)}
 </nav>
 {chr(10).join(images)}
-<p>Left and right arrows: next method. Up and down: next picture.</p>
+<p>Left and right arrows: next method. Up and down: next image.</p>
 <table>
-<tr><th>picture</th><th>method</th><th>objects</th><th>without positives</th>
+<tr><th>image</th><th>method</th><th>objects</th><th>without positives</th>
 <th>positives</th><th>per object</th><th>median</th></tr>
 {chr(10).join(lines)}
 </table>

@@ -1,4 +1,4 @@
-"""The panels of an assignment picture: objects, and one pyramid level."""
+"""The panels of an assignment image: objects, and one pyramid level."""
 
 import math
 
@@ -9,11 +9,11 @@ from matplotlib.patches import Rectangle
 
 from ..analysis.rows import AssignmentRow, object_colors
 
-INK, GREY, DARK = '#1c1f24', '#7a7f87', '#44484f'
+INK, GRAY, DARK = '#1c1f24', '#7a7f87', '#44484f'
 
 
 def draw_overview(axes: Axes, row: AssignmentRow) -> None:
-    """Draw the picture with its numbered objects; dashed: no positives."""
+    """Draw the image with its numbered objects; dashed: no positives."""
     _prepare(axes, row, row.image)
     height, width = row.image.shape[:2]
     axes.set_title(
@@ -47,8 +47,8 @@ def draw_overview(axes: Axes, row: AssignmentRow) -> None:
 
 def draw_level(axes: Axes, row: AssignmentRow, level: int) -> None:
     """Draw the positives and the ignored priors of one level."""
-    grey = row.image.astype(np.float32).mean(2, keepdims=True)
-    _prepare(axes, row, np.repeat(185 + grey * 0.27, 3, 2).astype(np.uint8))
+    gray = row.image.astype(np.float32).mean(2, keepdims=True)
+    _prepare(axes, row, np.repeat(185 + gray * 0.27, 3, 2).astype(np.uint8))
     here = row.level == level
     positive = here & (row.assigned_gt >= 0)
     stride = row.stride[here][0]
@@ -56,7 +56,7 @@ def draw_level(axes: Axes, row: AssignmentRow, level: int) -> None:
         f'{row.level_names[level]} · stride {stride:g} · '
         f'{positive.sum()} positives',
         fontsize=8,
-        color=INK if positive.any() else GREY,
+        color=INK if positive.any() else GRAY,
         pad=3,
         loc='left',
     )
@@ -76,7 +76,7 @@ def _draw_priors(axes: Axes, row: AssignmentRow, here: np.ndarray) -> None:
     centers, spread = _spread(row.centers[index], row.stride[index])
     assigned_gt = row.assigned_gt[index]
     width = row.image.shape[1]
-    # in px of the picture: of the order of a cell, yet always visible
+    # in px of the image: of the order of a cell, yet always visible
     cell = row.stride[index] * 0.8 / spread
     cell = np.clip(cell, width / 130 / spread, width / 28)
 
@@ -123,7 +123,7 @@ def _draw_priors(axes: Axes, row: AssignmentRow, here: np.ndarray) -> None:
 
 
 def _spread(centers: np.ndarray, stride: np.ndarray) -> tuple[np.ndarray, int]:
-    """Move A priors with one centre onto a k x k grid, k = ceil(sqrt(A))."""
+    """Move A priors with one center onto a k x k grid, k = ceil(sqrt(A))."""
     _, inverse, counts = np.unique(
         centers.round(2), axis=0, return_inverse=True, return_counts=True
     )

@@ -1,4 +1,4 @@
-"""Pictures and tables that report on finished runs."""
+"""Images and tables that report on finished runs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,11 +63,11 @@ def plot_detections(
     classes: Sequence[str],
     path: Path,
 ) -> None:
-    """Draw boxes of several models side by side, a row per picture.
+    """Draw boxes of several models side by side, a row per image.
 
     Args:
-        images: RGB pictures, each (H, W, 3) uint8.
-        columns: Title -> one ``InstanceData`` per picture with ``bboxes``
+        images: RGB images, each (H, W, 3) uint8.
+        columns: Title -> one ``InstanceData`` per image with ``bboxes``
             (N, 4) in pixels, ``labels`` (N,) and maybe ``scores`` (N,).
         classes: Class names by label.
         path: PNG to write.

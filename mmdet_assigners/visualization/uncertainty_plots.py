@@ -1,4 +1,4 @@
-"""Pictures of uncertainty: boxes with bands, sigma against error and IoU."""
+"""Images of uncertainty: boxes with bands, sigma against error and IoU."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from .draw import DPI, write_png
-from .panels import GREY, INK
 from ..analysis.rows import object_colors
 from ..analysis.uncertainty import Detections, SideErrors, deciles
+from .draw import DPI, write_png
+from .panels import GRAY, INK
 
 _DOT, _MEAN, _LINE = '#8fa9cf', '#c8322b', '#1c1f24'
 _MAX_DOTS = 4000
-_PANEL = 4.2  # inches, longest side of a picture
+_PANEL = 4.2  # inches, longest side of an image
 
 
 @dataclass(frozen=True)
 class UncertaintyPanel:
-    """Detections of one config on one picture.
+    """Detections of one config on one image.
 
     Attributes:
         title: Name of the config.
@@ -84,7 +84,7 @@ def draw_uncertainty(
         'bands: each side plus and minus one standard deviation; dotted: '
         'true boxes',
         fontsize=6,
-        color=GREY,
+        color=GRAY,
         va='bottom',
     )
     write_png(figure, Path(out))
@@ -104,7 +104,7 @@ def _draw_panel(
         panel.subtitle,
         transform=axes.transAxes,
         fontsize=6,
-        color=GREY,
+        color=GRAY,
     )
     for x1, y1, x2, y2 in panel.objects:
         axes.add_patch(
@@ -282,7 +282,7 @@ def _say_nothing(axes: Axes) -> None:
         ha='center',
         transform=axes.transAxes,
         fontsize=8,
-        color=GREY,
+        color=GRAY,
     )
 
 

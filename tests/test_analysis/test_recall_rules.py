@@ -37,7 +37,7 @@ def test_a_box_whose_points_are_all_taken():
     assert count(P8, images, [0, 1]) == Counts(1, 2, 4, 4, 4)
 
 
-def test_ranges_and_centre_sampling():
+def test_ranges_and_center_sampling():
     image = [[[0, 0, 64, 64]]]
     ranges = ((-1, 36),)
     assert count(P8, image) == Counts(1, 1, 64, 0, 0)
@@ -45,7 +45,7 @@ def test_ranges_and_centre_sampling():
     assert count(narrow, image) == Counts(1, 1, 4, 0, 0)
     center = PointRule(strides=(8,), center_radius=1.5)
     assert count(center, image) == Counts(1, 1, 4, 0, 0)
-    # points at the corners 0, 8, ... of the cells; the centre is one of them
+    # points at the corners 0, 8, ... of the cells; the center is one of them
     corner = PointRule(strides=(8,), center_radius=0.5, offset=0.0)
     assert count(corner, image) == Counts(1, 1, 1, 0, 0)
 
@@ -108,7 +108,7 @@ def test_low_quality_goes_to_the_anchors_own_object():
 
 
 def test_batches_of_sizes():
-    """Pictures of two sizes, more than a batch, one without objects."""
+    """Images of two sizes, more than a batch, one without objects."""
     boxes = [[0.0, 0.0, 24.0, 24.0]] * 40
     shapes = [[64, 64], [32, 64]] * 20 + [[16, 16]]
     found = recall.count_dataset(

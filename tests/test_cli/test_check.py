@@ -10,7 +10,12 @@ import torch
 
 from mmdet_assigners.__main__ import main
 from mmdet_assigners.diagnostics.config_check import Step
-from mmdet_assigners.diagnostics.environment import (installed_versions, release, stack_notes, stack_problems)
+from mmdet_assigners.diagnostics.environment import (
+    installed_versions,
+    release,
+    stack_notes,
+    stack_problems,
+)
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIG = 'sepc_retinanet_r50_fpn_1x_coco'
@@ -142,7 +147,7 @@ def test_works_without_any_package(tmp_path):
 
 @pytest.fixture
 def data(tmp_path):
-    """A COCO-format root with two classes and two pictures per split."""
+    """A COCO-format root with two classes and two images per split."""
     rng = np.random.default_rng(0)
     (tmp_path / 'images').mkdir()
     (tmp_path / 'annotations').mkdir()
@@ -150,8 +155,8 @@ def data(tmp_path):
         images, annotations = [], []
         for index in range(2):
             name = f'{split}{index}.png'
-            picture = rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)
-            cv2.imwrite(str(tmp_path / 'images' / name), picture)
+            image = rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)
+            cv2.imwrite(str(tmp_path / 'images' / name), image)
             images.append(dict(id=index, file_name=name, width=64, height=48))
             annotations.append(
                 dict(
@@ -200,7 +205,7 @@ def check(data, capsys):
 def test_good_config_makes_a_step(check):
     out, lines = check()
     assert lines == []
-    assert 'one step on 2 pictures: ' in out
+    assert 'one step on 2 images: ' in out
     assert 'loss_cls' in out and 'loss_bbox' in out
     assert 'forward and backward: ' in out
 
@@ -241,11 +246,11 @@ def test_names_with_spaces_cannot_be_options(check, data):
     )
 
 
-def test_missing_pictures(check, data):
-    # of the pictures only the first is needed to find the folder
+def test_missing_images(check, data):
+    # of the images only the first is needed to find the folder
     (data / 'images' / 'train1.png').unlink()
     _, (line,) = check()
-    assert '1 of 2 pictures are missing' in line and 'train1.png' in line
+    assert '1 of 2 images are missing' in line and 'train1.png' in line
     assert '--cfg-options train_dataloader.dataset.data_prefix.img' in line
 
 
@@ -270,7 +275,7 @@ def test_files_that_are_no_annotations(check, tmp_path):
     )
     assert 'broken.json is not valid JSON' in lines[0]
     assert "other.json is not a COCO annotation file: it has no 'i" in lines[1]
-    assert 'empty.json lists no pictures' in lines[2]
+    assert 'empty.json lists no images' in lines[2]
 
 
 def test_missing_data_root(capsys):

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from mmdet_assigners.cli import new_method
 from mmdet_assigners.cli.kinds import KINDS
 from mmdet_assigners.cli.templates import BASES, MARK
+
+from mmdet_assigners.cli import new_method
 
 ROOT = Path(__file__).parents[2]
 FEATURES = [(k, None) for k in KINDS] + [

@@ -1,4 +1,4 @@
-"""Train, resume, test and infer for real, on a few generated pictures."""
+"""Train, resume, test and infer for real, on a few generated images."""
 
 import json
 import os
@@ -112,13 +112,13 @@ def test_inferencer_and_init_detector(trained, data):
 
     config = str(next(trained.glob('*.py')))
     weights = str(trained / 'epoch_1.pth')
-    picture = str(next((data / 'images').glob('*')))
+    image = str(next((data / 'images').glob('*')))
     model = init_detector(config, weights, device='cpu')
-    found = inference_detector(model, picture).pred_instances
+    found = inference_detector(model, image).pred_instances
     inferencer = DetInferencer(
         model=config, weights=weights, device='cpu', show_progress=False
     )
-    result = inferencer(picture)['predictions'][0]
+    result = inferencer(image)['predictions'][0]
     assert len(result['scores']) == len(found)
     assert result['scores'] == pytest.approx(found.scores.tolist())
 
@@ -186,17 +186,17 @@ def test_cfg_options_need_a_value(data, capsys):
     assert 'expected KEY=VALUE' in capsys.readouterr().err
 
 
-def test_missing_picture_folder(data, capsys, tmp_path):
+def test_missing_image_folder(data, capsys, tmp_path):
     with pytest.raises(SystemExit, match='1'):
         main(
             ['train', *mini(data, '--work-dir', tmp_path, '--cfg-options',
              'train_dataloader.dataset.data_prefix.img=gone/')]
         )  # fmt: skip
-    assert 'no picture folder gone' in capsys.readouterr().err
+    assert 'no image folder gone' in capsys.readouterr().err
 
 
 def test_awkward_annotations_train(data, tmp_path):
-    """Boxes without area or outside, and pictures without any, are data."""
+    """Boxes without area or outside, and images without any, are data."""
     root = tmp_path / 'awkward'
     shutil.copytree(data, root)
     for path in (root / 'annotations').glob('*.json'):

@@ -1,4 +1,4 @@
-"""`table assign` on a generated data set."""
+"""`table assign` on a generated dataset."""
 
 import csv
 import io
@@ -21,14 +21,14 @@ ATSS, GFL = (
 
 @pytest.fixture
 def root(tmp_path):
-    """Three pictures of 320 x 240: two objects and a crowd, one, none."""
+    """Three images of 320 x 240: two objects and a crowd, one, none."""
     (tmp_path / 'images').mkdir()
     boxes = [[(40, 40, 100, 120), (200, 30, 20, 20)], [(10, 10, 60, 60)], []]
     images, annotations = [], []
     for i, objects in enumerate(boxes):
         name = f'{i}.png'
-        picture = np.full((240, 320, 3), 90, dtype=np.uint8)
-        cv2.imwrite(str(tmp_path / 'images' / name), picture)
+        image = np.full((240, 320, 3), 90, dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / 'images' / name), image)
         images.append(dict(id=i, file_name=name, width=320, height=240))
         crowds = [(0, 0, 300, 30, 1)] if i == 0 else []
         for *box, crowd in [(*box, 0) for box in objects] + crowds:
@@ -75,7 +75,7 @@ def test_csv(root, capsys):
     levels = [float(atss[0][f'P{i}']) for i in range(3, 8)]
     assert sum(levels) == pytest.approx(float(atss[0]['mean']), abs=0.03)
     assert float(atss[0]['mean']) > 3
-    assert float(atss[0]['s / picture']) > 0
+    assert float(atss[0]['s / image']) > 0
     assert atss[0]['jaccard gfl_r50_fpn_1x_coco'] == '1.000'
     assert 0 < float(atss[0]['jaccard fsaf_r50_fpn_1x_coco']) < 1
     assert atss[1]['jaccard gfl_r50_fpn_1x_coco'] == ''

@@ -8,13 +8,13 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmdet_assigners.analysis.recall import AssignmentCounter, read_samples
+from mmdet_assigners.analysis.recall_rules import Counts, PointRule
 from mmdet_assigners.cli import table_recall
 from mmdet_assigners.cli.common import resolve_config
 from mmdet_assigners.ops.anchor_points import pad_gts
-from mmdet_assigners.analysis.recall_rules import Counts, PointRule
 from mmdet_assigners.small_scale import set_num_classes, shrink_model
 from mmdet_assigners.utils import register_all_modules
-from mmdet_assigners.analysis.recall import AssignmentCounter, read_samples
 
 FCOS = 'fcos-ablation_r50-caffe_fpn_gn-head_1x_coco'
 CENTER = 'fcos_ctr-on-reg-center_r50-caffe_fpn_gn-head_1x_coco'
@@ -23,7 +23,7 @@ RANGES = ((-1, 64), (64, 128), (128, 256), (256, 512), (512, 1e8))
 
 @pytest.fixture
 def ann(tmp_path):
-    """Two pictures of 666 x 400 (doubled by the resize), one without."""
+    """Two images of 666 x 400 (doubled by the resize), one without."""
     rng = np.random.default_rng(0)
     low = rng.uniform(0, 300, (24, 2))
     size = rng.uniform(4, 200, (24, 2)).clip(max=[666, 400] - low)
@@ -65,7 +65,7 @@ def run(*argv):
 
 
 @pytest.mark.parametrize(
-    ('name', 'radius'), [(FCOS, None), (CENTER, 1.5)], ids=['box', 'centre']
+    ('name', 'radius'), [(FCOS, None), (CENTER, 1.5)], ids=['box', 'center']
 )
 def test_equals_the_definition(ann, name, radius):
     """The head, asked per object, agrees with the rule of the paper."""
@@ -75,7 +75,7 @@ def test_equals_the_definition(ann, name, radius):
     for sample in read_samples(cfg, ann):
         assert sample.shape == (800, 1332)
         padded = pad_gts([sample.objects.bboxes], [sample.objects.labels])
-        # the network sees pictures padded to a multiple of 32
+        # the network sees images padded to a multiple of 32
         expected = expected + rule.count(*padded, (800, 1344))
     found = AssignmentCounter(cfg).count_all(read_samples(cfg, ann))
     assert found == expected

@@ -6,7 +6,7 @@ from mmdet_assigners.datasets.roots import read_annotations, resolve_data
 
 
 def coco_root(root, train='train', val='val', images='images', masks=False):
-    """A data set of one picture per split."""
+    """A dataset of one image per split."""
     (root / 'annotations').mkdir(parents=True)
     (root / images).mkdir(parents=True, exist_ok=True)
     (root / images / 'a.jpg').touch()
@@ -67,7 +67,7 @@ def test_missing_root_names_the_nearest():
         resolve_data('bcdd')
 
 
-def test_missing_pictures_name_the_folders(tmp_path):
+def test_missing_images_name_the_folders(tmp_path):
     root = coco_root(tmp_path)
     (root / 'images' / 'a.jpg').unlink()
     with pytest.raises(FileNotFoundError, match=r"'a.jpg'.*images"):

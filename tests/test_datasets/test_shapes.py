@@ -83,7 +83,7 @@ def test_masks_boxes_and_areas_agree(coco):
         assert annotation['iscrowd'] == 0
 
 
-def test_masks_of_one_picture_are_disjoint(coco):
+def test_masks_of_one_image_are_disjoint(coco):
     for ids in coco.imgToAnns.values():
         total = sum(coco.annToMask(a).astype(int) for a in ids)
         assert total.max() == 1
@@ -195,7 +195,7 @@ def test_mmdet_reads_it(root, coco):
     )
     assert dataset.metainfo['classes'] == SHAPES_CLASSES
     assert len(dataset.metainfo['palette']) == len(SHAPES_CLASSES)
-    assert len(dataset) == 96  # pictures without objects are kept
+    assert len(dataset) == 96  # images without objects are kept
     assert len(dataset[7]['instances']) == 0
     data = dataset[3]
     expected = coco.imgToAnns[4]
@@ -226,9 +226,9 @@ def test_other_parameters_are_refused(tmp_path):
 
 def test_foreign_folders_are_left_alone(tmp_path):
     (tmp_path / 'mine.txt').write_text('precious')
-    with pytest.raises(FileExistsError, match='no shapes data set'):
+    with pytest.raises(FileExistsError, match='no shapes dataset'):
         generate_shapes(tmp_path, **TINY)
-    with pytest.raises(FileExistsError, match='no shapes data set'):
+    with pytest.raises(FileExistsError, match='no shapes dataset'):
         generate_shapes(tmp_path / 'mine.txt', **TINY)
     assert os.listdir(tmp_path) == ['mine.txt']
     (tmp_path / 'void').mkdir()

@@ -48,8 +48,8 @@ def test_octaves_are_not_rounded():
     for side, power in zip(sides, (0, 1 / 3, 2 / 3), strict=True):
         expected = torch.tensor([11.0, 6.0]).double() * 4 * 2**power
         torch.testing.assert_close(side, expected, rtol=0, atol=1e-5)
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    assert (centres - 3.5).abs().max() < 1e-5
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+    assert (centers - 3.5).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize('scale_major', [True, False])

@@ -60,7 +60,7 @@ def inputs(boxes):
         for s in STRIDES
     ]
     samples = demo_batch(boxes)['data_samples']
-    # the second picture is padded on the right
+    # the second image is padded on the right
     samples[1].set_metainfo(dict(img_shape=(128, 100), pad_shape=(128, 104)))
     return feats, samples
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 
-from mmdet_assigners.methods.ap_loss.loss import APLoss
-from mmdet_assigners.methods.dr_loss.loss import DRLoss
 from mmdet_assigners.methods.ap_loss.functional import ap_loss
+from mmdet_assigners.methods.ap_loss.loss import APLoss
 from mmdet_assigners.methods.dr_loss.functional import dr_loss
+from mmdet_assigners.methods.dr_loss.loss import DRLoss
 
 KINDS = pytest.mark.parametrize('kind', [APLoss, DRLoss])
 CLASSES = 3

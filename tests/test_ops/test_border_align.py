@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from border_align_cases import CASES, check_case, make_case
+from test_ops.border_align_cases import CASES, check_case, make_case
 
 from mmdet_assigners.ops.border_align import _torch as torch_kernels
 from mmdet_assigners.ops.border_align import border_align, border_align_argmax

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from border_align_cases import CASES, check_case, make_case
+from test_ops.border_align_cases import CASES, check_case, make_case
 
 from mmdet_assigners.ops.border_align import border_align
 
@@ -43,7 +43,7 @@ def test_equals_cpu(dtype):
     tolerance = 1e-5 if dtype == torch.float32 else 2e-2
     (output, found), (expected, wanted) = results
     # a GPU fuses multiplications and additions: coordinates of up to 56 differ
-    # by their last bit, 4e-6 cells, times up to 9 between neighbouring cells
+    # by their last bit, 4e-6 cells, times up to 9 between neighboring cells
     torch.testing.assert_close(output, expected, rtol=tolerance, atol=5e-5)
     # so do the shares; near ties may take another sample
     tolerance = max(tolerance, 1e-4)

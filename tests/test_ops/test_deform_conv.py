@@ -49,7 +49,7 @@ def test_without_offsets_it_is_a_convolution():
 def test_offset_moves_by_cells_y_first():
     x = torch.arange(12.0).view(1, 1, 3, 4)
     weight = torch.zeros(1, 1, 3, 3)
-    weight[..., 1, 1] = 1  # reads the centre tap
+    weight[..., 1, 1] = 1  # reads the center tap
     offset = torch.zeros(1, 18, 3, 4)
     offset[:, 8] = 1  # dy of tap 4
     expected = torch.tensor(

@@ -65,8 +65,8 @@ def test_least_area_then_first():
     assert found.mixed[at].tolist() == [False]
 
 
-def test_centre_sampling_is_clipped_to_the_box():
-    # centre (32, 10), square of 12 px to each side, box only 8 to 12 high
+def test_center_sampling_is_clipped_to_the_box():
+    # center (32, 10), square of 12 px to each side, box only 8 to 12 high
     points, found = assign(
         [[0, 8, 64, 12.5]], points=grid(strides=(8,)), center_radius=1.5
     )
@@ -95,7 +95,7 @@ def test_chunks_and_batches_change_nothing():
 
 @pytest.mark.parametrize('center', [False, True])
 def test_equals_mmdet(center):
-    """The same labels as FCOSHead, per point and picture."""
+    """The same labels as FCOSHead, per point and image."""
     ranges = ((-1, 24), (24, 1e8))
     head = FCOSHead(
         9, 8, feat_channels=8, stacked_convs=1, strides=STRIDES,
@@ -130,7 +130,7 @@ def test_wrong_ranges():
 
 def test_scores():
     cls = torch.tensor([[0.0, 2.0]])
-    # centre of a box: centerness 1; a quarter: min/max = 1/3 in x
+    # center of a box: centerness 1; a quarter: min/max = 1/3 in x
     ltrb = torch.tensor([[4.0, 5, 4, 5], [2.0, 5, 6, 5], [0.0, 5, 6, 5]])
     factor = fcos.reg_centerness(ltrb).sigmoid()
     torch.testing.assert_close(

@@ -35,7 +35,7 @@ def naive(boxes, scores, sigmas, options):
         above, below = [0.0] * 4, [0.0] * 4
         for other, _, sigma, _ in items[i:total]:
             overlap = iou(box, other)
-            if overlap > options.neighbour_iou:
+            if overlap > options.neighbor_iou:
                 p = math.exp(-((1 - overlap) ** 2) / options.sigma_t)
                 for j in range(4):
                     above[j] += p * other[j] / sigma[j] ** 2
@@ -67,8 +67,8 @@ def candidates(count, seed=0, ties=False):
     def rand(*shape):
         return torch.rand(*shape, generator=generator, dtype=torch.float64)
 
-    centre = rand(4, 2)[torch.randint(4, (count,), generator=generator)] * 60
-    corner = centre + rand(count, 2) * 8
+    center = rand(4, 2)[torch.randint(4, (count,), generator=generator)] * 60
+    corner = center + rand(count, 2) * 8
     boxes = torch.cat((corner, corner + 12 + rand(count, 2) * 20), 1)
     scores = 0.05 + 0.9 * rand(count)
     if ties:
@@ -84,7 +84,7 @@ def candidates(count, seed=0, ties=False):
     [
         dict(),
         dict(plus_one=True, sigma_t=0.05, iou_threshold=0.3),
-        dict(soft_sigma=0.1, min_score=0.05, neighbour_iou=0.4),
+        dict(soft_sigma=0.1, min_score=0.05, neighbor_iou=0.4),
         dict(min_score=0.25, soft_sigma=0.3, sigma_t=0.2),
     ],
 )

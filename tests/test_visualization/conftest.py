@@ -1,4 +1,4 @@
-"""Small detectors and a small COCO data set."""
+"""Small detectors and a small COCO dataset."""
 
 import functools
 import json
@@ -11,15 +11,15 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 
+from mmdet_assigners.analysis.samples import build_model
 from mmdet_assigners.cli.common import resolve_config
 from mmdet_assigners.small_scale import (
     merge_mini,
     set_num_classes,
+    shrink_images,
     shrink_model,
-    shrink_pictures,
 )
 from mmdet_assigners.utils import register_all_modules
-from mmdet_assigners.analysis.samples import build_model
 
 register_all_modules(init_default_scope=True)
 
@@ -43,7 +43,7 @@ CLASSES = ('ball', 'cone', 'cube')
 def small_config(name: str) -> Config:
     cfg = Config.fromfile(resolve_config(CONFIGS.get(name, name)))
     shrink_model(cfg.model)
-    shrink_pictures(cfg)
+    shrink_images(cfg)
     merge_mini(cfg)
     if name != 'rpn':  # an RPN has the one class 'object'
         set_num_classes(cfg.model, len(CLASSES))
@@ -97,7 +97,7 @@ def batch():
 
 @pytest.fixture
 def coco(tmp_path):
-    """Annotation file and picture folder: two pictures of 64 x 48.
+    """Annotation file and image folder: two images of 64 x 48.
 
     The first has a ball, a cube and a crowd of cones, the second nothing.
     """
@@ -105,8 +105,8 @@ def coco(tmp_path):
     folder.mkdir()
     rng = np.random.default_rng(0)
     for name in ('one.png', 'two.png'):
-        picture = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
-        cv2.imwrite(str(folder / name), picture)
+        image = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / name), image)
     boxes = [(1, [4, 6, 20, 30], 0), (9, [30, 10, 30, 30], 0)]
     boxes += [(5, [0, 40, 64, 8], 1)]
     content = dict(

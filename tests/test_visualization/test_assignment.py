@@ -25,7 +25,7 @@ def run_head(model, data):
 
 
 def own_labels(head, outs, gts, metas):
-    """Labels (B, P) and normaliser that the head's get_targets gives."""
+    """Labels (B, P) and normalizer that the head's get_targets gives."""
     sizes = [score.shape[-2:] for score in outs[0]]
     if hasattr(head, 'get_anchors'):
         anchors = head.get_anchors(sizes, metas, 'cpu')

@@ -1,18 +1,18 @@
 import cv2
 import numpy as np
 import pytest
-from hand_made import ASSIGNED, NAMES, make_row
+from test_visualization.hand_made import ASSIGNED, NAMES, make_row
 
+from mmdet_assigners.analysis.rows import object_colors
 from mmdet_assigners.visualization.count_table import CountTable
 from mmdet_assigners.visualization.draw import draw_assignments
 from mmdet_assigners.visualization.panels import _spread
-from mmdet_assigners.analysis.rows import object_colors
 
 
-def near(picture, color):
-    """Pixels of a BGR picture that are within 3 of an RGB colour in 0..1."""
+def near(image, color):
+    """Pixels of a BGR image that are within 3 of an RGB color in 0..1."""
     target = np.round(np.array(color)[::-1] * 255)
-    return int((np.abs(picture - target).max(-1) <= 3).sum())
+    return int((np.abs(image - target).max(-1) <= 3).sum())
 
 
 def test_counts_by_hand():
@@ -31,15 +31,15 @@ def test_one_config(tmp_path):
     out = draw_assignments(
         [make_row(ASSIGNED)], NAMES, tmp_path / 'a' / 'b.png'
     )
-    picture = cv2.imread(str(out)).astype(int)
+    image = cv2.imread(str(out)).astype(int)
     # three columns of 4.4 inches, table, histograms, margins, at 165 dpi
-    assert picture.shape[1] == round((0.4 + 3 * 4.5 + 3.5 + 2.5) * 165)
+    assert image.shape[1] == round((0.4 + 3 * 4.5 + 3.5 + 2.5) * 165)
     empty = draw_assignments(
         [make_row([-1] * 14)], NAMES, tmp_path / 'empty.png'
     )
     without = cv2.imread(str(empty)).astype(int)
     for color in object_colors(2):
-        assert near(picture, color) > near(without, color) + 500
+        assert near(image, color) > near(without, color) + 500
     assert sorted(p.name for p in tmp_path.iterdir()) == ['a', 'empty.png']
 
 
@@ -53,13 +53,13 @@ def test_weight_shows(tmp_path):
 
 
 def test_ignored_differs_from_negative(tmp_path):
-    pictures = []
+    images = []
     for value in (-1, -2):
         row = make_row([value] * 14, subtitle='')
         out = draw_assignments([row], NAMES, tmp_path / f'{value}.png')
-        pictures.append(cv2.imread(str(out)).astype(int))
+        images.append(cv2.imread(str(out)).astype(int))
     header = int(0.9 * 165)  # names the number of ignored priors
-    difference = np.abs(pictures[0] - pictures[1])[header:]
+    difference = np.abs(images[0] - images[1])[header:]
     assert (difference.max(-1) > 40).sum() > 100
 
 
@@ -74,11 +74,11 @@ def test_several_configs_with_different_levels(tmp_path):
     out = draw_assignments(
         [make_row(ASSIGNED), one_level], NAMES, tmp_path / 'two.png'
     )
-    picture = cv2.imread(str(out))
-    assert picture.shape[1] == round((0.4 + 3 * 3.4 + 3.5 + 2.5) * 165)
+    image = cv2.imread(str(out))
+    assert image.shape[1] == round((0.4 + 3 * 3.4 + 3.5 + 2.5) * 165)
 
 
-def test_upright_picture_and_no_objects(tmp_path):
+def test_upright_image_and_no_objects(tmp_path):
     row = make_row(
         [-1] * 14,
         boxes=(),

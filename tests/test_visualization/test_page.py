@@ -1,4 +1,4 @@
-"""The HTML page: self-contained, one PNG per picture and method."""
+"""The HTML page: self-contained, one PNG per image and method."""
 
 import base64
 import re
@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import cv2
 import numpy as np
 import pytest
-from hand_made import ASSIGNED, NAMES, make_row
+from test_visualization.hand_made import ASSIGNED, NAMES, make_row
 
 from mmdet_assigners.visualization.page import write_page
 
@@ -48,19 +48,19 @@ def page(tmp_path):
     return out.read_text(encoding='utf-8')
 
 
-def test_one_picture_shows_and_all_are_inside(page):
+def test_one_image_shows_and_all_are_inside(page):
     parsed = Page(page)
     assert not parsed.open
     images = parsed.all('img')
-    places = [(i['data-picture'], i['data-method']) for i in images]
+    places = [(i['data-image'], i['data-method']) for i in images]
     assert places == [('0', '0'), ('0', '1'), ('1', '0'), ('1', '1')]
     assert ['hidden' in image for image in images] == [False, True, True, True]
     start = 'data:image/png;base64,'
     for image in images:
         assert image['src'].startswith(start)
         raw = base64.b64decode(image['src'].removeprefix(start))
-        picture = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_COLOR)
-        assert picture.shape[1] > 1000
+        image = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_COLOR)
+        assert image.shape[1] > 1000
     assert images[1]['alt'] == '<b> & co on one.jpg'
 
 
@@ -77,7 +77,7 @@ def test_needs_nothing_else(page):
 
 
 def test_numbers(page):
-    lines = re.findall(r'<tr data-picture.*?</tr>', page)
+    lines = re.findall(r'<tr data-image.*?</tr>', page)
     assert len(lines) == 4
     cells = re.findall('<td>(.*?)</td>', lines[0])
     assert cells == ['one.jpg', 'a_config', '2', '0', '5', '2.5', '2.5']
@@ -88,10 +88,10 @@ def test_keys_flip(page, tmp_path):
     """Runs the script against a few lines of stand-in DOM."""
     stub = """
     const parts = [0, 1].flatMap(p => [0, 1].map(m =>
-      ({tagName: 'IMG', dataset: {picture: `${p}`, method: `${m}`}})));
+      ({tagName: 'IMG', dataset: {image: `${p}`, method: `${m}`}})));
     const buttons = () => [0, 1].map(() => ({setAttribute() {}}));
-    const sets = {picture: buttons(), method: buttons()};
-    globalThis.document = {querySelectorAll: (q) => q == '[data-picture]'
+    const sets = {image: buttons(), method: buttons()};
+    globalThis.document = {querySelectorAll: (q) => q == '[data-image]'
       ? parts : sets[q.match(/data-set=(\\w+)/)[1]]};
     """
     press = """
@@ -99,7 +99,7 @@ def test_keys_flip(page, tmp_path):
     const seen = [shown()];
     for (const key of ['ArrowRight', 'ArrowDown', 'ArrowRight', 'a'])
       { document.onkeydown({key, preventDefault() {}}); seen.push(shown()); }
-    sets.picture[0].onclick(); seen.push(shown());
+    sets.image[0].onclick(); seen.push(shown());
     console.log(seen.join());
     """
     file = tmp_path / 'run.js'
@@ -110,7 +110,7 @@ def test_keys_flip(page, tmp_path):
 
 def test_refuses(tmp_path):
     row, other = make_row(ASSIGNED), make_row(ASSIGNED, title='other')
-    with pytest.raises(ValueError, match='1 names for 0 pictures'):
+    with pytest.raises(ValueError, match='1 names for 0 images'):
         write_page(['a'], [], NAMES, tmp_path / 'a.html')
-    with pytest.raises(ValueError, match=r"every picture, got \['other'\]"):
+    with pytest.raises(ValueError, match=r"every image, got \['other'\]"):
         write_page(['a', 'b'], [[row], [other]], NAMES, tmp_path / 'a.html')

@@ -8,7 +8,11 @@ from mmdet.structures.bbox import bbox_overlaps
 from mmengine.logging import MessageHub
 
 from mmdet_assigners.analysis.adapters import recording
-from mmdet_assigners.analysis.assignment import (collect_assignment, read_assignment, run_head)
+from mmdet_assigners.analysis.assignment import (
+    collect_assignment,
+    read_assignment,
+    run_head,
+)
 
 BOXES = [[16, 16, 112, 112], [120, 130, 250, 240], [100, 20, 116, 36]]
 LABELS = [0, 1, 2]
@@ -86,7 +90,7 @@ def test_auto_assign_weights(detector, batch):
     points = found.priors[positive]
     assert (points > own[:, :2]).all() and (points < own[:, 2:]).all()
     assert found.weight[positive].min() >= 0.01
-    # an untrained network is unsure everywhere, which leaves the centre
+    # an untrained network is unsure everywhere, which leaves the center
     # prior: exp(-d^2 / 2) with d in strides
     center = (own[:, :2] + own[:, 2:]) / 2
     distance = (points - center) / found.stride[positive, None]

@@ -1,21 +1,25 @@
 import pytest
 import torch
 
-from mmdet_assigners.analysis.samples import build_model, find_picture, load_sample
+from mmdet_assigners.analysis.samples import (
+    build_model,
+    find_image,
+    load_sample,
+)
 
 
-def test_picture_by_index(coco):
+def test_image_by_index(coco):
     ann_file, folder = coco
-    info, classes = find_picture(ann_file, img_dir=folder)
+    info, classes = find_image(ann_file, img_dir=folder)
     assert classes == ('ball', 'cone', 'cube')
     assert info['img_path'] == str(folder / 'one.png')
     boxes = [(i['bbox_label'], i['ignore_flag']) for i in info['instances']]
     assert boxes == [(0, 0), (2, 0), (1, 1)]
 
 
-def test_picture_by_name(coco):
+def test_image_by_name(coco):
     ann_file, folder = coco
-    info, _ = find_picture(ann_file, folder / 'two.png')
+    info, _ = find_image(ann_file, folder / 'two.png')
     assert info['img_path'] == str(folder / 'two.png')
     assert info['instances'] == []
 
@@ -23,25 +27,25 @@ def test_picture_by_name(coco):
 def test_what_is_missing_is_named(coco, tmp_path):
     ann_file, folder = coco
     with pytest.raises(FileNotFoundError, match=r'annotation file .*no\.json'):
-        find_picture(tmp_path / 'no.json')
-    with pytest.raises(FileNotFoundError, match=r'picture .*three\.png'):
-        find_picture(ann_file, folder / 'three.png')
-    with pytest.raises(FileNotFoundError, match=r'picture .*one\.png'):
-        find_picture(ann_file, img_dir=tmp_path)
-    with pytest.raises(IndexError, match=r'index 2: .* has 2 pictures'):
-        find_picture(ann_file, img_dir=folder, index=2)
+        find_image(tmp_path / 'no.json')
+    with pytest.raises(FileNotFoundError, match=r'image .*three\.png'):
+        find_image(ann_file, folder / 'three.png')
+    with pytest.raises(FileNotFoundError, match=r'image .*one\.png'):
+        find_image(ann_file, img_dir=tmp_path)
+    with pytest.raises(IndexError, match=r'index 2: .* has 2 images'):
+        find_image(ann_file, img_dir=folder, index=2)
     (folder / 'tow.png').write_bytes((folder / 'two.png').read_bytes())
     with pytest.raises(ValueError, match=r'annotations of tow\.png.*two\.png'):
-        find_picture(ann_file, folder / 'tow.png')
+        find_image(ann_file, folder / 'tow.png')
     broken = tmp_path / 'broken.json'
     broken.write_text('{"images": []}')
     with pytest.raises(ValueError, match="no 'annotations'"):
-        find_picture(broken)
+        find_image(broken)
 
 
 def test_objects_are_in_the_scale_of_the_input(coco, config):
     ann_file, folder = coco
-    info, _ = find_picture(ann_file, img_dir=folder)
+    info, _ = find_image(ann_file, img_dir=folder)
     data = load_sample(config('retinanet'), info)
     # 64 x 48 is resized to 320 x 240
     assert data['inputs'][0].shape == (3, 240, 320)

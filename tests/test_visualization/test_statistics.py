@@ -2,20 +2,25 @@
 
 import numpy as np
 import pytest
-from hand_made import ASSIGNED, make_row
+from test_visualization.hand_made import ASSIGNED, make_row
 
+from mmdet_assigners.analysis.statistics import (
+    Agreement,
+    Statistics,
+    inside_count,
+    positive_cells,
+)
 from mmdet_assigners.visualization.histograms import (
     object_histogram,
     weight_histogram,
 )
-from mmdet_assigners.analysis.statistics import (Agreement, Statistics, inside_count, positive_cells)
 
 
 def test_lines_by_hand():
     numbers = Statistics('name')
     # positives: object 0 two on P4 and one on P5, object 1 two on P4
     numbers.add(make_row(ASSIGNED), [100, 2000], 0.25)
-    # a picture whose objects, one large, have none; and one without objects
+    # an image whose objects, one large, have none; and one without objects
     numbers.add(make_row([-1] * 14), [96**2, 32**2], 0.75)
     numbers.add(make_row([-1] * 14, boxes=()), [], 0.5)
     lines = numbers.lines()
@@ -37,7 +42,7 @@ def test_lines_by_hand():
         # of five positives the one at (40, 8) is inside the second box only,
         # (56, 8) too, and no other lies in both
         'ambiguous %': '0.00',
-        's / picture': '0.5000',
+        's / image': '0.5000',
     }
     assert lines[1]['mean'] == '3.00'
     assert lines[2]['objects'] == '2'
@@ -78,7 +83,7 @@ def test_agreement():
     assert table.table()[0, 1] == 0
 
 
-def test_pictures_of_different_size_are_not_compared():
+def test_images_of_different_size_are_not_compared():
     table = Agreement(2)
     smaller = ((4, 4, 20, 20), (16, 0, 32, 8))
     table.add([make_row(ASSIGNED), make_row(ASSIGNED, smaller)])

@@ -1,4 +1,4 @@
-"""Uncertainty against errors: known sigmas, the commands, the pictures."""
+"""Uncertainty against errors: known sigmas, the commands, the images."""
 
 import csv
 import io

@@ -11,7 +11,7 @@ FSAF = 'mmdet::fsaf/fsaf_r50_fpn_1x_coco'
 
 @pytest.fixture
 def assign(tmp_path):
-    """Function: runs `viz assign`, gives exit code and picture path."""
+    """Function: runs `viz assign`, gives exit code and image path."""
 
     def run(*args, out='out.png'):
         path = tmp_path / out
@@ -76,7 +76,7 @@ def test_data_root_and_checkpoint(assign, coco, config, tmp_path, capsys):
     assert 'not trained' not in capsys.readouterr().err
 
 
-def test_picture_without_objects(assign, coco, capsys):
+def test_image_without_objects(assign, coco, capsys):
     code, out = assign(
         '--mini',
         FCOS,
@@ -90,7 +90,7 @@ def test_picture_without_objects(assign, coco, capsys):
     assert '0 positives on 0 of 0 objects' in capsys.readouterr().out
 
 
-def test_several_pictures_and_page(assign, coco, tmp_path, capsys):
+def test_several_images_and_page(assign, coco, tmp_path, capsys):
     page = tmp_path / 'page.html'
     root = coco[0].parent.parent
     options = ['--mini', FCOS, FSAF, '--data', root]
@@ -164,9 +164,9 @@ def test_wrong_out(refused):
     assert 'ending in .png' in refused(FCOS, out='a.pdf')
 
 
-def test_damaged_picture(refused, coco):
+def test_damaged_image(refused, coco):
     ann_file, folder = coco
-    (folder / 'one.png').write_bytes(b'no picture')
+    (folder / 'one.png').write_bytes(b'no image')
     message = refused(
         '--mini',
         FCOS,
@@ -175,7 +175,7 @@ def test_damaged_picture(refused, coco):
         '--img',
         folder / 'one.png',
     )
-    assert 'one.png cannot be read as a picture' in message
+    assert 'one.png cannot be read as an image' in message
 
 
 def test_head_without_adapter(refused, coco):

@@ -131,7 +131,7 @@ def measure(case: Case, budget: float) -> dict[str, Any]:
 
     Returns:
         The row: medians in seconds, median and spread of the ratios of
-        neighbouring runs (peer / ours, more than 1 is faster), memory;
+        neighboring runs (peer / ours, more than 1 is faster), memory;
         'device' has the same for CUDA graphs.
     """
     row = dict(

@@ -18,8 +18,8 @@ DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 IMAGES = 2
 CLASSES = 80
 STRIDES = (8, 16, 32, 64, 128)
-# height and width of the picture -> about 5 000, 20 000 and 80 000 priors
-PICTURES = {5: (400, 608), 20: (800, 1216), 80: (1600, 2432)}
+# height and width of the image -> about 5 000, 20 000 and 80 000 priors
+SIZES = {5: (400, 608), 20: (800, 1216), 80: (1600, 2432)}
 OBJECTS = (10, 100, 1000)
 SIMOTA_BYTES = 2**30  # it holds P x G x C floats
 
@@ -54,7 +54,7 @@ class Work:
         self.cells = torch.cat((points.xy, stride), -1)
         size = torch.tensor([width, height], dtype=torch.float32)
         rand = partial(torch.rand, generator=generator)
-        # sides from 8 pixels to half of the picture, evenly in logarithm
+        # sides from 8 pixels to half of the image, evenly in logarithm
         sides = 8 * (size / 16) ** rand(IMAGES, objects, 2)
         corner = rand(IMAGES, objects, 2) * (size - sides)
         self.boxes = torch.cat((corner, corner + sides), -1)
@@ -106,11 +106,11 @@ class Work:
 def cases(quick: bool) -> Iterator[Case]:
     """A row per assigner and size; quick: one small size."""
     mmdet_assigners.register_all_modules()
-    for thousands, picture in PICTURES.items():
+    for thousands, shape in SIZES.items():
         for objects in OBJECTS:
             if quick and (thousands, objects) != (5, 100):
                 continue
-            work = Work(*picture, objects)
+            work = Work(*shape, objects)
             peer = work.single('ATSSAssigner', dict(topk=9))
             size = f'P={thousands}000 G={objects} B={IMAGES}'
             for kind, options in OURS.items():

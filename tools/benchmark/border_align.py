@@ -1,6 +1,6 @@
 """BorderAlign against mmcv's op (CUDA), or a 3x3 convolution (CPU).
 
-All levels P3 to P7 of an 800x1333 picture, a box per cell. On CUDA a copy of
+All levels P3 to P7 of an 800x1333 image, a box per cell. On CUDA a copy of
 1 GiB comes first: its bandwidth is the ceiling for the rows after it. The
 least bytes are those of input, output, boxes and one byte of arg-max, each
 moved once, in the dtype of ours; a row in bfloat16 has mmcv's op in float32

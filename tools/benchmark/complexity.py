@@ -27,7 +27,7 @@ def complexity(name: str, shape: tuple[int, int]) -> tuple[float, float]:
 
     Args:
         name: Ours, or ``mmdet::<config>``.
-        shape: Height and width of the picture in pixels.
+        shape: Height and width of the image in pixels.
     """
     init_default_scope('mmdet')
     if name.startswith('mmdet::'):

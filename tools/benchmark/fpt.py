@@ -13,7 +13,7 @@ from mmdet_assigners.methods.fpt.local_attention import local_attention
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 PARTS = 2
-# Pictures (height, width), channels C; one picture
+# Images (height, width), channels C; one image
 QUICK = [((256, 320), 32)]
 FULL = [((256, 320), 64), ((512, 640), 64)]
 if DEVICE == 'cuda':  # its definition needs tens of GiB

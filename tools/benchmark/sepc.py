@@ -9,12 +9,12 @@ from mmcv.ops import deform_conv2d
 from mmdet.models.dense_heads import RetinaHead
 from torch import Tensor, nn
 
-from mmdet_assigners.methods.sepc.pconv import PConv, integrated_norm
 from mmdet_assigners.methods.sepc.neck import SEPC
+from mmdet_assigners.methods.sepc.pconv import PConv, integrated_norm
 from mmdet_assigners.ops.deform_conv import deform_conv
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
-SMALL = (2, 64, 256, 320)  # B, C, H and W of the picture
+SMALL = (2, 64, 256, 320)  # B, C, H and W of the image
 LARGE = (1, 256, 800, 1280)
 ROWS = {
     'PConv': {},
@@ -42,7 +42,7 @@ class Towers(RetinaHead):
 
 
 def pyramid(batch: int, channels: int, *size: int) -> list[Tensor]:
-    """P3..P7 of a picture."""
+    """P3..P7 of an image."""
     sizes = [tuple(-(-n // 8) for n in size)]
     while len(sizes) < 5:
         sizes.append(tuple(-(-n // 2) for n in sizes[-1]))

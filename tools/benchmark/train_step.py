@@ -56,7 +56,7 @@ def step(config: str, batch: int) -> Callable[[], None]:
 
 
 def cases(quick: bool) -> Iterator[Case]:
-    """One row per method; with ``quick`` one picture instead of four."""
+    """One row per method; with ``quick`` one image instead of four."""
     register_all_modules()
     batch = 1 if quick else 4
     for name, (ours, baseline) in METHODS.items():

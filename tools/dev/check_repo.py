@@ -1,6 +1,6 @@
 """Checks what a reader may rely on; one line per problem, exit code 1 if any.
 
-``python tools/check_repo.py [--write]`` (``--write`` first regenerates
+``python tools/dev/check_repo.py [--write]`` (``--write`` first regenerates
 METHODS.md and model-index.yml). Reads sources as text: nothing is imported
 but the catalog, so it is fast and works on a broken package.
 """
@@ -394,7 +394,9 @@ def check_generated(tree: Tree) -> Iterator[Problem]:
     for name, render in generate_index.RENDERED.items():
         if tree.texts.get(name) != render(tree.root):
             yield Problem(
-                name, 1, 'not up to date: python tools/check_repo.py --write'
+                name,
+                1,
+                'not up to date: python tools/dev/check_repo.py --write',
             )
 
 

@@ -227,10 +227,10 @@ from torch import Tensor
         method='forward',
         body='''\
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Features of a batch of pictures.
+        """Features of a batch of images.
 
         Args:
-            x: Pictures (B, 3, H, W).
+            x: Images (B, 3, H, W).
 
         Returns:
             L levels (B, C_l, H_l, W_l), finest first.

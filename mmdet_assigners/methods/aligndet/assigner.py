@@ -2,9 +2,13 @@
 
 from mmdet.registry import TASK_UTILS
 
-from .functional import official_match
+from ...models.task_modules.assigners._base import (
+    AssignInputs,
+    Assignment,
+    BatchAssigner,
+)
 from ...ops.anchor_points import MAX_ELEMENTS
-from ...models.task_modules.assigners._base import AssignInputs, Assignment, BatchAssigner
+from .functional import official_match
 
 
 @TASK_UTILS.register_module()

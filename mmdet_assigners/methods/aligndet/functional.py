@@ -106,7 +106,7 @@ def stage_losses(
 ) -> tuple[Tensor, Tensor]:
     """Losses of one stage.
 
-    Both are sums, divided by the normaliser.
+    Both are sums, divided by the normalizer.
 
     Args:
         loss_cls: mmdet's ``FocalLoss``.

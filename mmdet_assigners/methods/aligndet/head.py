@@ -14,10 +14,16 @@ from mmengine.dist import get_world_size
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from .functional import stage_losses
-from ...ops.anchor_match import IGNORED, NEGATIVE
+from ...models.dense_heads.flat_head import (
+    FlatBatch,
+    FlatLossMixin,
+    InstanceList,
+    flatten_maps,
+    refuse_sampling,
+)
 from ...models.task_modules.assigners._base import Assignment
-from ...models.dense_heads.flat_head import (FlatBatch, FlatLossMixin, InstanceList, flatten_maps, refuse_sampling)
+from ...ops.anchor_match import IGNORED, NEGATIVE
+from .functional import stage_losses
 
 Maps = list[Tensor]
 Outs = tuple[Maps, Maps, Maps, Maps, Maps]
@@ -28,7 +34,7 @@ class AlignDetHead(FlatLossMixin, RetinaHead):
     """AlignDet: RetinaNet's head regresses boxes, RoIConv looks into them.
 
     Stage 1 is RetinaNet's head with one anchor per location; the boxes that it
-    regresses (learned anchors), clipped to the picture and detached, say where
+    regresses (learned anchors), clipped to the image and detached, say where
     RoIConv samples. Stage 2, an ``AlignStageHead``, classifies and refines
     each of them. No proposals are sorted or suppressed between the stages.
     Detections have the scores and boxes of stage 2.
@@ -187,7 +193,7 @@ class AlignDetHead(FlatLossMixin, RetinaHead):
         Args:
             x: L maps (B, C_in, H_l, W_l).
             batch_data_samples: B samples with meta information.
-            rescale: Boxes in the original picture.
+            rescale: Boxes in the original image.
 
         Returns:
             list: B instances with ``bboxes``, ``scores`` and ``labels``.
@@ -220,7 +226,7 @@ class AlignDetHead(FlatLossMixin, RetinaHead):
             boxes: L learned anchors (B, 4, H_l, W_l).
             batch_img_metas: B dicts.
             cfg: Instead of ``test_cfg``.
-            rescale: Boxes in the original picture.
+            rescale: Boxes in the original image.
             with_nms: Suppress duplicates.
 
         Returns:
@@ -296,7 +302,7 @@ class AlignDetHead(FlatLossMixin, RetinaHead):
         normalizer = None
         if self.sync_normalizer:
             count = reduce_mean(positive.sum().to(flat.cls))
-            # as one process with all pictures, which adds one once
+            # as one process with all images, which adds one once
             normalizer = count + 1 / get_world_size()
         return stage_losses(
             self.loss_cls,
@@ -317,7 +323,7 @@ class AlignDetHead(FlatLossMixin, RetinaHead):
         feats: Sequence[Tensor] | None = None,
         stage: int = 2,
     ) -> InstanceList:
-        """The assignment of one stage, for pictures and tables.
+        """The assignment of one stage, for images and tables.
 
         Args:
             outs: What ``forward`` returned.
@@ -340,7 +346,7 @@ class AlignDetHead(FlatLossMixin, RetinaHead):
         assigner = self.assigner
         if stage == 2:
             flat, assigner = self.second_stage(flat), self.align_assigner
-            # `outs` may come without the sizes of the pictures
+            # `outs` may come without the sizes of the images
             limit = self._limits(outs[0], batch_img_metas)
             flat = replace(flat, anchors=flat.anchors.minimum(limit))
         assignment = self.assign_with(assigner, flat)

@@ -29,7 +29,7 @@ class RoIConv(BaseModule):
         align: False ignores the boxes: a plain K x K convolution.
         max_samples: Bound on the memory, see
             :func:`mmdet_assigners.methods.aligndet.roi_conv_functional.roi_conv`.
-        init_cfg: mmengine's initialisation.
+        init_cfg: mmengine's initialization.
 
     Raises:
         ValueError: ``kernel_size`` is even.

@@ -23,13 +23,13 @@ def boxes_to_offsets(
     """Offsets that put the taps of a K x K kernel into the bins of boxes.
 
     A box is cut into K x K bins; tap (i, j) (row, column) of cell (h, w)
-    reads the centre of its bin:
+    reads the center of its bin:
 
         x = x1 / s - 0.5 + (j + 0.5) (x2 - x1) / (s K)
         dx = x - (w + j - (K - 1) / 2)
 
     and likewise for y. These are the positions of RoIAlign with
-    ``aligned=True`` and one sample per bin. A box of side s K that is centred
+    ``aligned=True`` and one sample per bin. A box of side s K that is centered
     on its cell gives zeros.
 
     Paper: Revisiting Feature Alignment for One-stage Object Detection, arXiv
@@ -97,7 +97,7 @@ def roi_conv(
     """Deformable K x K convolution with bounded memory.
 
     The samples of all taps are C K K values per cell: 838 MB for the finest
-    level of an 800x1333 picture with 256 channels and K = 7. Larger maps than
+    level of an 800x1333 image with 256 channels and K = 7. Larger maps than
     ``max_samples`` allows are worked off in tiles of rows, which are sampled
     once more in the backward pass.
 

@@ -4,8 +4,8 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from .roi_conv_functional import MAX_SAMPLES
 from .roi_conv import RoIConv
+from .roi_conv_functional import MAX_SAMPLES
 
 
 class AlignTower(BaseModule):
@@ -69,7 +69,7 @@ class AlignStageHead(BaseModule):
         legacy_plus_one: Boxes of inclusive pixels, as the official code.
         align: False ignores the boxes: plain K x K convolutions.
         max_samples: Bound on the memory, see :class:`RoIConv`.
-        init_cfg: mmengine's initialisation.
+        init_cfg: mmengine's initialization.
 
     Raises:
         ValueError: A kernel size is even.

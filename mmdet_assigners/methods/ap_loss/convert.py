@@ -1,14 +1,12 @@
 """Official AP-loss checkpoint (cccorn/AP-loss) -> ours.
 
-``python tools/convert/ap_loss.py official.pth out.pth``
+``mmdet-assigners convert ap_loss official.pth out.pth``
 
 The repository has no checkpoint: this is for your own. Its anchors are ordered
 as mmdet's, ratio by ratio.
 """
 
-import sys
-
-from common import State, main, rename
+from ...conversion.state_dicts import State, rename
 
 LEVELS = ('P3', 'P4', 'P5')
 TOWERS = {'classificationModel': 'cls', 'regressionModel': 'reg'}
@@ -47,7 +45,3 @@ def guess_config(state: State) -> str:
     """The official recipe of the checkpoint's depth."""
     depth = 101 if DEEP in state else 50
     return f'ap-loss_retinanet_r{depth}-caffe_fpn_512-100e_coco'
-
-
-if __name__ == '__main__':
-    sys.exit(main(__doc__.splitlines()[0], convert, guess_config))

@@ -4,8 +4,8 @@ import torch
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from . import functional as ap_loss
 from ...models.losses._ranking_loss import RankingLoss
+from . import functional as ap_loss
 
 
 @MODELS.register_module()

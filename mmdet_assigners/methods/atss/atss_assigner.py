@@ -2,9 +2,14 @@
 
 from mmdet.registry import TASK_UTILS
 
+from ...models.task_modules.assigners._base import (
+    AssignInputs,
+    Assignment,
+    BatchAssigner,
+    need_levels,
+)
 from ...ops.anchor_points import MAX_ELEMENTS
 from .functional import MARGIN, atss_match
-from ...models.task_modules.assigners._base import (AssignInputs, Assignment, BatchAssigner, need_levels)
 
 
 @TASK_UTILS.register_module()
@@ -25,7 +30,7 @@ class BatchATSSAssigner(BatchAssigner):
     Args:
         topk: Nearest locations of each level that are candidates (paper: 9).
         topk_per_location: False: ``topk`` counts anchors, as in mmdet.
-        margin: Least distance in pixels of an anchor's centre to the sides of
+        margin: Least distance in pixels of an anchor's center to the sides of
             its box (official: 0.01).
         max_elements: Bound on the number of elements of (B, G, P) tensors.
 

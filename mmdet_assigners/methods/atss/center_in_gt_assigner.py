@@ -1,19 +1,23 @@
-"""RetinaNet's assigner with the centre constraint of the ATSS paper."""
+"""RetinaNet's assigner with the center constraint of the ATSS paper."""
 
 from mmdet.registry import TASK_UTILS
 
+from ...models.task_modules.assigners._base import (
+    AssignInputs,
+    Assignment,
+    BatchAssigner,
+)
 from ...ops.anchor_points import MAX_ELEMENTS
 from .functional import MARGIN, OUTSIDE, center_iou_match
-from ...models.task_modules.assigners._base import AssignInputs, Assignment, BatchAssigner
 
 
 @TASK_UTILS.register_module()
 class CenterInGTMaxIoUAssigner(BatchAssigner):
-    """Matches by highest IoU; the anchor's centre must lie in the box.
+    """Matches by highest IoU; the anchor's center must lie in the box.
 
     The definition of positives 'IoU' of ATSS (CVPR 2020, arXiv 1912.02424),
     "In-GT-Box" of its table 1: RetinaNet's matcher, low-quality matches
-    included, then positives whose centre is outside of their box are ignored.
+    included, then positives whose center is outside of their box are ignored.
     A ground truth may end up with no anchor.
 
     With ``outside='keep'`` and ``low_quality_own_argmax=False`` it is mmdet's
@@ -23,14 +27,14 @@ class CenterInGTMaxIoUAssigner(BatchAssigner):
     Args:
         pos_iou_thr: Least IoU of a match (paper: 0.5).
         neg_iou_thr: IoU below which an anchor is negative (paper: 0.4).
-        outside: Matched anchors whose centre is outside: 'ignore' (official),
+        outside: Matched anchors whose center is outside: 'ignore' (official),
             'negative' or 'keep' (no constraint).
         low_quality_own_argmax: The best anchors of a ground truth are matched
             whatever their IoU: True, with **their own** best ground truth
             (official); False, with the ground truth whose best they are
             (mmdet).
         min_pos_iou: Least IoU of such a match.
-        margin: Least distance in pixels of the centre to the sides of the box
+        margin: Least distance in pixels of the center to the sides of the box
             (official: 0.01).
         max_elements: Bound on the number of elements of (B, G, P) tensors.
 

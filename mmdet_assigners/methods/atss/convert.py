@@ -1,15 +1,13 @@
 """Official ATSS checkpoint (sfzhang15/ATSS) -> ours.
 
-``python tools/convert/atss.py official.pth out.pth``
+``mmdet-assigners convert atss official.pth out.pth``
 
 For another backbone than R-50 name by ``--config`` a config that changes the
 backbone of ``atss-released_r50-caffe_fpn_1x_coco``.
 """
 
-import sys
-
-from common import State, main, rename
-from trunks import MASKRCNN_BENCHMARK, scalar_scales, tower
+from ...conversion.state_dicts import State, rename
+from ...conversion.trunks import MASKRCNN_BENCHMARK, scalar_scales, tower
 
 HEAD = r'rpn\.head\.'
 RULES = (
@@ -31,7 +29,3 @@ def convert(state: State) -> State:
 def guess_config(state: State) -> str:
     """The config with the official biases, anchors and scores."""
     return 'atss-released_r50-caffe_fpn_1x_coco'
-
-
-if __name__ == '__main__':
-    sys.exit(main(__doc__.splitlines()[0], convert, guess_config))

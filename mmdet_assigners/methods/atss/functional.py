@@ -15,11 +15,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...ops.anchor_match import (IGNORED, NEGATIVE, gather_gts, iou_chunks, max_iou_match, pairwise_iou)
+from ...ops.anchor_match import (
+    IGNORED,
+    NEGATIVE,
+    gather_gts,
+    iou_chunks,
+    max_iou_match,
+    pairwise_iou,
+)
 from ...ops.anchor_points import MAX_ELEMENTS, box_distances, gt_chunks
 
 MARGIN = 0.01
-"""An anchor's centre is in a box if it is farther than this from each side,
+"""An anchor's center is in a box if it is farther than this from each side,
 in pixels; the official code's constant."""
 
 OUTSIDE = ('ignore', 'negative', 'keep')
@@ -38,12 +45,12 @@ class Claims(NamedTuple):
 
 
 def box_centers(boxes: Tensor) -> Tensor:
-    """Centres (..., 2) of boxes (..., 4), in pixels."""
+    """Centers (..., 2) of boxes (..., 4), in pixels."""
     return (boxes[..., :2] + boxes[..., 2:]) / 2
 
 
 def center_distances(centers: Tensor, targets: Tensor) -> Tensor:
-    """Distance of each centre to each target.
+    """Distance of each center to each target.
 
     Args:
         centers: (P, 2) in pixels.
@@ -71,10 +78,10 @@ def atss_match(
     """Adaptive training sample selection, algorithm 1 of the paper.
 
     1. Candidates of a ground truth: on each level the ``topk`` anchors whose
-       centres are nearest to its own (all of a smaller level).
+       centers are nearest to its own (all of a smaller level).
     2. Its threshold is the mean plus the unbiased standard deviation (0 for a
        single candidate) of the candidates' IoU.
-    3. Candidates at or above it whose centre lies in the box are positive; of
+    3. Candidates at or above it whose center lies in the box are positive; of
        several ground truths the one of highest IoU wins, of equal ones the
        first.
 
@@ -87,7 +94,7 @@ def atss_match(
         level_sizes: Number of anchors of each of the L levels.
         topk: Candidates of a level; the paper's k times the anchors of a
             location.
-        margin: Least distance of the centre to the sides in pixels.
+        margin: Least distance of the center to the sides in pixels.
         valid: (B, P) bool, False for anchors that take no part.
         max_elements: Bound on the size of the (B, G, P) tensors.
 
@@ -123,10 +130,10 @@ def topk_match(
 ) -> Claims:
     """The anchors of highest IoU of each ground truth, over all levels.
 
-    The definition 'TOPK' of the official code. Equal IoU: the nearer centre
+    The definition 'TOPK' of the official code. Equal IoU: the nearer center
     comes first, by subtracting d / (1000 d_max) of the distance d and the
     greatest distance d_max of the image. Of the ``topk`` anchors those whose
-    centre lies in the box are positive; of several ground truths the one of
+    center lies in the box are positive; of several ground truths the one of
     highest IoU wins, of equal ones the first.
 
     Args:
@@ -134,7 +141,7 @@ def topk_match(
         boxes: (B, G, 4) in pixels, padded.
         mask: (B, G) bool, False for padding.
         topk: Anchors of a ground truth.
-        margin: Least distance of the centre to the sides in pixels.
+        margin: Least distance of the center to the sides in pixels.
         valid: (B, P) bool, False for anchors that take no part.
         max_elements: Bound on the size of the (B, G, P) tensors.
 
@@ -170,7 +177,7 @@ def ssc_match(
 ) -> Claims:
     """FCOS's spatial and scale constraint, for anchors.
 
-    An anchor is positive for the boxes that hold its centre and whose
+    An anchor is positive for the boxes that hold its center and whose
     farthest side has a distance in the range of its level, ends included; of
     several boxes the one of least area wins, of equal ones the first.
 
@@ -179,9 +186,9 @@ def ssc_match(
         boxes: (B, G, 4) in pixels, padded.
         mask: (B, G) bool, False for padding.
         ranges: (P, 2) least and greatest distance in pixels.
-        margin: Least distance of the centre to the sides in pixels.
-        radius: (P,) centre sampling: the anchor's centre is also at most this
-            far from the box's centre in x and y, in pixels.
+        margin: Least distance of the center to the sides in pixels.
+        radius: (P,) center sampling: the anchor's center is also at most this
+            far from the box's center in x and y, in pixels.
         valid: (B, P) bool, False for anchors that take no part.
         max_elements: Bound on the size of the (B, G, P) tensors.
 
@@ -237,7 +244,7 @@ def center_iou_match(
     valid: Tensor | None = None,
     max_elements: int = MAX_ELEMENTS,
 ) -> Claims:
-    """RetinaNet's matching by IoU, then the centre must lie in the box.
+    """RetinaNet's matching by IoU, then the center must lie in the box.
 
     Args:
         anchors: (P, 4) in pixels.
@@ -247,9 +254,9 @@ def center_iou_match(
         neg_iou_thr: Least IoU of an ignored anchor.
         low_quality: As in
             :func:`~mmdet_assigners.ops.anchor_match.max_iou_match`.
-        outside: Matched anchors with the centre outside of the box: 'ignore'
+        outside: Matched anchors with the center outside of the box: 'ignore'
             (official), 'negative' or 'keep' (RetinaNet).
-        margin: Least distance of the centre to the sides in pixels.
+        margin: Least distance of the center to the sides in pixels.
         min_pos_iou: Least IoU of a low-quality match.
         valid: (B, P) bool, False for anchors that take no part.
         max_elements: Bound on the size of the (B, G, P) tensors.

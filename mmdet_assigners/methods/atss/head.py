@@ -10,12 +10,16 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ...models.dense_heads.flat_head import (
+    FlatBatch,
+    FlatLossMixin,
+    refuse_sampling,
+)
+from ...models.task_modules.assigners._base import Assignment, BatchAssigner
+from ...models.task_modules.coders.anchor_point_coder import AnchorPointCoder
 from ...ops.anchor_match import IGNORED
 from ...ops.anchor_points import box_distances, centerness
 from .functional import box_centers
-from ...models.task_modules.assigners._base import Assignment, BatchAssigner
-from ...models.task_modules.coders.anchor_point_coder import AnchorPointCoder
-from ...models.dense_heads.flat_head import (FlatBatch, FlatLossMixin, refuse_sampling)
 
 
 @MODELS.register_module()
@@ -40,7 +44,7 @@ class ATSSLadderHead(FlatLossMixin, ATSSHead):
     ============== ====================================================
 
     The losses of all levels and images are computed at once and don't wait
-    for the device. Differences from the official code: the normalisers
+    for the device. Differences from the official code: the normalizers
     (``official_norm``), the score (``sqrt_score``), towers without bias under
     a norm (``conv_bias``), and the top boxes of a level are chosen before
     scores are multiplied by the centerness (mmdet's post-processing, no
@@ -61,7 +65,7 @@ class ATSSLadderHead(FlatLossMixin, ATSSHead):
             None: if the name of the box loss has 'IoU' in it.
         conv_bias: Bias of the towers; 'auto' if there is no norm.
         dcn_on_last_conv: Deformable (v2) last convolution of the towers.
-        init_cfg: Initialisation; by default N(0, 0.01), class prior 0.01 and,
+        init_cfg: Initialization; by default N(0, 0.01), class prior 0.01 and,
             for points, bias 4 of the box output.
         **kwargs: Further arguments of ``ATSSHead``.
 
@@ -251,7 +255,7 @@ class ATSSLadderHead(FlatLossMixin, ATSSHead):
     def assignment_weight(
         self, flat: FlatBatch, assignment: Assignment
     ) -> Tensor:
-        """Weight (B, P) in a picture: of positives that of the box loss."""
+        """Weight (B, P) in an image: of positives that of the box loss."""
         weight = super().assignment_weight(flat, assignment)
         box_weight = self._box_weight(flat, assignment.gt)
         return box_weight.where(assignment.gt >= 0, weight)

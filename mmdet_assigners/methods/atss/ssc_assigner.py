@@ -6,30 +6,35 @@ import torch
 from mmdet.registry import TASK_UTILS
 from torch import Tensor
 
+from ...models.task_modules.assigners._base import (
+    AssignInputs,
+    Assignment,
+    BatchAssigner,
+    need_levels,
+)
 from ...ops.anchor_points import MAX_ELEMENTS
 from .functional import MARGIN, ssc_match
-from ...models.task_modules.assigners._base import (AssignInputs, Assignment, BatchAssigner, need_levels)
 
 
 @TASK_UTILS.register_module()
 class SSCAssigner(BatchAssigner):
-    """Spatial and scale constraint: FCOS's rule for the centres of anchors.
+    """Spatial and scale constraint: FCOS's rule for the centers of anchors.
 
     The definition of positives 'SSC' of ATSS (CVPR 2020, arXiv 1912.02424).
-    An anchor is positive for boxes that hold its centre and whose farthest
+    An anchor is positive for boxes that hold its center and whose farthest
     side is in the range of its level; the box of least area wins. No anchor
-    is ignored. With ``margin=0`` and anchors centred at FCOS's points the
+    is ignored. With ``margin=0`` and anchors centered at FCOS's points the
     targets are those of mmdet's ``FCOSHead``.
 
     Args:
         regress_ranges: Least and greatest distance to the farthest side in
             pixels, for each of the L levels, both ends included (paper and
             FCOS: the default).
-        center_radius: Centre sampling: the centre is also at most this many
-            strides from the box's centre (FCOS: 1.5); None: anywhere inside.
-        strides: Stride of each of the L levels in pixels, for centre
+        center_radius: Center sampling: the center is also at most this many
+            strides from the box's center (FCOS: 1.5); None: anywhere inside.
+        strides: Stride of each of the L levels in pixels, for center
             sampling.
-        margin: Least distance in pixels of the centre to the sides of the box
+        margin: Least distance in pixels of the center to the sides of the box
             (official ATSS: 0.01, FCOS: 0).
         max_elements: Bound on the number of elements of (B, G, P) tensors.
 

@@ -2,24 +2,28 @@
 
 from mmdet.registry import TASK_UTILS
 
+from ...models.task_modules.assigners._base import (
+    AssignInputs,
+    Assignment,
+    BatchAssigner,
+)
 from ...ops.anchor_points import MAX_ELEMENTS
 from .functional import MARGIN, topk_match
-from ...models.task_modules.assigners._base import AssignInputs, Assignment, BatchAssigner
 
 
 @TASK_UTILS.register_module()
 class TopkIoUAssigner(BatchAssigner):
-    """The k anchors of highest IoU whose centre lies in the box.
+    """The k anchors of highest IoU whose center lies in the box.
 
     'TOPK' of the official code of ATSS (CVPR 2020, arXiv 1912.02424); the
     paper has no number for it. See
-    :func:`~mmdet_assigners.methods.atss.functional.topk_match`. Other anchors are negative,
-    none is ignored. Unlike ``TopNIoUAssigner`` (Noisy Anchors) an anchor
+    :func:`~.functional.topk_match`. Other anchors are negative, none is
+    ignored. Unlike ``TopNIoUAssigner`` (Noisy Anchors) an anchor
     belongs to a ground truth that lists it.
 
     Args:
         topk: Number k of anchors per ground truth (official: 9).
-        margin: Least distance in pixels of an anchor's centre to the sides of
+        margin: Least distance in pixels of an anchor's center to the sides of
             its box (official: 0.01).
         max_elements: Bound on the number of elements of (B, G, P) tensors.
 

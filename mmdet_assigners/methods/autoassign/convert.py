@@ -1,14 +1,12 @@
 """Official AutoAssign checkpoint (a cvpods model) -> mmdet's and ours.
 
-``python tools/convert/autoassign.py official.pth out.pth``
+``mmdet-assigners convert autoassign official.pth out.pth``
 
 The converted file fits mmdet's head and ours alike.
 """
 
-import sys
-
-from common import State, main, rename
-from trunks import DETECTRON2, scalar_scales, tower
+from ...conversion.state_dicts import State, rename
+from ...conversion.trunks import DETECTRON2, scalar_scales, tower
 
 RULES = (
     *DETECTRON2,
@@ -31,7 +29,3 @@ def convert(state: State) -> State:
 def guess_config(state: State) -> str:
     """The config of the official R-50 model."""
     return 'autoassign-ablation_r50-caffe_fpn_1x_coco'
-
-
-if __name__ == '__main__':
-    sys.exit(main(__doc__.splitlines()[0], convert, guess_config))

@@ -108,7 +108,7 @@ class BagInputs:
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums of the losses, before normalisation.
+    """Sums of the losses, before normalization.
 
     Attributes:
         positive: () sum of the bag losses.
@@ -157,10 +157,10 @@ def loss_sums(inputs: BagInputs, rules: Rules, gamma: float = 2.0) -> Sums:
 
 
 def log_prior(inputs: BagInputs, part: slice, kind: str) -> Tensor:
-    """Logarithm of the centre prior G, (B, g, P) for a slice of objects.
+    """Logarithm of the center prior G, (B, g, P) for a slice of objects.
 
     -((d - mean)^2 / (2 sigma^2)) summed over x and y, d the offset of the
-    point from the object's centre in strides.
+    point from the object's center in strides.
     """
     center = (inputs.gts[:, part, :2] + inputs.gts[:, part, 2:]) / 2
     x, y = (
@@ -199,7 +199,7 @@ def members(inputs: BagInputs, part: slice, rules: Rules) -> Tensor:
 def positive_weights(
     inputs: BagInputs, part: slice, rules: Rules
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Weights of the points in their bags, not normalised.
+    """Weights of the points in their bags, not normalized.
 
     Args:
         inputs: See :class:`BagInputs`.
@@ -233,7 +233,7 @@ def positive_weights(
 def bag_sums(inputs: BagInputs, rules: Rules) -> tuple[Tensor, Tensor, Tensor]:
     """Losses and priors of the bags.
 
-    A bag costs -log of the sum of its normalised weights times P; 100 if it
+    A bag costs -log of the sum of its normalized weights times P; 100 if it
     is empty, as the logarithm is clamped.
 
     Args:
@@ -285,7 +285,7 @@ def negative_weights(inputs: BagInputs, rules: Rules) -> Tensor:
     """Factor of each probability in the negative loss.
 
     1, but for the class of an object inside its box: 1 - f(1 / (1 - IoU)), f
-    the min-max normalisation over the bag and IoU that of the prediction with
+    the min-max normalization over the bag and IoU that of the prediction with
     its best object. Of several objects of a class the last one decides.
 
     Args:
@@ -386,7 +386,7 @@ def boxes_of(xy: Tensor, ltrb: Tensor) -> Tensor:
 
 
 def pairwise_giou(gts: Tensor, boxes: Tensor, eps: float = 1e-6) -> Tensor:
-    """Generalised IoU of every object with every prediction.
+    """Generalized IoU of every object with every prediction.
 
     Args:
         gts: (B, G, 4) xyxy pixels.

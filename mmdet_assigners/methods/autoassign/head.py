@@ -10,8 +10,8 @@ from mmdet.registry import MODELS
 from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
-from . import functional as autoassign
 from ...models.dense_heads.flat_points import FlatPoints, FlatPointsMixin
+from . import functional as autoassign
 
 OBJECTNESS = ('implicit', 'none', 'explicit')
 _GIOU = dict(type='GIoULoss', loss_weight=5.0)
@@ -22,8 +22,8 @@ class AutoAssignAblationHead(FlatPointsMixin, AutoAssignHead):
     """AutoAssign head whose weights can be changed or switched off.
 
     Every point inside an object is a positive and a negative candidate. Its
-    positive weight is C(P) G, normalised over the object's points: G a
-    Gaussian round the object's centre that is learned per class, C(P) =
+    positive weight is C(P) G, normalized over the object's points: G a
+    Gaussian round the object's center that is learned per class, C(P) =
     exp(P / tau) with P = P(cls) P(obj) P(loc); its negative weight falls with
     the IoU of the prediction.
 
@@ -33,7 +33,7 @@ class AutoAssignAblationHead(FlatPointsMixin, AutoAssignHead):
     batch: equal up to the order of sums.
 
     Differences from the official code are those of ``AutoAssignHead``: no
-    centre loss for an image whose objects hold no point, and threshold and
+    center loss for an image whose objects hold no point, and threshold and
     best 1000 by class score before the product with objectness. There is no
     switch for them.
 
@@ -43,7 +43,7 @@ class AutoAssignAblationHead(FlatPointsMixin, AutoAssignHead):
         *args: Arguments of ``AutoAssignHead``.
         center_prior: 'category': a Gaussian per class (paper); 'shared': one
             for all; 'fixed': mean 0 and deviation 1 stride; 'none': 1 in the
-            box. The last two have no centre loss.
+            box. The last two have no center loss.
         confidence: What C uses: 'joint' P (paper), 'cls' P(cls) P(obj)
             alone, 'loc' P(loc) alone, 'none' C = 1. Bags sum w P always.
         objectness: 'implicit': a branch without loss of its own (paper);
@@ -146,7 +146,7 @@ class AutoAssignAblationHead(FlatPointsMixin, AutoAssignHead):
         if self.objectness == 'explicit':
             inside = autoassign.in_any_bag(bags, self.rules).to(sums.prior)
             local.append(inside.sum())
-        # one message for all normalisers
+        # one message for all normalizers
         norm = reduce_mean(torch.stack(local)).clamp(min=1)
         losses = dict(
             loss_pos=self.pos_loss_weight * (sums.positive / norm[0]),

@@ -9,14 +9,14 @@ from ...ops.border_align import border_align
 
 
 class InstanceNorm(nn.Module):
-    """Normalises each channel of each picture; no parameters, no statistics.
+    """Normalizes each channel of each image; no parameters, no statistics.
 
     As ``nn.InstanceNorm2d``, but a map of one cell becomes 0 instead of an
     error.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised (B, C, H, W)."""
+        """Normalized (B, C, H, W)."""
         if x.shape[-2:].numel() == 1:
             return x - x
         return F.instance_norm(x)
@@ -40,7 +40,7 @@ class BorderAlignModule(BaseModule):
         border_channels: Channels C of the point and of each border; 256 for
             classification and 128 for regression in the official code.
         pool_size: N of the N + 1 samples per border; 10 in the paper.
-        init_cfg: mmengine's initialisation.
+        init_cfg: mmengine's initialization.
     """
 
     def __init__(

@@ -1,14 +1,12 @@
 """Official BorderDet checkpoint (Megvii-BaseDetection/BorderDet) -> ours.
 
-``python tools/convert/borderdet.py official.pth out.pth``
+``mmdet-assigners convert borderdet official.pth out.pth``
 
 A cvpods model. No tensor changes; the scales of the levels lose an axis.
 """
 
-import sys
-
-from common import State, main, rename
-from trunks import DETECTRON2, scalar_scales, tower
+from ...conversion.state_dicts import State, rename
+from ...conversion.trunks import DETECTRON2, scalar_scales, tower
 
 RULES = (
     *DETECTRON2,
@@ -47,7 +45,3 @@ def guess_config(state: State) -> str:
     if 'backbone.layer3.0.conv2.conv_offset.weight' in state:
         kind += '-dcnv2'
     return f'borderdet_x101-{kind}_fpn_ms-2x_coco'
-
-
-if __name__ == '__main__':
-    sys.exit(main(__doc__.splitlines()[0], convert, guess_config))

@@ -11,7 +11,12 @@ import torch
 from torch import Tensor
 
 from ...ops.anchor_match import gather_gts, max_iou_match
-from ...ops.anchor_points import (MAX_ELEMENTS, AnchorPoints, box_distances, centerness)
+from ...ops.anchor_points import (
+    MAX_ELEMENTS,
+    AnchorPoints,
+    box_distances,
+    centerness,
+)
 from ...ops.fcos import assign_points
 
 
@@ -59,8 +64,8 @@ def pooling_boxes(
         width: W of the level in cells.
 
     Returns:
-        Tensor: (B, H * W, 4) in cells, whose centres are whole numbers,
-        clamped to the centres of the outer cells.
+        Tensor: (B, H * W, 4) in cells, whose centers are whole numbers,
+        clamped to the centers of the outer cells.
     """
     last = boxes.new_tensor([width - 1, height - 1] * 2)
     cells = (boxes / stride - offset).clamp(min=0)
@@ -143,7 +148,7 @@ def border_targets(
         mask: (B, G) bool, False for padding.
         num_classes: Number C of classes.
         ranges: L pairs of least and largest distance in pixels.
-        center_radius: Of centre sampling in strides; None for the whole box.
+        center_radius: Of center sampling in strides; None for the whole box.
         iou_thr: 0.6 in the paper.
         std: Standard deviation of the deltas; 0.5 in the official code.
 

@@ -12,12 +12,12 @@ from mmdet.registry import MODELS
 from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
-from . import functional as borderdet
-from ...ops.fcos import box_loss
-from .border_align_module import BorderAlignModule
-from .predict import BorderPredictMixin, coarse_boxes
 from ...models.dense_heads.distance_head import InstanceList, flatten_levels
 from ...models.dense_heads.flat_points import FlatPoints, FlatPointsMixin
+from ...ops.fcos import box_loss
+from . import functional as borderdet
+from .border_align_module import BorderAlignModule
+from .predict import BorderPredictMixin, coarse_boxes
 
 _FP32_EPS = 1.1920928955078125e-07
 _FCOS = dict(
@@ -78,11 +78,11 @@ class BorderDetHead(BorderPredictMixin, FlatPointsMixin, FCOSHead):
     Paper: BorderDet: Border Feature for Dense Object Detection, ECCV 2020,
     arXiv 2007.11056. Official code: Megvii-BaseDetection/BorderDet.
 
-    Differences from the official code, and what restores it: normalisers are
+    Differences from the official code, and what restores it: normalizers are
     means over processes, as in the code of the published models; the current
     official code reduces two of them twice, which is a mistake (no switch).
     ``test_cfg.min_bbox_size=0`` of mmdet's base config drops boxes without
-    area (-1 keeps them). Pictures without objects train.
+    area (-1 keeps them). Images without objects train.
 
     Args:
         num_classes: Number C of classes.
@@ -98,7 +98,7 @@ class BorderDetHead(BorderPredictMixin, FlatPointsMixin, FCOSHead):
             code; mmdet's other heads have 0.5.
         loss_border_cls: Class loss of stage 2.
         loss_border_bbox: Loss of the deltas of stage 2.
-        init_cfg: Initialisation; the paper's by default.
+        init_cfg: Initialization; the paper's by default.
         **kwargs: Arguments of ``FCOSHead``, by default those of the paper:
             ``center_sampling``, ``norm_on_bbox``, ``centerness_on_reg``,
             ``conv_bias``, ``strides`` and ``loss_bbox``.
@@ -325,7 +325,7 @@ class BorderDetHead(BorderPredictMixin, FlatPointsMixin, FCOSHead):
         feats: Sequence[Tensor] | None = None,
         stage: int = 1,
     ) -> InstanceList:
-        """The assignment of one stage, for pictures and tables.
+        """The assignment of one stage, for images and tables.
 
         Args:
             outs: What ``forward`` returned.

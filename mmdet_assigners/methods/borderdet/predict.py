@@ -9,9 +9,9 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from . import functional as borderdet
-from ...ops.anchor_points import AnchorPoints, anchor_points
 from ...models.dense_heads.distance_head import InstanceList, flatten_levels
+from ...ops.anchor_points import AnchorPoints, anchor_points
+from . import functional as borderdet
 
 
 def coarse_boxes(points: AnchorPoints, ltrb: Tensor) -> Tensor:

@@ -1,16 +1,14 @@
 """Official DR loss checkpoint (idstcv/DR_loss) -> ours.
 
-``python tools/convert/dr_loss.py official.pth out.pth``
+``mmdet-assigners convert dr_loss official.pth out.pth``
 
 The official model is maskrcnn-benchmark's RetinaNet. For another backbone than
 R-50 name by ``--config`` a config that changes the backbone of
 ``dr-loss-released_retinanet_r50-caffe_fpn_1x_coco``.
 """
 
-import sys
-
-from common import State, main, rename
-from trunks import MASKRCNN_BENCHMARK, tower
+from ...conversion.state_dicts import State, rename
+from ...conversion.trunks import MASKRCNN_BENCHMARK, tower
 
 OUTPUTS = {'cls_logits': 'retina_cls', 'bbox_pred': 'retina_reg'}
 RULES = (
@@ -32,7 +30,3 @@ def convert(state: State) -> State:
 def guess_config(state: State) -> str:
     """The config with the official anchors and boxes."""
     return 'dr-loss-released_retinanet_r50-caffe_fpn_1x_coco'
-
-
-if __name__ == '__main__':
-    sys.exit(main(__doc__.splitlines()[0], convert, guess_config))

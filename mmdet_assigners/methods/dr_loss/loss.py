@@ -3,8 +3,8 @@
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from . import functional as dr_loss
 from ...models.losses._ranking_loss import RankingLoss
+from . import functional as dr_loss
 
 
 @MODELS.register_module()

@@ -1,2 +1,2 @@
 from .neck import DuallySupervisedFPN
-from .roi_heads import DuallySupervisedRoIHead, DuallySupervisedCascadeRoIHead
+from .roi_heads import DuallySupervisedCascadeRoIHead, DuallySupervisedRoIHead

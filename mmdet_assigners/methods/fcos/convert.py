@@ -1,16 +1,14 @@
 """Official FCOS checkpoint (tianzhi0549/FCOS) -> mmdet's.
 
-``python tools/convert/fcos.py official.pth out.pth``
+``mmdet-assigners convert fcos official.pth out.pth``
 
 Keys don't tell the improvements of a model (centerness on the box tower,
 targets in strides) nor its depth: where it is not R-50 with all of them, name
 by ``--config`` a config with ``conv_bias=True`` in the head.
 """
 
-import sys
-
-from common import State, main, rename
-from trunks import MASKRCNN_BENCHMARK, scalar_scales, tower
+from ...conversion.state_dicts import State, rename
+from ...conversion.trunks import MASKRCNN_BENCHMARK, scalar_scales, tower
 
 HEAD = r'rpn\.head\.'
 RULES = (
@@ -32,7 +30,3 @@ def convert(state: State) -> State:
 def guess_config(state: State) -> str:
     """The config of the best R-50 model of the official table."""
     return 'fcos-released_r50-caffe_fpn_gn-head_1x_coco'
-
-
-if __name__ == '__main__':
-    sys.exit(main(__doc__.splitlines()[0], convert, guess_config))

@@ -11,11 +11,11 @@ from mmdet.utils import reduce_mean
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
+from ...models.dense_heads.distance_head import InstanceList
+from ...models.dense_heads.flat_points import FlatPoints, FlatPointsMixin
 from ...ops import fcos
 from ...ops.anchor_match import gather_gts
 from ...ops.anchor_points import box_distances, centerness
-from ...models.dense_heads.distance_head import InstanceList
-from ...models.dense_heads.flat_points import FlatPoints, FlatPointsMixin
 
 USE_CENTERNESS = ('branch', 'none', 'from_reg')
 

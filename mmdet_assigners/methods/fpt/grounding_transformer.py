@@ -17,7 +17,7 @@ class GroundingTransformer(nn.Module):
 
     Queries come from the fine map, keys and values from the coarse one. A
     part's similarity is minus the squared distance, because levels differ in
-    what their channels mean; its weight is one number per picture, from the
+    what their channels mean; its weight is one number per image, from the
     mean key.
 
     Paper: Feature Pyramid Transformer, ECCV 2020, arXiv 2007.09451. The

@@ -11,8 +11,16 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from .grounding_transformer import (PUBLISHED_MODES, GroundingTransformer, LocalGroundingTransformer, PublishedGroundingTransformer)
-from .rendering_transformer import (PublishedRenderingTransformer, RenderingTransformer)
+from .grounding_transformer import (
+    PUBLISHED_MODES,
+    GroundingTransformer,
+    LocalGroundingTransformer,
+    PublishedGroundingTransformer,
+)
+from .rendering_transformer import (
+    PublishedRenderingTransformer,
+    RenderingTransformer,
+)
 from .self_transformer import SelfTransformer
 
 GT_MODES = ('euclidean', 'local', *PUBLISHED_MODES)
@@ -44,7 +52,7 @@ class FPT(BaseModule):
     Differences from the official code (dongzhang89/FPT, which doesn't run as
     published): the GT is the paper's, ``gt_mode='dot'`` restores the
     published one; strides of the RT are those between the levels; the gate
-    of the RT has a norm that works with one picture,
+    of the RT has a norm that works with one image,
     ``gate_norm_cfg=dict(type='BN')`` restores the published one.
 
     Args:
@@ -75,7 +83,7 @@ class FPT(BaseModule):
         drop_block_cfg: Layer on the outputs in training, e.g.
             ``dict(type='DropBlock', drop_prob=0.2, block_size=3)``; None, as
             officially, leaves it out.
-        init_cfg: mmengine's initialisation; by default the official one:
+        init_cfg: mmengine's initialization; by default the official one:
             kaiming_uniform with a=1, biases 0.
 
     Raises:

@@ -53,7 +53,7 @@ class PublishedRenderingTransformer(nn.Module):
 
     Official code: dongzhang89/FPT, whose stride is 2 for every pair of
     levels, so that it can't run; and whose gate has a batch norm over one
-    value per picture. ``gate_norm_cfg=dict(type='BN')`` restores that.
+    value per image. ``gate_norm_cfg=dict(type='BN')`` restores that.
 
     Args:
         channels: C of the coarse map and of the output.
@@ -61,7 +61,7 @@ class PublishedRenderingTransformer(nn.Module):
         stride: Of the fine map's convolution: how much finer it is.
         norm_cfg: Norm of both maps; None is batch norm.
         gate_norm_cfg: Norm of the gate; None is one group norm over all
-            channels, which works with a single picture.
+            channels, which works with a single image.
     """
 
     def __init__(
@@ -98,13 +98,13 @@ class PublishedRenderingTransformer(nn.Module):
             Tensor: (B, C, h, w).
 
         Raises:
-            ValueError: Batch norm of the gate has a single picture to learn
+            ValueError: Batch norm of the gate has a single image to learn
                 from.
         """
-        if len(fine) == 1 and _needs_pictures(self.gate_norm):
+        if len(fine) == 1 and _needs_images(self.gate_norm):
             raise ValueError(
-                'gate_norm_cfg must not be batch norm with one picture per '
-                'step: the gate is one value per picture; use '
+                'gate_norm_cfg must not be batch norm with one image per '
+                'step: the gate is one value per image; use '
                 "dict(type='GN', num_groups=1), or SyncBN in several processes"
             )
         gate = self.gate_conv(fine.mean((2, 3), keepdim=True))
@@ -122,14 +122,14 @@ def fit(x: Tensor, like: Tensor) -> Tensor:
         like: (B, C', h, w).
 
     Returns:
-        Tensor: (B, C, h, w), nearest neighbours.
+        Tensor: (B, C, h, w), nearest neighbors.
     """
     if x.shape[2:] == like.shape[2:]:
         return x
     return F.interpolate(x, like.shape[2:], mode='nearest')
 
 
-def _needs_pictures(norm: nn.Module) -> bool:
+def _needs_images(norm: nn.Module) -> bool:
     """Whether a norm takes its statistics from this process's batch alone."""
     if not (isinstance(norm, _BatchNorm) and norm.training):
         return False

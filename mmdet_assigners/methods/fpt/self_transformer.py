@@ -16,7 +16,7 @@ class SelfTransformer(nn.Module):
 
     Queries and keys come from one projection of the map and of the pooled
     map, split into ``n_mix`` parts with a softmax each. A part's weight is one
-    number per picture, from the mean query. Then a 1x1 convolution, a norm
+    number per image, from the mean query. Then a 1x1 convolution, a norm
     and the residual.
 
     Paper: Feature Pyramid Transformer, ECCV 2020, arXiv 2007.09451. This is

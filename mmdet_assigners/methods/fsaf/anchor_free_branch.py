@@ -1,4 +1,4 @@
-"""The anchor-free branch of FSAF: losses, boxes and pictures, no layers."""
+"""The anchor-free branch of FSAF: losses, boxes and images, no layers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,9 +12,13 @@ from mmengine.config import ConfigDict
 from mmengine.dist import get_world_size
 from torch import Tensor, nn
 
-from . import functional as fsaf
+from ...models.dense_heads.distance_head import (
+    InstanceList,
+    assignment_of_points,
+    flatten_levels,
+)
 from ...ops.anchor_points import AnchorPoints, anchor_points, pad_gts
-from ...models.dense_heads.distance_head import (InstanceList, assignment_of_points, flatten_levels)
+from . import functional as fsaf
 
 _LTRB_OF_TBLR = [2, 0, 3, 1]
 _MIN_DISTANCE = 1e-4
@@ -30,7 +34,7 @@ class AnchorFreeBranch(BaseDenseHead):
         num_classes: Number C of classes.
         prior_generator: One square of one stride per location; gives strides
             and the location of a point in its cell.
-        bbox_coder: ``TBLRBBoxCoder`` with the normaliser of the rules.
+        bbox_coder: ``TBLRBBoxCoder`` with the normalizer of the rules.
         loss_cls: ``FocalLoss``; alpha, gamma and loss weight are used.
         loss_bbox: ``IoULoss`` with mode 'log'; eps and weight are used.
         rules: Which points learn what.
@@ -38,7 +42,7 @@ class AnchorFreeBranch(BaseDenseHead):
 
     Raises:
         TypeError: ``loss_cls`` or ``loss_bbox`` is of another type.
-        ValueError: The normalisers of coder and rules differ.
+        ValueError: The normalizers of coder and rules differ.
     """
 
     def __init__(
@@ -116,7 +120,7 @@ class AnchorFreeBranch(BaseDenseHead):
         bbox_preds: Sequence[Tensor],
         batch_gt_instances: InstanceList,
     ) -> InstanceList:
-        """What the points of each image are trained on, for pictures.
+        """What the points of each image are trained on, for images.
 
         Args:
             cls_scores: L class logits (B, C, H_l, W_l).

@@ -13,7 +13,15 @@ import torch
 from torch import Tensor
 
 from ...ops.anchor_match import gather_gts
-from ...ops.anchor_points import (MAX_ELEMENTS, AnchorPoints, Inside, assign_least_area, box_distances, distance_iou, gt_chunks)
+from ...ops.anchor_points import (
+    MAX_ELEMENTS,
+    AnchorPoints,
+    Inside,
+    assign_least_area,
+    box_distances,
+    distance_iou,
+    gt_chunks,
+)
 from ...ops.level_losses import focal_terms, level_losses, shrink_boxes
 
 EMPTY_LEVEL_LOSS = 1e6
@@ -134,8 +142,8 @@ def effective_points(
         if rules.region_rule == 'point':
             return _strictly_inside(points.xy, shrunk[:, part, None])
         overlap = _cell_overlap(points, shrunk[:, part, None])
-        centre = _strictly_inside(points.xy, boxes[:, part, None])
-        return (overlap > MIN_OVERLAP) & centre
+        center = _strictly_inside(points.xy, boxes[:, part, None])
+        return (overlap > MIN_OVERLAP) & center
 
     return inside
 

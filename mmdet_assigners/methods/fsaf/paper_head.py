@@ -6,9 +6,9 @@ from mmdet.models.dense_heads import FSAFHead
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from .functional import FSAFRules
-from .anchor_free_branch import AnchorFreeBranch
 from ...models.dense_heads.distance_head import InstanceList
+from .anchor_free_branch import AnchorFreeBranch
+from .functional import FSAFRules
 
 _INIT = dict(
     type='Normal',
@@ -40,8 +40,8 @@ class FSAFPaperHead(FSAFHead):
     ``ignore_scale=0.2, ignore_adjacent_levels=False, unselected='ignore'``);
     of two ground truths of one class, a positive point of one is never
     ignored because of the other (mmdet: ``foreground_dominate=True``); bias
-    0.1 of the distances (``init_cfg``); the normaliser is the mean over
-    processes of the positives, at least 1; ignored regions of the data set
+    0.1 of the distances (``init_cfg``); the normalizer is the mean over
+    processes of the positives, at least 1; ignored regions of the dataset
     are not used; no ``pos_recall`` in the log.
 
     Args:
@@ -54,7 +54,7 @@ class FSAFPaperHead(FSAFHead):
         level_select: 'online' (paper) or 'heuristic', its ablation.
         region_rule: 'cell_overlap' (mmdet) or 'point', see
             :class:`mmdet_assigners.methods.fsaf.functional.FSAFRules`.
-        init_cfg: Initialisation; the paper's by default.
+        init_cfg: Initialization; the paper's by default.
         **kwargs: Arguments of ``FSAFHead``.
 
     Raises:
@@ -130,7 +130,7 @@ class FSAFPaperHead(FSAFHead):
         batch_img_metas: list[dict],
         feats: Sequence[Tensor] | None = None,
     ) -> InstanceList:
-        """What the points of each image are trained on, for pictures.
+        """What the points of each image are trained on, for images.
 
         Args:
             outs: Predictions of ``forward``.

@@ -9,10 +9,10 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from .functional import FSAFRules
-from .anchor_free_branch import AnchorFreeBranch
 from ...models.dense_heads.distance_head import InstanceList
 from ...models.dense_heads.flat_retina_head import FlatRetinaHead
+from .anchor_free_branch import AnchorFreeBranch
+from .functional import FSAFRules
 
 _INIT = dict(
     type='Normal',
@@ -61,10 +61,10 @@ class RetinaFSAFHead(FlatRetinaHead):
         unselected: 'negative' in the paper.
         level_select: 'online', or 'heuristic' for the paper's ablation.
         region_rule: 'cell_overlap' or 'point'.
-        normalizer: Normaliser S of the distances in strides; 4 in the paper.
+        normalizer: Normalizer S of the distances in strides; 4 in the paper.
         loss_af_cls: ``FocalLoss``; alpha, gamma and loss weight are used.
         loss_af_bbox: ``IoULoss`` with mode 'log'; eps and weight are used.
-        init_cfg: Initialisation; the paper's by default.
+        init_cfg: Initialization; the paper's by default.
         **kwargs: Further arguments of ``RetinaHead``.
 
     Raises:

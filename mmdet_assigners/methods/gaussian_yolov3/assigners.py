@@ -2,10 +2,16 @@
 
 from mmdet.registry import TASK_UTILS
 
+from ...models.task_modules.assigners._base import (
+    AssignInputs,
+    Assignment,
+    BatchAssigner,
+    need_levels,
+    need_predictions,
+)
 from ...ops.anchor_match import IGNORED
 from ...ops.anchor_points import MAX_ELEMENTS
-from .yolo_match import (YOLOGrid, darknet_match, grid_match, grid_of_priors)
-from ...models.task_modules.assigners._base import (AssignInputs, Assignment, BatchAssigner, need_levels, need_predictions)
+from .yolo_match import YOLOGrid, darknet_match, grid_match, grid_of_priors
 
 
 def _grid(inputs: AssignInputs, name: str) -> YOLOGrid:
@@ -15,11 +21,11 @@ def _grid(inputs: AssignInputs, name: str) -> YOLOGrid:
 
 @TASK_UTILS.register_module()
 class BatchGridAssigner(BatchAssigner):
-    """mmdet's ``GridAssigner`` for whole batches, without synchronisation.
+    """mmdet's ``GridAssigner`` for whole batches, without synchronization.
 
     The same assignment (tested), by ``ops.yolo_match.grid_match``; the cells
     come from the priors, so the caller passes no ``responsible_flags``. A
-    ground truth whose centre lies outside the grid has no cell of its own
+    ground truth whose center lies outside the grid has no cell of its own
     (mmdet: an error, or a wrong cell).
 
     Args:
@@ -80,7 +86,7 @@ class BatchGridAssigner(BatchAssigner):
 class DarknetGridAssigner(BatchAssigner):
     """The assignment of Darknet's YOLOv3 and of Gaussian YOLOv3.
 
-    One positive per ground truth: in the cell of its centre, the anchor among
+    One positive per ground truth: in the cell of its center, the anchor among
     those of all levels whose shape fits best. Objectness is not trained where
     the **predicted** box overlaps a ground truth by more than
     ``ignore_iou_thr``. mmdet's ``GridAssigner`` differs in all three: it

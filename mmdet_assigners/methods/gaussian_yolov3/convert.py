@@ -1,22 +1,22 @@
 """Official Gaussian YOLOv3 weights (jwchoi384/Gaussian_YOLOv3) -> ours.
 
-``python tools/convert/gaussian_yolov3.py Gaussian_yolov3_BDD.weights out.pth``
+``mmdet-assigners convert gaussian_yolov3 Gaussian_yolov3_BDD.weights out.pth``
 
 A Darknet binary: numbers without names, layer after layer. For other classes
 than those of BDD100K or COCO name your config by ``--config``.
 """
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from common import State, main
 from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 
 from mmdet_assigners import get_config
+
+from ...conversion.state_dicts import State
 
 RELEASED = 'gaussian-yolov3-released_d53_512-458e_bdd100k'
 CONFIGS = {
@@ -28,7 +28,7 @@ BLOCKS = (1, 2, 8, 8, 4)  # residual blocks of Darknet-53
 ANCHORS = 3  # per level
 PREDICTED = 9  # box, its sigmas and objectness
 # of a convolution with batch norm, in the order of the file
-NORMALISED = (
+NORMALIZED = (
     'bn.bias',
     'bn.weight',
     'bn.running_mean',
@@ -49,7 +49,7 @@ def read(path: str) -> dict[str, State]:
     if len(content) < 5:
         raise ValueError(f'{path} is no weights file of Darknet')
     major, minor = content[:2].tolist()
-    # since version 0.2 the number of pictures seen has 64 bits
+    # since version 0.2 the number of images seen has 64 bits
     seen = 2 if major * 10 + minor >= 2 else 1
     numbers = torch.from_numpy(content[3 + seen :].view(np.float32))
     return dict(model={NUMBERS: numbers})
@@ -88,7 +88,7 @@ def shapes(total: int) -> dict[str, list[int]]:
         f'{layer}.{part}': list(model[f'{layer}.{part}'].shape)
         for layer in layers()
         for part in (
-            ('bias', 'weight') if 'convs_pred' in layer else NORMALISED
+            ('bias', 'weight') if 'convs_pred' in layer else NORMALIZED
         )
     }
     outputs = [name for name in found if 'convs_pred' in name]
@@ -122,7 +122,3 @@ def guess_config(state: State) -> str:
     """BDD100K or COCO, by the number of classes."""
     channels = len(state['bbox_head.convs_pred.0.bias'])
     return CONFIGS.get(channels // ANCHORS - PREDICTED, RELEASED)
-
-
-if __name__ == '__main__':
-    sys.exit(main(__doc__.splitlines()[0], convert, guess_config, read=read))

@@ -9,9 +9,13 @@ from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ...ops.anchor_match import IGNORED
+from ...models.dense_heads.flat_head import (
+    FlatBatch,
+    FlatLossMixin,
+    InstanceList,
+)
 from ...models.task_modules.assigners._base import Assignment
-from ...models.dense_heads.flat_head import FlatBatch, FlatLossMixin, InstanceList
+from ...ops.anchor_match import IGNORED
 
 
 @MODELS.register_module()
@@ -38,7 +42,7 @@ class FlatYOLOV3Head(FlatLossMixin, YOLOV3Head):
 
     @property
     def assignment_uses_predictions(self) -> bool:
-        """Whether a picture of the assignment depends on the weights."""
+        """Whether an image of the assignment depends on the weights."""
         if isinstance(self.assigner, GridAssigner):
             return False
         return super().assignment_uses_predictions
@@ -134,7 +138,7 @@ class FlatYOLOV3Head(FlatLossMixin, YOLOV3Head):
         """Assigners of mmdet: per image, with its responsible cells."""
         ends = torch.tensor(flat.level_sizes).cumsum(0) - 1
         last, steps = flat.anchors[ends], flat.strides[ends, None]
-        # the last centre is half a stride before the end of the grid
+        # the last center is half a stride before the end of the grid
         sizes = (last[:, :2] + last[:, 2:]) / (2 * steps) + 0.5
         sizes = sizes.round().long().flip(1).tolist()
         device = flat.anchors.device

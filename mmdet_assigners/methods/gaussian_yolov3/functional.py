@@ -111,7 +111,7 @@ def log_density(
         mu: (...) means.
         sigma: (...) standard deviations, at least 0.
         target: (...) where the density is read.
-        sigma_const: c, only in the normaliser: 0.3 in the official code, 0 in
+        sigma_const: c, only in the normalizer: 0.3 in the official code, 0 in
             the paper.
         eps: Added to the density; 1e-9.
 
@@ -180,9 +180,9 @@ def certainty(sigma: Tensor) -> Tensor:
 def side_sigmas(sigma: Tensor, boxes: Tensor, stride: Tensor) -> Tensor:
     """Standard deviations of the sides of decoded boxes, in pixels.
 
-    To first order and with independent terms: the centre is a Gaussian of
+    To first order and with independent terms: the center is a Gaussian of
     ``stride * sigma_x``, the width ``w * sigma_w`` (w is an exponential, its
-    derivative is w itself), and a side is the centre plus or minus half of
+    derivative is w itself), and a side is the center plus or minus half of
     the width. So the two sides of an axis have the same value, the root of
     ``(stride * sigma_x)^2 + (w * sigma_w / 2)^2``.
 
@@ -195,8 +195,8 @@ def side_sigmas(sigma: Tensor, boxes: Tensor, stride: Tensor) -> Tensor:
         Tensor: (..., 4) for x1, y1, x2, y2, in pixels.
     """
     size = boxes[..., 2:] - boxes[..., :2]
-    centre = sigma[..., :2] * stride[..., None]
+    center = sigma[..., :2] * stride[..., None]
     half = sigma[..., 2:] * size / 2
-    return torch.hypot(centre, half).repeat_interleave(2, -1)[
+    return torch.hypot(center, half).repeat_interleave(2, -1)[
         ..., [0, 2, 1, 3]
     ]

@@ -7,11 +7,11 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from . import functional as gaussian_yolov3
-from .loss import GaussianNLLLoss
 from ...models.dense_heads.flat_head import FlatBatch, InstanceList
 from ...models.dense_heads.var_voting import VarVotingMixin
+from . import functional as gaussian_yolov3
 from .flat_yolov3_head import FlatYOLOV3Head
+from .loss import GaussianNLLLoss
 
 _NLL = dict(type='GaussianNLLLoss', sigma_const=0.3, eps=1e-9)
 

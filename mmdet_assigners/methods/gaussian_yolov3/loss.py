@@ -4,8 +4,8 @@ from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from .functional import box_nll
 from ...models.losses._checks import check_same_shape
+from .functional import box_nll
 
 _REDUCTIONS = ('none', 'mean', 'sum')
 
@@ -22,7 +22,7 @@ class GaussianNLLLoss(nn.Module):
     the paper's equation.
 
     Args:
-        sigma_const: Added to sigma in the normaliser of the density alone,
+        sigma_const: Added to sigma in the normalizer of the density alone,
             which bounds the density and with it the loss from below.
         eps: Added to the density.
         reduction: 'none', 'mean' or 'sum'; official is 'sum'.

@@ -1,8 +1,8 @@
 """Matching of YOLO's anchors on a grid, for whole batches.
 
-The priors of a level stand at the centres ``(i + 0.5) * stride`` of its cells
+The priors of a level stand at the centers ``(i + 0.5) * stride`` of its cells
 (``YOLOAnchorGenerator``), cell-major, then anchor of the cell. A ground truth
-belongs to the cell that its centre falls into.
+belongs to the cell that its center falls into.
 """
 
 from collections.abc import Sequence
@@ -79,7 +79,7 @@ def grid_of_priors(
         - per_cell
         + slot
     ]
-    # the first centre is at half a stride, the last at half before the end
+    # the first center is at half a stride, the last at half before the end
     stride = (first[:, :2] + first[:, 2:]).mean(-1)
     cells = (last[:, :2] + last[:, 2:]) / (2 * stride[:, None]) + 0.5
     return YOLOGrid(
@@ -101,10 +101,10 @@ def cell_priors(grid: YOLOGrid, boxes: Tensor, mask: Tensor) -> Tensor:
         mask: (B, G) bool, False for padding.
 
     Returns:
-        Tensor: (B, G, N) int64 index; -1 where the centre lies outside.
+        Tensor: (B, G, N) int64 index; -1 where the center lies outside.
     """
-    centre = (boxes[..., :2] + boxes[..., 2:]) / 2
-    cell = (centre[:, :, None] / grid.stride[:, None]).floor().long()
+    center = (boxes[..., :2] + boxes[..., 2:]) / 2
+    cell = (center[:, :, None] / grid.stride[:, None]).floor().long()
     inside = ((cell >= 0) & (cell < grid.cells)).all(-1) & mask[..., None]
     location = cell[..., 1] * grid.cells[:, 0] + cell[..., 0]
     index = grid.start + location * grid.per_cell + grid.slot
@@ -112,7 +112,7 @@ def cell_priors(grid: YOLOGrid, boxes: Tensor, mask: Tensor) -> Tensor:
 
 
 def shape_iou(boxes: Tensor, wh: Tensor) -> Tensor:
-    """IoU of boxes and anchors laid on the same centre.
+    """IoU of boxes and anchors laid on the same center.
 
     Args:
         boxes: (B, G, 4) xyxy in pixels.
@@ -140,14 +140,14 @@ def darknet_match(
     """One prior per ground truth: its cell, the anchor of its shape.
 
     1. The anchor of highest shape IoU among all levels (the first of equal
-       ones), in the cell of the ground truth's centre, is positive. Of
+       ones), in the cell of the ground truth's center, is positive. Of
        several ground truths the last has the box; all give their classes.
     2. Other priors whose predicted box has an IoU above ``ignore_iou_thr``
        with any ground truth are ignored. The rest is negative.
 
     Args:
         grid: Of the priors.
-        boxes: (B, G, 4) xyxy in pixels. Centres outside: no prior.
+        boxes: (B, G, 4) xyxy in pixels. Centers outside: no prior.
         labels: (B, G) int64.
         mask: (B, G) bool, False for padding.
         pred_boxes: (B, P, 4) decoded predictions in pixels.
@@ -192,7 +192,7 @@ def grid_match(
 ) -> tuple[Tensor, Tensor]:
     """The rules of mmdet's ``GridAssigner``, for a batch.
 
-    Responsible are the priors of cells that hold the centre of any ground
+    Responsible are the priors of cells that hold the center of any ground
     truth. IoU is that of priors.
 
     1. IoU with every ground truth <= ``neg_iou_thr``: negative, else ignored.

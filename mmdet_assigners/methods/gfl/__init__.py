@@ -1,3 +1,3 @@
 from .head import GFLAblationHead
-from .losses import GeneralizedFocalLoss, GaussianDistanceLoss
-from .qfl_heads import QFLRetinaHead, QFLSSDHead, QFLFoveaHead
+from .losses import GaussianDistanceLoss, GeneralizedFocalLoss
+from .qfl_heads import QFLFoveaHead, QFLRetinaHead, QFLSSDHead

@@ -1,15 +1,13 @@
 """Official GFL checkpoint (implus/GFocal, mmdet 2.0) -> ours.
 
-``python tools/convert/gfl.py official.pth out.pth``
+``mmdet-assigners convert gfl official.pth out.pth``
 
 Names, anchors and input are mmdet's, but for one buffer. For another backbone
 than R-50 name by ``--config`` a config of ``GFLAblationHead`` or ``GFLHead``
 with that backbone.
 """
 
-import sys
-
-from common import State, main, rename
+from ...conversion.state_dicts import State, rename
 
 RULES = (
     (
@@ -28,7 +26,3 @@ def convert(state: State) -> State:
 def guess_config(state: State) -> str:
     """The config of the released 1x model."""
     return 'gfl-ablation_r50_fpn_1x_coco'
-
-
-if __name__ == '__main__':
-    sys.exit(main(__doc__.splitlines()[0], convert, guess_config))

@@ -6,11 +6,11 @@ import torch
 from mmdet.models.task_modules.coders import DistancePointBBoxCoder
 from torch import Tensor, nn
 
-from . import functional as gfl
-from ...ops.anchor_points import box_distances
-from ...models.task_modules.coders.anchor_point_coder import AnchorPointCoder
-from .box_sigmas import BoxSigmaMixin
 from ...models.dense_heads.flat_head import FlatBatch, FlatLossMixin
+from ...models.task_modules.coders.anchor_point_coder import AnchorPointCoder
+from ...ops.anchor_points import box_distances
+from . import functional as gfl
+from .box_sigmas import BoxSigmaMixin
 
 PRIORS = ('general', 'gaussian', 'dirac')
 

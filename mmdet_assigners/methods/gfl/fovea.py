@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ...ops.anchor_points import (MAX_ELEMENTS, AnchorPoints, assign_least_area)
+from ...ops.anchor_points import MAX_ELEMENTS, AnchorPoints, assign_least_area
 
 
 def assign_fovea(
@@ -25,7 +25,7 @@ def assign_fovea(
     of mmdet's ``FoveaHead``.
 
     Args:
-        points: P points at the centres of the cells of L levels.
+        points: P points at the centers of the cells of L levels.
         boxes: (B, G, 4) xyxy pixels.
         mask: (B, G) bool, False for padding.
         scale_ranges: L pairs of least and greatest side in pixels, both ends

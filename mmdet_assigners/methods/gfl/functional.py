@@ -46,7 +46,7 @@ def generalized_focal_loss(
 
     The factor carries a gradient. The minimum is at
     ``p_right = (y - y_left) / (y_right - y_left)``. Focal loss without alpha:
-    labels and support 0 and 1. QFL: support 0 and 1. DFL: neighbouring bins
+    labels and support 0 and 1. QFL: support 0 and 1. DFL: neighboring bins
     and ``beta=0``, where ``p_left + p_right`` may be less than 1.
 
     Args:

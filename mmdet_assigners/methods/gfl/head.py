@@ -11,13 +11,13 @@ from mmdet.structures.bbox import bbox_overlaps
 from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
-from . import functional as gfl
+from ...models.dense_heads.flat_head import FlatBatch, refuse_sampling
+from ...models.task_modules.assigners._base import Assignment, BatchAssigner
 from ...ops.anchor_match import IGNORED
 from ...ops.anchor_points import box_distances, centerness
+from . import functional as gfl
+from .distance_prior import PRIORS, DistancePriorMixin, default_coder
 from .losses import GeneralizedFocalLoss
-from ...models.task_modules.assigners._base import Assignment, BatchAssigner
-from .distance_prior import (PRIORS, DistancePriorMixin, default_coder)
-from ...models.dense_heads.flat_head import FlatBatch, refuse_sampling
 
 QUALITIES = (
     'joint',
@@ -41,7 +41,7 @@ class GFLAblationHead(DistancePriorMixin, GFLHead):
     for Dense Object Detection, NeurIPS 2020, arXiv 2006.04388, tables 1 to 3.
 
     ``reg_prior``, what the network says about the four distances from the
-    anchor's centre to the sides of the box (table 2a): 'general': softmax
+    anchor's center to the sides of the box (table 2a): 'general': softmax
     over the bins 0, delta, ..., reg_max * delta, the box is the expectation,
     DFL teaches the two bins around the target; 'gaussian': mean and
     ``log sigma^2``; 'dirac': no distribution, one number per side, encoded
@@ -60,7 +60,7 @@ class GFLAblationHead(DistancePriorMixin, GFLHead):
     Detections carry ``box_sigmas``, save with 'dirac'.
 
     Differences from the official code are those of ``GFLHead``: no +1 in
-    widths, absolute value in QFL, normalisers at least 1 (no switch).
+    widths, absolute value in QFL, normalizers at least 1 (no switch).
 
     Args:
         num_classes: Number C of classes.
@@ -80,7 +80,7 @@ class GFLAblationHead(DistancePriorMixin, GFLHead):
         loss_dfl: For 'general'; None for no DFL.
         loss_gaussian: For 'gaussian'.
         loss_quality: For the branches.
-        init_cfg: Initialisation; by default N(0, 0.01), class prior 0.01, for
+        init_cfg: Initialization; by default N(0, 0.01), class prior 0.01, for
             rectified distances ('gaussian', ``AnchorPointCoder``) bias 4, for
             ``log sigma^2`` N(0, 0.0001).
         **kwargs: Further arguments of ``GFLHead``; ``reg_max`` is n.
@@ -303,7 +303,7 @@ class GFLAblationHead(DistancePriorMixin, GFLHead):
     def assignment_weight(
         self, flat: FlatBatch, assignment: Assignment
     ) -> Tensor:
-        """Weight (B, P) in a picture; 'score' isn't shown, as for GFL."""
+        """Weight (B, P) in an image; 'score' isn't shown, as for GFL."""
         weight = super().assignment_weight(flat, assignment)
         if self.box_weight != 'centerness':
             return weight

@@ -5,8 +5,8 @@ from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from . import functional as gfl
 from ...models.losses._checks import check_same_shape
+from . import functional as gfl
 
 _REDUCTIONS = ('none', 'mean', 'sum')
 # what the target consists of

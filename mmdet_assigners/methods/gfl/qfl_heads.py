@@ -15,12 +15,16 @@ from mmdet.structures.bbox import bbox_overlaps
 from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
+from ...models.dense_heads.flat_head import (
+    FlatBatch,
+    FlatLossMixin,
+    refuse_sampling,
+)
+from ...models.dense_heads.flat_points import FlatPoints, FlatPointsMixin
+from ...models.dense_heads.flat_retina_head import FlatRetinaHead
 from ...ops.anchor_match import IGNORED, gather_gts
 from ...ops.anchor_points import box_distances, distance_iou
 from .fovea import assign_fovea
-from ...models.dense_heads.flat_head import (FlatBatch, FlatLossMixin, refuse_sampling)
-from ...models.dense_heads.flat_points import FlatPoints, FlatPointsMixin
-from ...models.dense_heads.flat_retina_head import FlatRetinaHead
 
 _QFL = dict(type='QualityFocalLoss', use_sigmoid=True, beta=2.0)
 _INIT = dict(
@@ -43,7 +47,7 @@ class QFLRetinaHead(FlatRetinaHead):
 
     Generalized Focal Loss, NeurIPS 2020, arXiv 2006.04388, table 1b. Network,
     assignment and box loss are RetinaNet's. Losses of the whole batch at
-    once; the normaliser is the number of positives, as before.
+    once; the normalizer is the number of positives, as before.
 
     Takes the arguments of ``RetinaHead``; ``loss_cls`` takes (labels,
     scores): ``QualityFocalLoss`` or ``GeneralizedFocalLoss``.
@@ -86,7 +90,7 @@ class QFLSSDHead(FlatLossMixin, SSDHead):
     Args:
         num_classes: Number C of classes.
         loss_cls: Takes (labels, scores).
-        init_cfg: Initialisation.
+        init_cfg: Initialization.
         **kwargs: Further arguments of ``SSDHead``. ``smoothl1_beta`` of
             ``train_cfg`` is used, ``neg_pos_ratio`` isn't.
 
@@ -146,7 +150,7 @@ class QFLFoveaHead(FlatPointsMixin, FoveaHead):
 
     Generalized Focal Loss, NeurIPS 2020, arXiv 2006.04388, table 1b. Network,
     positives and box loss are those of mmdet's ``FoveaHead``, targets and
-    losses of the whole batch at once; normalisers are means over the
+    losses of the whole batch at once; normalizers are means over the
     processes. Without any positive the box loss stays in the graph.
 
     Takes the arguments of ``FoveaHead``; ``loss_cls`` takes (labels, scores):

@@ -1,2 +1,2 @@
-from .heads import BatchGuidedAnchorHead, BatchGARPNHead, BatchGARetinaHead
+from .heads import BatchGARetinaHead, BatchGARPNHead, BatchGuidedAnchorHead
 from .loss import GAShapeLoss

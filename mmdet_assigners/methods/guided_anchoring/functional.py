@@ -20,8 +20,8 @@ class LocationTargets(NamedTuple):
     """What the location branch learns.
 
     Attributes:
-        target: (B, P) 1 in centre regions, else 0.
-        weight: (B, P) 1 in centre regions, 0 in ignored ones, else the weight
+        target: (B, P) 1 in center regions, else 0.
+        weight: (B, P) 1 in center regions, 0 in ignored ones, else the weight
             of negatives.
     """
 
@@ -110,11 +110,11 @@ def location_targets(
     negative_weight: float = 0.1,
     max_elements: int = MAX_ELEMENTS,
 ) -> LocationTargets:
-    """Centre, ignored and outside regions of the ground truths (Sec. 3.4).
+    """Center, ignored and outside regions of the ground truths (Sec. 3.4).
 
     1. A ground truth belongs to level ``floor(log2(sqrt(w h) / (scale s_0)) +
        1/2)``, clamped, where s_0 is the finest stride.
-    2. On it the cells of its centre region are positive and those of the
+    2. On it the cells of its center region are positive and those of the
        rest of its ignore region are ignored (bounds rounded, inclusive). Of
        several ground truths the last decides about the weight of a cell.
     3. On the adjacent levels its ignore region is ignored where no ground
@@ -129,7 +129,7 @@ def location_targets(
         shapes: Height and width of each of the L levels in cells.
         strides: Stride of each level in pixels.
         scale: Side of the square of an anchor in strides; 8 for GA-RPN.
-        center_ratio: Factor of the centre region; 0.2 in the paper.
+        center_ratio: Factor of the center region; 0.2 in the paper.
         ignore_ratio: Factor of the ignore region; 0.5 in the paper.
         negative_weight: Weight of a negative; 0.1 in mmdet.
         max_elements: Bound on the size of the (B, G, P) tensors.
@@ -154,7 +154,7 @@ def location_targets(
         middle = middle & valid
         near = near | (ignore & (steps.abs() == 1)).any(1)
         center = center | middle.any(1)
-        # the last ground truth wins: 2 n + 1 in its centre, else 2 n
+        # the last ground truth wins: 2 n + 1 in its center, else 2 n
         number = 2 * torch.arange(part.start, part.stop, device=cells.device)
         code = (number[:, None] + middle).to(state)
         code = code.where(middle | (ignore & (steps == 0)), -1)

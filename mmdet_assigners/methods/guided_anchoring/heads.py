@@ -11,10 +11,10 @@ from mmdet.utils import reduce_mean
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ...models.dense_heads.flat_head import flatten_maps
 from ...ops.anchor_points import pad_gts
 from .functional import location_mask, location_targets
 from .layers import BatchFeatureAdaption, BatchMaskedConv
-from ...models.dense_heads.flat_head import flatten_maps
 
 InstanceList = list[InstanceData]
 
@@ -33,7 +33,7 @@ class BatchGuidedAnchorHead(GuidedAnchorHead):
       image for all) and runs on CPU;
     - no location above the threshold gives an empty result, not an error;
     - location targets of the whole batch without loops;
-    - the location loss trains centres as positives. mmdet 3 passes label 1
+    - the location loss trains centers as positives. mmdet 3 passes label 1
       for them to a focal loss that takes 1 of one class for background, and
       so teaches the opposite; ``invert_loc_target=True`` restores that;
     - ignored regions also reach the shape targets;
@@ -43,14 +43,14 @@ class BatchGuidedAnchorHead(GuidedAnchorHead):
       official code (mmdet 3 sets them to zero, with those of deformable
       convolutions that predict their own);
     - losses are float32 scalars instead of lists by level, and their
-      normalisers are averaged over processes.
+      normalizers are averaged over processes.
 
     Paper: Region Proposal by Guided Anchoring, CVPR 2019, arXiv 1901.03278.
 
     Args:
         *args: Arguments of ``GuidedAnchorHead``.
         invert_loc_target: Train the location branch as mmdet 3 does.
-        init_cfg: Initialisation; N(0, 0.01), location bias -log 99.
+        init_cfg: Initialization; N(0, 0.01), location bias -log 99.
         **kwargs: Arguments of ``GuidedAnchorHead``.
     """
 
@@ -82,7 +82,7 @@ class BatchGuidedAnchorHead(GuidedAnchorHead):
         )
 
     def init_weights(self) -> None:
-        """Initialise as ``init_cfg`` says, offsets as the official code."""
+        """Initialize as ``init_cfg`` says, offsets as the official code."""
         super().init_weights()
         for module in self.modules():
             if isinstance(module, BatchFeatureAdaption):

@@ -13,7 +13,7 @@ class BatchMaskedConv(nn.Conv2d):
     mmcv's ``MaskedConv2d`` takes one image, has no CPU kernel and no
     gradient. This one is a dense convolution whose result is masked;
     parameters and, for one image, results are the same. Takes the arguments
-    of ``torch.nn.Conv2d``, its direct base, because mmengine's initialisers
+    of ``torch.nn.Conv2d``, its direct base, because mmengine's initializers
     go by that name.
     """
 

@@ -17,13 +17,13 @@ class GAShapeLoss(nn.Module):
     Eq. 6.
 
     Differences from mmdet, which uses ``BoundedIoULoss``: no terms of the
-    centre (they are constants, because the centre isn't predicted) and no
+    center (they are constants, because the center isn't predicted) and no
     1e-3 in the denominators. The gradients agree up to the latter.
 
     Args:
         beta: Where smooth L1 turns from quadratic to linear; 0.2 in mmdet.
         reduction: 'none', 'mean' or 'sum'.
-        loss_weight: 0.1 in the paper, but see the README on normalisers.
+        loss_weight: 0.1 in the paper, but see the README on normalizers.
 
     Raises:
         ValueError: An option is out of its range.
@@ -60,7 +60,7 @@ class GAShapeLoss(nn.Module):
             pred: (n, 4) predicted anchors, x1, y1, x2, y2 in pixels.
             target: (n, 4) ground truths in pixels.
             weight: (n,) or (n, 4) weight of each anchor.
-            avg_factor: Normaliser of the mean.
+            avg_factor: Normalizer of the mean.
             reduction_override: Instead of ``reduction``.
 
         Returns:

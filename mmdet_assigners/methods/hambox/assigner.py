@@ -2,10 +2,15 @@
 
 from mmdet.registry import TASK_UTILS
 
+from ...models.task_modules.assigners._base import (
+    AssignInputs,
+    Assignment,
+    BatchAssigner,
+    need_predictions,
+)
 from ...ops.anchor_match import max_iou_match
 from ...ops.anchor_points import MAX_ELEMENTS
 from .functional import compensate, ignored_negatives
-from ...models.task_modules.assigners._base import (AssignInputs, Assignment, BatchAssigner, need_predictions)
 
 
 @TASK_UTILS.register_module()
@@ -16,7 +21,7 @@ class HAMBoxAssigner(BatchAssigner):
     2020, arXiv 1912.09231). No official code. The first step is that of
     ``MaxIoUAssigner``; the second gives ground truths with fewer than
     ``topk`` anchors the unmatched anchors that regress best to them
-    (:func:`~mmdet_assigners.methods.hambox.functional.compensate`). Needs predictions: for
+    (:func:`~.functional.compensate`). Needs predictions: for
     ``HAMBoxRetinaHead`` and ``HAMBoxRPNHead``.
 
     Args:

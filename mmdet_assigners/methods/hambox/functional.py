@@ -34,7 +34,7 @@ class Compensation(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """Sums of the four terms of the loss, not normalised.
+    """Sums of the four terms of the loss, not normalized.
 
     Attributes:
         cls_norm: Scalar, matched anchors and negatives.

@@ -10,11 +10,15 @@ from mmdet.utils import reduce_mean
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ...ops.anchor_match import IGNORED, NEGATIVE, gather_gts
-from .functional import Terms, loss_terms
+from ...models.dense_heads.flat_head import (
+    FlatBatch,
+    FlatLossMixin,
+    refuse_sampling,
+)
 from ...models.task_modules.assigners._base import Assignment
+from ...ops.anchor_match import IGNORED, NEGATIVE, gather_gts
 from .assigner import HAMBoxAssigner
-from ...models.dense_heads.flat_head import (FlatBatch, FlatLossMixin, refuse_sampling)
+from .functional import Terms, loss_terms
 
 
 class HAMBoxLossMixin(FlatLossMixin):
@@ -55,13 +59,13 @@ class HAMBoxLossMixin(FlatLossMixin):
     def assignment_weight(
         self, flat: FlatBatch, assignment: Assignment
     ) -> Tensor:
-        """Weight (B, P) in a picture: F for compensated anchors, else 1."""
+        """Weight (B, P) in an image: F for compensated anchors, else 1."""
         weight = super().assignment_weight(flat, assignment)
         compensated = assignment.extra['comp_gt'] >= 0
         return assignment.extra['comp_iou'].where(compensated, weight)
 
     def sums(self, flat: FlatBatch, assignment: Assignment) -> Terms:
-        """The terms of the loss, not normalised.
+        """The terms of the loss, not normalized.
 
         Args:
             flat: Predictions, anchors and ground truths.
@@ -184,7 +188,7 @@ class HAMBoxRPNHead(HAMBoxLossMixin, RPNHead):
 
     The first step is sampled as usual, from negatives that are not ignored;
     all compensated anchors are used. All four terms are divided by the number
-    of samples, mmdet's normaliser of RPN: a compensated anchor has the
+    of samples, mmdet's normalizer of RPN: a compensated anchor has the
     weight of a sample, times F in the classification.
 
     Takes the arguments of ``RPNHead``; ``train_cfg.assigner`` is a

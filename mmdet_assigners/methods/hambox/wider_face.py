@@ -20,7 +20,7 @@ def wider_face_ap(
 ) -> dict[str, float]:
     """AP of the official protocol for each subset.
 
-    1. Scores are stretched to [0, 1] over the whole data set.
+    1. Scores are stretched to [0, 1] over the whole dataset.
     2. Each detection looks only at the face that it overlaps most (the first
        of equal ones). If the IoU reaches ``iou_thr`` and that face is outside
        the subset, the detection is dropped.
@@ -31,7 +31,7 @@ def wider_face_ap(
 
     As in the official program, detections in images without any face don't
     count as false positives, though their scores take part in step 1, whose
-    least score is at most 1 and greatest at least 0. A data set of equal
+    least score is at most 1 and greatest at least 0. A dataset of equal
     scores, undefined there, is stretched to 1. Nothing is rounded.
 
     Args:

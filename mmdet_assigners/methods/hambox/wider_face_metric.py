@@ -20,9 +20,8 @@ class WIDERFaceMetric(BaseMetric):
     """Easy, medium and hard AP of WIDER FACE by the official protocol.
 
     WIDER FACE: A Face Detection Benchmark (CVPR 2016, arXiv 1511.06523); see
-    :func:`~mmdet_assigners.methods.hambox.wider_face.wider_face_ap`. Images are told by
-    their file names, which are unique in WIDER FACE. All detections count as
-    faces.
+    :func:`~.wider_face.wider_face_ap`. Images are identified by their file
+    names, which are unique in WIDER FACE. All detections count as faces.
 
     Args:
         ann_file: The official ``wider_face_val.mat``; ``wider_easy_val.mat``,

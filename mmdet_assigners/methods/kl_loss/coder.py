@@ -100,7 +100,7 @@ class CornerDeltaBBoxCoder(BaseBBoxCoder):
         Args:
             bboxes: (..., 4) priors in pixels.
             pred_bboxes: (..., 4 C) deltas of C classes.
-            max_shape: Height and width of the picture in pixels.
+            max_shape: Height and width of the image in pixels.
 
         Returns:
             Tensor | BaseBoxes: (..., 4 C) x1, y1, x2, y2 in pixels.

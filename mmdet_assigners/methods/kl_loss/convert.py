@@ -1,6 +1,6 @@
 """Official KL-Loss model (yihui-he/KL-Loss, Caffe2 Detectron) -> ours.
 
-``python tools/convert/kl_loss.py model_final.pkl out.pth``
+``mmdet-assigners convert kl_loss model_final.pkl out.pth``
 
 Faster R-CNN of a ResNet with FPN. Class 0 of theirs is the background; ours
 comes last and has no boxes.
@@ -8,13 +8,13 @@ comes last and has no boxes.
 
 import pickle
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
-from common import Rules, State, main, rename
-from trunks import BOX_HEAD, background_last, fpn
+
+from ...conversion.state_dicts import Rules, State, rename
+from ...conversion.trunks import BOX_HEAD, background_last, fpn
 
 BN_EPS = 1e-5
 # all that a pickled array consists of; a pickle may call anything else
@@ -134,7 +134,3 @@ def convert(state: State) -> State:
 def guess_config(state: State) -> str:
     """The config of the released model."""
     return 'kl-loss-released_faster-rcnn_r50-caffe_fpn_2x_coco'
-
-
-if __name__ == '__main__':
-    sys.exit(main(__doc__.splitlines()[0], convert, guess_config, read=read))

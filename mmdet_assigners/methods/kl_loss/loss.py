@@ -5,8 +5,8 @@ from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from .functional import kl_terms
 from ...models.losses._checks import check_same_shape
+from .functional import kl_terms
 
 
 @MODELS.register_module()

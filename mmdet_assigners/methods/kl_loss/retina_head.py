@@ -9,11 +9,11 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from .loss import KLLoss
-from .coder import CornerDeltaBBoxCoder
 from ...models.dense_heads.flat_head import FlatBatch
-from ...models.dense_heads.var_voting import VarVotingMixin
 from ...models.dense_heads.flat_retina_head import FlatRetinaHead
+from ...models.dense_heads.var_voting import VarVotingMixin
+from .coder import CornerDeltaBBoxCoder
+from .loss import KLLoss
 
 _CODER = dict(type='CornerDeltaBBoxCoder', target_stds=0.1)
 _KL = dict(type='KLLoss', loss_weight=1.0)
@@ -83,7 +83,7 @@ class KLRetinaHead(VarVotingMixin, FlatRetinaHead):
         )
 
     def init_weights(self) -> None:
-        """Initialise; alpha starts near 0."""
+        """Initialize; alpha starts near 0."""
         super().init_weights()
         nn.init.normal_(self.retina_alpha.weight, std=self.alpha_std)
         nn.init.zeros_(self.retina_alpha.bias)
@@ -189,7 +189,7 @@ class _BoxesAndSigmas(BaseBBoxCoder):
     """Carries sigmas past mmdet's ``_predict_by_feat_single``.
 
     That method knows one tensor per box: eight columns of deltas and alpha
-    become twelve of the box, its sigmas in pixels and normalised.
+    become twelve of the box, its sigmas in pixels and normalized.
 
     Args:
         coder: Of the boxes.

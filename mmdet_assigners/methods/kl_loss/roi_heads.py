@@ -10,11 +10,11 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from .functional import own_columns
 from ...models.layers.box_voting import BoxVoting
-from .loss import KLLoss
 from .coder import CornerDeltaBBoxCoder
 from .dict_roi_head import DictBBoxHeadMixin, DictRoIHead
+from .functional import own_columns
+from .loss import KLLoss
 
 _CODER = dict(type='CornerDeltaBBoxCoder', target_stds=0.1)
 _KL = dict(type='KLLoss', loss_weight=1.0)
@@ -41,7 +41,7 @@ class KLBBoxHead(DictBBoxHeadMixin, Shared2FCBBoxHead):
         *args: Of ``Shared2FCBBoxHead``.
         bbox_coder: A ``CornerDeltaBBoxCoder``; stds 0.1 in the paper.
         loss_bbox: A ``KLLoss``.
-        init_cfg: Initialisation; by default that of ``Shared2FCBBoxHead`` and
+        init_cfg: Initialization; by default that of ``Shared2FCBBoxHead`` and
             a normal distribution of std 0.0001 for ``fc_alpha``.
         **kwargs: Of ``Shared2FCBBoxHead``.
 

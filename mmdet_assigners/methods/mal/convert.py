@@ -1,15 +1,13 @@
 """Official MAL checkpoint (DeLightCMU/MAL) -> ours.
 
-``python tools/convert/mal.py official.pth out.pth``
+``mmdet-assigners convert mal official.pth out.pth``
 
 For another backbone than R-50 name by ``--config`` a config that changes the
 backbone of ``mal-released_r50-caffe_fpn_18e_coco``.
 """
 
-import sys
-
-from common import State, main, rename
-from trunks import MASKRCNN_BENCHMARK, tower
+from ...conversion.state_dicts import State, rename
+from ...conversion.trunks import MASKRCNN_BENCHMARK, tower
 
 HEAD = r'rpn\.head\.'
 RULES = (
@@ -29,7 +27,3 @@ def convert(state: State) -> State:
 def guess_config(state: State) -> str:
     """The config with the official anchors and boxes."""
     return 'mal-released_r50-caffe_fpn_18e_coco'
-
-
-if __name__ == '__main__':
-    sys.exit(main(__doc__.splitlines()[0], convert, guess_config))

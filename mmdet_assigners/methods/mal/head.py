@@ -9,10 +9,10 @@ from mmdet.models.dense_heads import FreeAnchorRetinaHead
 from mmdet.registry import MODELS
 from torch import Tensor
 
+from ...models.dense_heads.flat_head import FlatBatch, FlatLossMixin
+from ...models.task_modules.assigners._base import Assignment
 from . import functional as mal
 from .feature_depression import FeatureDepression, iteration_of
-from ...models.task_modules.assigners._base import Assignment
-from ...models.dense_heads.flat_head import FlatBatch, FlatLossMixin
 
 if TYPE_CHECKING:
     from ...engine.hooks.train_progress_hook import TrainProgress
@@ -45,7 +45,7 @@ class MALRetinaHead(FlatLossMixin, FreeAnchorRetinaHead):
     hold fewer than ``pre_anchor_topk`` anchors are allowed.
 
     Differences from the official code: boxes have no inclusive corners
-    (``legacy_plus_one=True`` restores them). Anchor centres are those of the
+    (``legacy_plus_one=True`` restores them). Anchor centers are those of the
     anchor generator (``center_offset=0.5`` restores half a stride). Both
     losses are divided by the number of ground truths on the GPU, as there.
 
@@ -61,7 +61,7 @@ class MALRetinaHead(FlatLossMixin, FreeAnchorRetinaHead):
             (official); False blocks them, as mmdet's FreeAnchor does.
         legacy_plus_one: Corners of boxes and anchors are inclusive in the
             loss: sides are ``x2 - x1 + 1``.
-        init_cfg: Initialisation; by default RetinaNet's with the official
+        init_cfg: Initialization; by default RetinaNet's with the official
             prior probability of 0.02.
         **kwargs: As ``FreeAnchorRetinaHead``; ``pre_anchor_topk`` is 40 for
             R-50 in the official code, 50 in mmdet.
@@ -189,7 +189,7 @@ class MALRetinaHead(FlatLossMixin, FreeAnchorRetinaHead):
         return bags, logits.sigmoid().view(batch, gts, size) * located
 
     def assign_flat(self, flat: FlatBatch) -> Assignment:
-        """For pictures: the bag in which an anchor weighs most.
+        """For images: the bag in which an anchor weighs most.
 
         The weight is the anchor's score over the best of its bag. There are
         no ignored anchors.
@@ -207,7 +207,7 @@ class MALRetinaHead(FlatLossMixin, FreeAnchorRetinaHead):
     def assignment_weight(
         self, flat: FlatBatch, assignment: Assignment
     ) -> Tensor:
-        """Weight (B, P) of each anchor in a picture of the assignment."""
+        """Weight (B, P) of each anchor in an image of the assignment."""
         return assignment.extra['weight']
 
 

@@ -2,9 +2,13 @@
 
 from mmdet.registry import TASK_UTILS
 
+from ...models.task_modules.assigners._base import (
+    AssignInputs,
+    Assignment,
+    BatchAssigner,
+)
 from ...ops.anchor_points import MAX_ELEMENTS
 from .functional import topn_match
-from ...models.task_modules.assigners._base import AssignInputs, Assignment, BatchAssigner
 
 
 @TASK_UTILS.register_module()

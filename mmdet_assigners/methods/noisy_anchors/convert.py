@@ -1,6 +1,6 @@
 """Official Noisy Anchors checkpoint (a detectron2 RetinaNet) -> ours.
 
-``python tools/convert/noisy_anchors.py official.pth out.pth``
+``mmdet-assigners convert noisy_anchors official.pth out.pth``
 
 The nine anchors of a place come size by size in detectron2, ratio by ratio in
 mmdet: the channels of the two output convolutions are reordered. For another
@@ -8,12 +8,11 @@ backbone than R-50 name by ``--config`` a config that changes the backbone of
 ``noisy-anchors-released_r50-caffe_fpn_1x_coco``.
 """
 
-import sys
-
 import torch
-from common import State, main, rename
 from torch import Tensor
-from trunks import DETECTRON2, tower
+
+from ...conversion.state_dicts import State, rename
+from ...conversion.trunks import DETECTRON2, tower
 
 SIZES, RATIOS = 3, 3
 RULES = (
@@ -44,7 +43,3 @@ def convert(state: State) -> State:
 def guess_config(state: State) -> str:
     """The config with the official backbone and input."""
     return 'noisy-anchors-released_r50-caffe_fpn_1x_coco'
-
-
-if __name__ == '__main__':
-    sys.exit(main(__doc__.splitlines()[0], convert, guess_config))

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...ops.anchor_match import (IGNORED, NEGATIVE, iou_chunks, pairwise_iou)
+from ...ops.anchor_match import IGNORED, NEGATIVE, iou_chunks, pairwise_iou
 from ...ops.anchor_points import MAX_ELEMENTS
 
 MODES = ('official', 'paper')
@@ -145,7 +145,7 @@ def cleanliness(
         score: (B, P) probability of the class of the matched ground truth.
         iou: (B, P) IoU of the predicted box with it.
         lists: (B, P) int64, 0 for negatives.
-        alpha: Share of localisation against classification; 0.75.
+        alpha: Share of localization against classification; 0.75.
         gamma: Exponent of the weights; 1. With 0 all weights are 1.
         soft_label_mode: 'official' or 'paper'.
         weight_mode: 'official' or 'paper'.

@@ -7,12 +7,12 @@ from mmdet.models.losses import SmoothL1Loss
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from . import functional as noisy_anchors
-from ...ops.anchor_match import IGNORED
-from .loss import SoftFocalLoss
-from ...models.task_modules.assigners._base import Assignment
 from ...models.dense_heads.flat_head import FlatBatch
 from ...models.dense_heads.flat_retina_head import FlatRetinaHead
+from ...models.task_modules.assigners._base import Assignment
+from ...ops.anchor_match import IGNORED
+from . import functional as noisy_anchors
+from .loss import SoftFocalLoss
 
 if TYPE_CHECKING:
     from ...engine.hooks import TrainProgress
@@ -42,7 +42,7 @@ class NoisyAnchorRetinaHead(FlatRetinaHead):
 
     Args:
         *args: Of ``RetinaHead``.
-        alpha: Share of localisation in the cleanliness; 0.75.
+        alpha: Share of localization in the cleanliness; 0.75.
         gamma: Exponent of the weights; 1. With 0 there are none.
         soft_labels: False: label 1 for all positives.
         soft_label_mode: 'official' or 'paper', see

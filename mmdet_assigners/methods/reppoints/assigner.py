@@ -7,18 +7,21 @@ from mmdet.models.task_modules.assigners import AssignResult
 from mmdet.registry import TASK_UTILS
 from mmengine.structures import InstanceData
 
+from ...models.task_modules.assigners._base import (
+    AssignInputs,
+    Assignment,
+    BatchAssigner,
+)
 from ...ops.anchor_points import MAX_ELEMENTS
 from .functional import nearest_points
-from ...models.task_modules.assigners._base import AssignInputs, Assignment, BatchAssigner
 
 
 @TASK_UTILS.register_module()
 class BatchPointAssigner(BatchAssigner):
     """``PointAssigner`` without a loop over ground truths, on any device.
 
-    Each ground truth gets the ``pos_num`` locations nearest to its centre on
-    the level of its size, see :func:`mmdet_assigners.methods.reppoints.functional.
-    nearest_points`. mmdet's class indexes a tensor on the CPU by a mask on
+    Each ground truth gets the ``pos_num`` locations nearest to its center on
+    the level of its size, see :func:`~.functional.nearest_points`. mmdet's class indexes a tensor on the CPU by a mask on
     the device of the data, which PyTorch refuses on a GPU.
 
     For ``BatchRepPointsHead``: mmdet's ``RepPointsHead`` gives boxes instead

@@ -1,15 +1,13 @@
 """Official RepPoints checkpoint (microsoft/RepPoints, mmdet 0.6) -> ours.
 
-``python tools/convert/reppoints.py official.pth out.pth``
+``mmdet-assigners convert reppoints official.pth out.pth``
 
 Names are mmdet's, but for the offsets of deformable backbones. A checkpoint
 doesn't say which schedule and which conversion of points it was trained with:
 for another than moment name the config by ``--config``.
 """
 
-import sys
-
-from common import State, main, rename
+from ...conversion.state_dicts import State, rename
 
 RULES = (
     (
@@ -34,7 +32,3 @@ def guess_config(state: State) -> str:
     if 'backbone.layer3.0.conv2.conv_offset.weight' in state:
         depth += '-dconv-c3-c5'
     return f'batch-reppoints-moment_{depth}_fpn-gn_2x_coco'
-
-
-if __name__ == '__main__':
-    sys.exit(main(__doc__.splitlines()[0], convert, guess_config))

@@ -77,7 +77,7 @@ def nearest_points(
 
     The level of a ground truth is the integer part of
     ``(log2(w / scale) + log2(h / scale)) / 2``, clamped to those that exist.
-    The distance of a location is ``|(p - c) / (w, h)|`` with the centre c. A
+    The distance of a location is ``|(p - c) / (w, h)|`` with the center c. A
     location that several want goes to the nearest, of equally near ones to
     the first; of equally near locations with ``pos_num=1`` the first is taken.
 

@@ -10,13 +10,17 @@ from mmdet.utils import reduce_mean
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ...models.dense_heads.flat_head import InstanceList, flatten_maps
+from ...models.task_modules.assigners._base import (
+    AssignInputs,
+    Assignment,
+    BatchAssigner,
+)
 from ...ops.anchor_match import IGNORED, gather_gts
 from ...ops.anchor_points import pad_gts
 from ...ops.deform_conv import deform_conv
-from .functional import METHODS, points_to_boxes, scale_gradient
-from ...models.task_modules.assigners._base import AssignInputs, Assignment, BatchAssigner
 from .assigner import BatchPointAssigner
-from ...models.dense_heads.flat_head import InstanceList, flatten_maps
+from .functional import METHODS, points_to_boxes, scale_gradient
 from .predict import PointSetPredictMixin
 
 _INIT = dict(
@@ -36,7 +40,7 @@ class BatchRepPointsHead(PointSetPredictMixin):
     Network, targets and losses are those of mmdet's ``RepPointsHead`` (equal
     up to the order of sums), in one pass over levels and images and on any
     device. Besides: the deformable convolutions start from N(0, 0.01) as in
-    the official code (mmdet leaves them at He's initialisation), detections
+    the official code (mmdet leaves them at He's initialization), detections
     carry their points, points that coincide have a finite gradient, and the
     two sources of gradient of the first points can be set apart.
 
@@ -52,11 +56,11 @@ class BatchRepPointsHead(PointSetPredictMixin):
         *args: Of ``RepPointsHead``.
         cls_gradient_mul: Factor of the gradient that the classification sends
             to the first points; by default ``gradient_mul``, which then is
-            the factor of the refinement. 0: supervision by localisation
+            the factor of the refinement. 0: supervision by localization
             alone.
         sync_normalizer: Divide by the mean number of positives of all
             processes instead of that of this one. Not in the official code.
-        init_cfg: Initialisation; the official one by default.
+        init_cfg: Initialization; the official one by default.
         **kwargs: Of ``RepPointsHead``. Both assigners of ``train_cfg`` must
             be of this package: ``BatchPointAssigner`` or
             ``BatchMaxIoUAssigner`` for ``init``, the latter for ``refine``.
@@ -315,7 +319,7 @@ class BatchRepPointsHead(PointSetPredictMixin):
         feats: Sequence[Tensor] | None = None,
         stage: str = 'refine',
     ) -> InstanceList:
-        """The assignment of one stage, for pictures and tables.
+        """The assignment of one stage, for images and tables.
 
         Args:
             outs: What ``forward`` returned.

@@ -23,7 +23,7 @@ class SamplingFreeBBoxHead(Shared2FCBBoxHead):
     L_cls is guided by L_reg and weighs ``loss_cls.loss_weight``, officially
     2. Without positives both are 0. Use it with ``FullSampler``.
     ``test_cfg.rcnn.class_score_thr``, C numbers or a file of
-    ``tools/prior_statistics.py``, sets a score threshold per class; the
+    ``prior_statistics.py``, sets a score threshold per class; the
     official code has 1e-4 for all.
 
     Args:
@@ -70,7 +70,7 @@ class SamplingFreeBBoxHead(Shared2FCBBoxHead):
         self.prior_prob = prior_prob
 
     def init_weights(self) -> None:
-        """Initialise; with ``prior_prob`` also the background bias."""
+        """Initialize; with ``prior_prob`` also the background bias."""
         super().init_weights()
         if self.prior_prob is not None:
             bias = sampling_free.softmax_background_bias(

@@ -1,15 +1,13 @@
 """Official Sampling-Free checkpoint (ChenJoya/sampling-free) -> ours.
 
-``python tools/convert/sampling_free.py official.pth out.pth``
+``mmdet-assigners convert sampling_free official.pth out.pth``
 
 RetinaNet, Faster and Mask R-CNN of COCO. For the models of VOC name by
 ``--config`` a config that changes ``num_classes`` of a ``released`` one.
 """
 
-import sys
-
-from common import State, main, rename
-from trunks import (
+from ...conversion.state_dicts import State, rename
+from ...conversion.trunks import (
     MASKRCNN_BENCHMARK,
     MASKRCNN_BENCHMARK_RCNN,
     background_last,
@@ -43,7 +41,3 @@ def guess_config(state: State) -> str:
         masks = any(name.startswith('roi_head.mask') for name in state)
         model = 'mask-rcnn' if masks else 'faster-rcnn'
     return f'sampling-free-released_{model}_r{depth}-caffe_fpn_1x_coco'
-
-
-if __name__ == '__main__':
-    sys.exit(main(__doc__.splitlines()[0], convert, guess_config))

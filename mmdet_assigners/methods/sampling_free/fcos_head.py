@@ -4,9 +4,9 @@ from mmdet.models.dense_heads import FCOSHead
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from . import functional as sampling_free
-from ...ops.anchor_match import gather_gts
 from ...models.dense_heads.flat_points import FlatPoints, FlatPointsMixin
+from ...ops.anchor_match import gather_gts
+from . import functional as sampling_free
 from .guided_loss import SamplingFreeMixin, prior_init
 
 
@@ -21,7 +21,7 @@ class SamplingFreeFCOSHead(FlatPointsMixin, SamplingFreeMixin, FCOSHead):
     Args:
         *args: Of ``FCOSHead``.
         prior_prob: Initial probability of each class, N_f / (N C) of the
-            data set. An own ``init_cfg`` replaces it.
+            dataset. An own ``init_cfg`` replaces it.
         guided: Rescale the classification loss to the box loss.
         sync: Take the ratio of the mean losses of all processes.
         **kwargs: Of ``FCOSHead``; what is said of centerness has no effect.

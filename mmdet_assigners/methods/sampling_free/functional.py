@@ -109,7 +109,7 @@ def check_prior(prior: float, name: str = 'prior') -> None:
 
 @dataclass(frozen=True)
 class PriorStatistics:
-    """Candidates of a data set by what the matcher makes of them.
+    """Candidates of a dataset by what the matcher makes of them.
 
     Attributes:
         per_class: Number N_j of positives of each of the C classes.
@@ -160,7 +160,7 @@ def read_class_thresholds(
     """The score thresholds of the classes.
 
     Args:
-        value: C thresholds, or a JSON file of ``tools/prior_statistics.py``.
+        value: C thresholds, or a JSON file of ``prior_statistics.py``.
         num_classes: Number C of classes.
 
     Returns:

@@ -13,7 +13,7 @@ from . import functional as sampling_free
 
 
 def prior_init(name: str, prior: float) -> dict:
-    """Initialisation N(0, 0.01) with the optimal bias of one layer.
+    """Initialization N(0, 0.01) with the optimal bias of one layer.
 
     Args:
         name: Of the layer that classifies.

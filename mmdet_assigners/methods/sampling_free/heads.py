@@ -9,11 +9,15 @@ from mmdet.models.dense_heads import RPNHead
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from . import functional as sampling_free
-from ...ops.anchor_match import IGNORED
-from ...models.dense_heads.flat_head import (FlatBatch, FlatLossMixin, refuse_sampling)
-from .guided_loss import SamplingFreeMixin, prior_init
+from ...models.dense_heads.flat_head import (
+    FlatBatch,
+    FlatLossMixin,
+    refuse_sampling,
+)
 from ...models.dense_heads.flat_retina_head import FlatRetinaHead
+from ...ops.anchor_match import IGNORED
+from . import functional as sampling_free
+from .guided_loss import SamplingFreeMixin, prior_init
 
 
 class SamplingFreeAnchorMixin(FlatLossMixin, SamplingFreeMixin):
@@ -111,12 +115,12 @@ class SamplingFreeRetinaHead(SamplingFreeAnchorMixin, FlatRetinaHead):
     ``loss_cls.loss_weight`` is the scale of the guided loss (1), and
     ``test_cfg.score_thr`` is 8.1e-4, the prior times 81, in the official
     code. ``test_cfg.class_score_thr``, C numbers or a file of
-    ``tools/prior_statistics.py``, sets the paper's threshold per class.
+    ``prior_statistics.py``, sets the paper's threshold per class.
 
     Args:
         *args: Of ``RetinaHead``.
         prior_prob: Initial probability of each class, N_f / (N C) of the
-            data set; 1e-5 for COCO. An own ``init_cfg`` replaces it.
+            dataset; 1e-5 for COCO. An own ``init_cfg`` replaces it.
         guided: Rescale the classification loss to the box loss.
         sync: Take the ratio of the mean losses of all processes; officially
             each GPU has its own.
@@ -160,7 +164,7 @@ class SamplingFreeRPNHead(SamplingFreeAnchorMixin, RPNHead):
 
     Args:
         *args: Of ``RPNHead``.
-        prior_prob: Initial objectness, N_f / N of the data set; 2e-4 for
+        prior_prob: Initial objectness, N_f / N of the dataset; 2e-4 for
             COCO. An own ``init_cfg`` replaces it.
         guided: Rescale the classification loss to the box loss.
         sync: Take the ratio of the mean losses of all processes; officially

@@ -1,13 +1,18 @@
-"""Counts a detector's candidates over the boxes of a data set.
+"""Counts a detector's candidates over the boxes of a dataset.
+
+``python -m mmdet_assigners.methods.sampling_free.prior_statistics CONFIG
+[--data bccd] [--mini] [-o FILE]`` prints ``prior_prob`` and ``score_thr``;
+FILE gets these and the thresholds per class, for ``test_cfg.class_score_thr``.
 
 The optimal bias and the adaptive thresholds of Sampling-Free (arXiv
 1909.04868) need the numbers of positive and negative candidates of the data
 set under the detector's own anchors and matcher. Only annotations are read,
-no picture, and no network runs. The official code counts in batches of padded
-pictures, here each picture is padded alone. Flips don't change the numbers,
+no image, and no network runs. The official code counts in batches of padded
+images, here each image is padded alone. Flips don't change the numbers,
 but for ties.
 """
 
+import argparse
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +23,13 @@ from mmdet.models.dense_heads.anchor_head import AnchorHead
 from mmdet.models.task_modules.prior_generators import anchor_inside_flags
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ...cli.common import resolve_config
 from ...files import write_json
+from ...small_scale import apply_small_scale, use_data
 from .functional import PriorStatistics, sigmoid_bias
 
 Shape = tuple[int, int]
@@ -35,9 +43,9 @@ def count_candidates(
     Args:
         cfg: Config of a detector with an anchor-based head, an RPN or an FCOS
             head.
-        scale: Long and short side that pictures are resized to fit, in
+        scale: Long and short side that images are resized to fit, in
             pixels; by default that of ``Resize`` in the training pipeline.
-        limit: Pictures to read at most.
+        limit: Images to read at most.
 
     Returns:
         PriorStatistics: Of the dense head; an RPN has one class.
@@ -66,13 +74,13 @@ def count_candidates(
 def candidate_labels(
     head: nn.Module, gts: InstanceData, shape: Shape, divisor: int = 1
 ) -> Tensor:
-    """Labels of the candidates of one picture.
+    """Labels of the candidates of one image.
 
     Args:
         head: Anchor-based head, or FCOS'.
         gts: ``bboxes`` (G, 4) in pixels and ``labels`` (G,).
-        shape: Height and width of the picture in pixels.
-        divisor: The picture is padded to a multiple of it.
+        shape: Height and width of the image in pixels.
+        divisor: The image is padded to a multiple of it.
 
     Returns:
         Tensor: (P,) int64 class, C for negatives, -1 if ignored.
@@ -136,7 +144,7 @@ def resize_scale(cfg: Config) -> Shape:
 def annotations(cfg: Config) -> Iterator[tuple[Shape, Tensor, Tensor]]:
     """Height and width, boxes (G, 4) and labels (G,) of the training set.
 
-    Ignored boxes are left out, pictures without boxes as the data set says.
+    Ignored boxes are left out, images without boxes as the dataset says.
     """
     config = ConfigDict(_innermost(cfg.train_dataloader.dataset))
     config.pipeline = []
@@ -178,3 +186,43 @@ def write_statistics(path: Path, stats: PriorStatistics, source: str) -> None:
         class_score_thr=stats.class_thresholds,
     )
     write_json(path, content)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description='Optimal prior and score thresholds of a detector on a '
+        'dataset, from its annotations alone.'
+    )
+    parser.add_argument('config', help='file, name of ours or mmdet::NAME')
+    parser.add_argument('--data', help='dataset other than the config says')
+    parser.add_argument(
+        '--mini', action='store_true', help='under the small-scale overlay'
+    )
+    parser.add_argument(
+        '--scale', type=int, nargs=2, metavar=('LONG', 'SHORT')
+    )
+    parser.add_argument('--limit', type=int, help='maximum number of images')
+    parser.add_argument('-o', '--out', type=Path, help='JSON file')
+    args = parser.parse_args()
+    init_default_scope('mmdet')
+    try:
+        cfg = Config.fromfile(resolve_config(args.config))
+        if args.mini:
+            apply_small_scale(cfg, args.data or 'shapes')
+        elif args.data:
+            use_data(cfg, args.data)
+    except (FileNotFoundError, ValueError) as error:
+        parser.error(str(error))
+    stats = count_candidates(cfg, args.scale, args.limit)
+    print(f'positives  {stats.positives}')
+    print(f'negatives  {stats.negatives}')
+    print(f'prior_prob {stats.prior:.3g}')
+    print(f'score_thr  {stats.global_threshold:.3g}')
+    if args.out:
+        source = f'{args.config} on {args.data or "its own data"}'
+        write_statistics(args.out, stats, source)
+
+
+if __name__ == '__main__':
+    main()

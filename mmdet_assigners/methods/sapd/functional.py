@@ -11,7 +11,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...ops.anchor_points import (MAX_ELEMENTS, AnchorPoints, assign_least_area, box_distances, centerness, distance_iou)
+from ...ops.anchor_points import (
+    MAX_ELEMENTS,
+    AnchorPoints,
+    assign_least_area,
+    box_distances,
+    centerness,
+    distance_iou,
+)
 from ...ops.level_losses import EMPTY_LEVEL_LOSS as EMPTY_LEVEL_LOSS
 from ...ops.level_losses import focal_terms as focal_terms
 from ...ops.level_losses import level_losses as level_losses
@@ -127,9 +134,9 @@ def soft_targets(
         regions: (B, G, 1 or L, 4) from :func:`valid_regions`.
         level_weights: (B, G, L); gradients flow into it.
         selected: (B, G, L) bool, levels on which a ground truth is trained.
-        eta: Exponent of the generalised centerness; 1 in the paper, 0 gives
+        eta: Exponent of the generalized centerness; 1 in the paper, 0 gives
             every point of a level the same weight.
-        z: Normaliser of distances in strides.
+        z: Normalizer of distances in strides.
         unselected: Points in the region of a ground truth on a level where it
             isn't selected: 'negative' (paper), 'ignore' (weight 0), or
             'hide' (re-implementation: least area, of distances clipped at 0,

@@ -11,9 +11,14 @@ from mmdet.utils import reduce_mean
 from mmengine.dist import get_world_size
 from torch import Tensor
 
-from . import functional as sapd
+from ...models.dense_heads.distance_head import (
+    DistanceHead,
+    InstanceList,
+    assignment_of_points,
+    flatten_levels,
+)
 from ...ops.anchor_points import AnchorPoints, pad_gts, pad_rows
-from ...models.dense_heads.distance_head import (DistanceHead, InstanceList, assignment_of_points, flatten_levels)
+from . import functional as sapd
 
 if TYPE_CHECKING:
     from ...engine.hooks.train_progress_hook import TrainProgress
@@ -68,9 +73,9 @@ class SAPDHead(DistanceHead):
         stacked_convs: Convolutions per tower; 4 as in FSAF.
         strides: Stride of each of the L levels in pixels.
         eps: Factor of the valid box in (0, 1]; 0.2 in the paper.
-        z: Normaliser of distances in strides; 4 in the paper.
-        soft_weight: Weigh points by generalised centerness (SW).
-        eta: Exponent of the generalised centerness; 1 in the paper.
+        z: Normalizer of distances in strides; 4 in the paper.
+        soft_weight: Weigh points by generalized centerness (SW).
+        eta: Exponent of the generalized centerness; 1 in the paper.
         soft_select: Weigh levels by the selection network (SS). False trains
             each ground truth on its level of least loss, without network.
         soft_select_begin: Fraction of the schedule after which levels are
@@ -97,7 +102,7 @@ class SAPDHead(DistanceHead):
         norm_cfg: Config of the towers' norm; none in the paper.
         train_cfg: Not used, for mmdet's detectors.
         test_cfg: Post-processing.
-        init_cfg: Initialisation; the paper's by default.
+        init_cfg: Initialization; the paper's by default.
 
     Raises:
         ValueError: An option is out of its range.
@@ -249,7 +254,7 @@ class SAPDHead(DistanceHead):
                 cls_pred, reg_pred, targets, *self._focal(), iou_eps=iou_eps
             )
             num_pos = targets.positive.sum().to(weight)
-            # one message for all normalisers
+            # one message for all normalizers
             local = torch.stack(
                 [weight.detach(), num_pos, select['weight'].sum()]
             )
@@ -257,7 +262,7 @@ class SAPDHead(DistanceHead):
                 min=1 / get_world_size()
             )
             if not self.detach_level_weights:
-                # the gradient of this process' share of the normaliser
+                # the gradient of this process' share of the normalizer
                 share = weight - weight.detach()
                 norm = norm + share * (norm > 1 / get_world_size())
             losses = dict(
@@ -378,7 +383,7 @@ class SAPDHead(DistanceHead):
         batch_img_metas: list[dict],
         feats: Sequence[Tensor] | None = None,
     ) -> InstanceList:
-        """What the points of each image are trained on, for pictures.
+        """What the points of each image are trained on, for images.
 
         Args:
             outs: Predictions of :meth:`forward`.

@@ -34,7 +34,7 @@ class FeatureSelectNet(BaseModule):
         strides: Stride of each of the L levels in pixels.
         channels: Width of the convolutions; ``in_channels`` by default.
         sampling_ratio: Samples per side of a RoIAlign bin; at least 1.
-        init_cfg: Initialisation; N(0, 0.01), bias 0 as in the paper.
+        init_cfg: Initialization; N(0, 0.01), bias 0 as in the paper.
     """
 
     def __init__(

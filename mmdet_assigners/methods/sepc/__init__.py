@@ -1,3 +1,8 @@
-from .heads import SEPCRetinaHead, SEPCFSAFHead, SEPCFreeAnchorRetinaHead, SEPCATSSHead
+from .heads import (
+    SEPCATSSHead,
+    SEPCFreeAnchorRetinaHead,
+    SEPCFSAFHead,
+    SEPCRetinaHead,
+)
 from .neck import SEPC
 from .pconv import PConv

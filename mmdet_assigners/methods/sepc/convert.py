@@ -1,6 +1,6 @@
 """Official SEPC checkpoint (jshilong/SEPC, mmdet 1.1) -> ours.
 
-``python tools/convert/sepc.py official.pth out.pth``
+``mmdet-assigners convert sepc official.pth out.pth``
 
 The tensors stay as they are, but for FSAF: the official head predicts bottom,
 top, left, right, mmdet's top, bottom, left, right. What else the released
@@ -9,10 +9,9 @@ table pass the same keys as ``--cfg-options``, at least
 ``model.neck.1.head_padding=0``.
 """
 
-import sys
-
 import torch
-from common import State, main, rename
+
+from ...conversion.state_dicts import State, rename
 
 PCONV = r'neck\.1\.Pconvs\.(\d+)\.'
 RULES = (
@@ -57,7 +56,3 @@ def guess_config(state: State) -> str:
     bias = state.get('bbox_head.retina_reg.bias', ())
     head = 'fsaf' if len(bias) == FSAF_CHANNELS else 'retinanet'
     return f'{row}_{head}_r50_fpn_1x_coco'
-
-
-if __name__ == '__main__':
-    sys.exit(main(__doc__.splitlines()[0], convert, guess_config))

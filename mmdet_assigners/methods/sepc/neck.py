@@ -52,7 +52,7 @@ class SEPC(BaseModule):
             3x3).
         task_convs: Append the two last convolutions. Without them the
             output is a plain pyramid, for detectors with ordinary heads.
-        init_cfg: mmengine's initialisation; by default the paper's: kernels
+        init_cfg: mmengine's initialization; by default the paper's: kernels
             N(0, 0.01), biases and offset predictors 0.
 
     Raises:

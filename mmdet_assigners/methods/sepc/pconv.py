@@ -15,7 +15,7 @@ from .scale_aligned_conv import ScaleAlignedConv
 def integrated_norm(
     norm: _BatchNorm, levels: Sequence[Tensor]
 ) -> list[Tensor]:
-    """Integrated batch normalisation (iBN): one statistic for all levels.
+    """Integrated batch normalization (iBN): one statistic for all levels.
 
     In training the mean and variance of a channel are taken over all images
     and all positions of all levels, so that a level counts by its area. The
@@ -54,7 +54,7 @@ class PConv(BaseModule):
               + [l < L-1] Up(w_coarser * x_{l+1})
 
     followed by iBN (optional) and ReLU. Up is bilinear to the exact size of
-    level l, with aligned corners. A neighbour that does not exist is left
+    level l, with aligned corners. A neighbor that does not exist is left
     out.
 
     Paper: Scale-Equalizing Pyramid Convolution for Object Detection, CVPR
@@ -69,7 +69,7 @@ class PConv(BaseModule):
         deform: Scale-aligned kernels: deformable for output levels >= 1
             (SEPC); see `ScaleAlignedConv`.
         ibn: Batch norm with joint statistics of all levels.
-        init_cfg: mmengine's initialisation; by default the paper's, see
+        init_cfg: mmengine's initialization; by default the paper's, see
             `ScaleAlignedConv`.
     """
 
@@ -127,5 +127,5 @@ def _check_size(level: int, x: Tensor, finer: Tensor, down: Tensor) -> None:
         raise ValueError(
             f'level {level} of levels is {size}, but must be {expected}, the '
             f'half (rounded up) of level {level - 1} ({below}); pad the '
-            'pictures to a multiple of 32 (pad_size_divisor=32)'
+            'images to a multiple of 32 (pad_size_divisor=32)'
         )

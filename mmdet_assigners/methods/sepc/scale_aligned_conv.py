@@ -54,7 +54,7 @@ class ScaleAlignedConv(nn.Conv2d):
             nn.init.zeros_(self.conv_offset.bias)
 
     def reset_parameters(self) -> None:
-        """Initialise as the paper's code: N(0, 0.01) and zero bias."""
+        """Initialize as the paper's code: N(0, 0.01) and zero bias."""
         nn.init.normal_(self.weight, std=0.01)
         nn.init.zeros_(self.bias)
 
@@ -77,7 +77,7 @@ class ScaleAlignedConv(nn.Conv2d):
                 f'x of level {level} is {height}x{width}; with padding '
                 f'{self.padding[0]} it must be at least '
                 f'{_KERNEL - 2 * self.padding[0]} cells in both directions '
-                '(larger pictures, or head_padding=1)'
+                '(larger images, or head_padding=1)'
             )
         if level == 0 or self.conv_offset is None:
             return super().forward(x)

@@ -26,7 +26,7 @@ class DistanceHead(AnchorFreeHead):
         feat_channels: Width of the towers.
         stacked_convs: Convolutions per tower.
         strides: Stride of each of the L levels in pixels.
-        z: Normaliser of distances in strides.
+        z: Normalizer of distances in strides.
         with_centerness: Predict centerness logits on the regression tower and
             multiply scores by their sigmoid.
         dcn_on_last_conv: Deformable last convolution of the towers.
@@ -37,7 +37,7 @@ class DistanceHead(AnchorFreeHead):
         norm_cfg: Config of the towers' norm.
         train_cfg: Config for training.
         test_cfg: Config of the post-processing.
-        init_cfg: Initialisation; by default N(0, 0.01), class prior 0.01 and
+        init_cfg: Initialization; by default N(0, 0.01), class prior 0.01 and
             bias 0.1 of the distances.
 
     Raises:

@@ -20,7 +20,11 @@ from torch import Tensor, nn
 
 from ...ops.anchor_match import IGNORED, gather_gts
 from ...ops.anchor_points import pad_gts
-from ..task_modules.assigners._base import AssignInputs, Assignment, BatchAssigner
+from ..task_modules.assigners._base import (
+    AssignInputs,
+    Assignment,
+    BatchAssigner,
+)
 
 InstanceList = list[InstanceData]
 
@@ -85,7 +89,7 @@ class FlatLossMixin:
 
     @property
     def assignment_uses_predictions(self) -> bool:
-        """Whether a picture of the assignment depends on the weights."""
+        """Whether an image of the assignment depends on the weights."""
         if isinstance(self.assigner, MaxIoUAssigner):
             return False
         return getattr(self.assigner, 'uses_predictions', True)
@@ -275,7 +279,7 @@ class FlatLossMixin:
     def assignment_weight(
         self, flat: FlatBatch, assignment: Assignment
     ) -> Tensor:
-        """Weight (B, P) of each anchor in a picture of the assignment."""
+        """Weight (B, P) of each anchor in an image of the assignment."""
         return (assignment.gt != IGNORED).to(flat.cls)
 
     @torch.no_grad()
@@ -286,7 +290,7 @@ class FlatLossMixin:
         batch_img_metas: list[dict],
         feats: Sequence[Tensor] | None = None,
     ) -> InstanceList:
-        """The assignment of B images, for pictures and tables.
+        """The assignment of B images, for images and tables.
 
         Args:
             outs: What ``forward`` returned.

@@ -113,7 +113,7 @@ class FlatPointsMixin:
         return FlatPoints(cls, reg, logits, points, *padded)
 
     def assign_flat(self, flat: FlatPoints) -> Tensor:
-        """FCOS's assignment by the head's ranges and centre sampling.
+        """FCOS's assignment by the head's ranges and center sampling.
 
         Args:
             flat: Predictions, points and ground truths.
@@ -132,7 +132,7 @@ class FlatPointsMixin:
         ).gt
 
     def assigned(self, flat: FlatPoints) -> tuple[Tensor, Tensor]:
-        """What a picture of the assignment shows.
+        """What an image of the assignment shows.
 
         Args:
             flat: Predictions, points and ground truths.
@@ -151,7 +151,7 @@ class FlatPointsMixin:
         batch_img_metas: list[dict],
         feats: Sequence[Tensor] | None = None,
     ) -> InstanceList:
-        """The assignment of B images, for pictures and tables.
+        """The assignment of B images, for images and tables.
 
         Args:
             outs: What ``forward`` returned.

@@ -6,7 +6,7 @@ from mmdet.registry import MODELS
 from torch import Tensor
 
 from ...ops.anchor_match import IGNORED
-from .flat_head import (FlatBatch, FlatLossMixin, refuse_sampling)
+from .flat_head import FlatBatch, FlatLossMixin, refuse_sampling
 
 
 @MODELS.register_module()

@@ -84,7 +84,7 @@ class RankingMixin:
         per_image: int,
         least: float,
     ) -> dict[str, Tensor]:
-        """Losses of box and centerness, normalised over all processes.
+        """Losses of box and centerness, normalized over all processes.
 
         Args:
             pred: (B, P, 4) what the box loss compares.

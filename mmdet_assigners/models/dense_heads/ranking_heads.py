@@ -11,10 +11,10 @@ from torch import Tensor
 from ...ops.anchor_match import IGNORED, gather_gts
 from ...ops.anchor_points import box_distances, centerness
 from ..task_modules.assigners._base import BatchAssigner
-from .flat_head import (FlatBatch, FlatLossMixin, refuse_sampling)
+from .flat_head import FlatBatch, FlatLossMixin, refuse_sampling
 from .flat_points import FlatPoints, FlatPointsMixin
-from .ranking import RankingMixin
 from .flat_retina_head import FlatRetinaHead
+from .ranking import RankingMixin
 
 
 @MODELS.register_module()
@@ -36,7 +36,7 @@ class RankingRetinaHead(RankingMixin, FlatRetinaHead):
     that is the best of some object belongs to that object (``low_quality=
     'own'`` of ``BatchMaxIoUAssigner``: to its own best one); corners are
     exclusive (``legacy_plus_one=True`` of the assigner, with
-    ``LegacyDeltaXYWHBBoxCoder``); anchor centres are those of the anchor
+    ``LegacyDeltaXYWHBBoxCoder``); anchor centers are those of the anchor
     generator (``center_offset=0.5``: half a stride).
 
     Args:

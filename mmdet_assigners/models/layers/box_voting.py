@@ -17,7 +17,7 @@ class BoxVoting:
         nms_cfg: ``type='var_voting'``; the attributes of ``VotingOptions``
             (``mode``, ``sigma_t``, ``iou_threshold``, ...); ``sigma_units``,
             'normalized' (units of the deltas, official), 'pixel' or 'auto'
-            (default), which is normalised if the head gives that; and
+            (default), which is normalized if the head gives that; and
             ``official_column_order``, True to weigh y1 by the sigma of x2 and
             x2 by that of y1, as the released test code does (default False).
 

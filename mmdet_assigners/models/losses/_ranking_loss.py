@@ -67,7 +67,7 @@ class RankingLoss(nn.Module):
             target: (B, P) or (P,) classes, C for background.
             weight: (B, P) or (P,); 0 ignores a candidate, all else counts
                 as 1.
-            avg_factor: Not used: the loss of a list is normalised already.
+            avg_factor: Not used: the loss of a list is normalized already.
             reduction_override: Must be None, there is no loss per candidate.
 
         Returns:

@@ -47,7 +47,7 @@ def sample_points(
         height: Of the map in cells.
         width: Of the map in cells.
         pool_size: Number N of intervals.
-        cell_size: Distance of neighbouring cells in a row, for the index.
+        cell_size: Distance of neighboring cells in a row, for the index.
         first: (..., 4) int64 index of the first cell, 0 by default.
 
     Returns:

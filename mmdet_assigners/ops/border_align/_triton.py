@@ -19,7 +19,7 @@ TILE = 512
 MAX_BLOCK_C = 128
 """Channels per program at most; 512 bytes of float32."""
 BLOCK_X = 8
-"""Neighbouring cells per program of the gradient."""
+"""Neighboring cells per program of the gradient."""
 SCAN = tl.constexpr(32)
 """Borders that it looks at together, a warp."""
 TRANSPOSE = 32
@@ -189,7 +189,7 @@ def _backward_kernel(
     block_x: tl.constexpr,
     block_c: tl.constexpr,
 ):
-    """Sum of what borders give to neighbouring cells of a line.
+    """Sum of what borders give to neighboring cells of a line.
 
     With a number of channels of unknown factors, loads get the layout of the
     sums, channels 32 apart in a thread, and needn't be exchanged.

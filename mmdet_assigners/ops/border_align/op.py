@@ -29,7 +29,7 @@ def border_align(
     the samples; its gradient goes to the first sample that attains it, none
     goes to the boxes.
 
-    Coordinates are in cells and the centre of a cell is a whole number. A
+    Coordinates are in cells and the center of a cell is a whole number. A
     sample further than one cell outside is 0, a nearer one is moved to the
     edge; so is 0 what has no finite position. Boxes may be inverted. Positions
     and sums are in float32 at least, whatever the dtype. NaN in a sampled

@@ -6,12 +6,17 @@ from mmdet.models.losses import FocalLoss, SmoothL1Loss
 from mmdet.models.task_modules.coders import LegacyDeltaXYWHBBoxCoder
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.methods.aligndet.stage_head import AlignStageHead
 from mmdet_assigners.methods.aligndet.assigner import AlignDetAssigner
-from mmdet_assigners.methods.aligndet.functional import official_match, stage_losses
+from mmdet_assigners.methods.aligndet.functional import (
+    official_match,
+    stage_losses,
+)
+from mmdet_assigners.methods.aligndet.roi_conv_functional import (
+    boxes_to_offsets,
+)
+from mmdet_assigners.methods.aligndet.stage_head import AlignStageHead
 from mmdet_assigners.ops.anchor_match import gather_gts
 from mmdet_assigners.ops.anchor_points import pad_gts
-from mmdet_assigners.methods.aligndet.roi_conv_functional import boxes_to_offsets
 
 
 @adapter('aligndet.offsets')

@@ -4,7 +4,10 @@ import pytest
 import torch
 from mmdet.models.losses import FocalLoss, SmoothL1Loss
 
-from mmdet_assigners.methods.aligndet.functional import official_match, stage_losses
+from mmdet_assigners.methods.aligndet.functional import (
+    official_match,
+    stage_losses,
+)
 from mmdet_assigners.ops.anchor_match import max_iou_match
 
 # IoU with the first: 1/2, 7/10, 0; with the second: 0, 0, 1/4

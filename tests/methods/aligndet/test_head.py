@@ -69,7 +69,7 @@ def inputs(boxes):
 
 
 def test_first_stage_is_retinanet():
-    """Its predictions and, up to the normaliser, its losses."""
+    """Its predictions and, up to the normalizer, its losses."""
     feats, samples = inputs([BOXES, BOXES[:2]])
     head, parent = build(), build('FlatRetinaHead')
     parent.load_state_dict(head.state_dict(), strict=False)
@@ -87,7 +87,7 @@ def test_first_stage_is_retinanet():
         )
 
 
-def test_learned_anchors_are_clipped_to_the_picture():
+def test_learned_anchors_are_clipped_to_the_image():
     head = build(std=1.0)
     feats, samples = inputs([BOXES, []])
     shapes = [(128, 160), (100, 90)]
@@ -147,7 +147,7 @@ def test_second_stage_assigns_learned_anchors():
     torch.testing.assert_close(losses['loss_bbox'], expected)
 
 
-def test_two_stages_for_pictures():
+def test_two_stages_for_images():
     head = build()
     feats, samples = inputs([BOXES, []])
     gts, _, metas = unpack_gt_instances(samples)

@@ -4,13 +4,16 @@ import pytest
 import torch
 from mmcv.ops import RoIAlign
 
-from mmdet_assigners.methods.aligndet.stage_head import AlignStageHead
 from mmdet_assigners.methods.aligndet.roi_conv import RoIConv
-from mmdet_assigners.methods.aligndet.roi_conv_functional import boxes_to_offsets, roi_conv
+from mmdet_assigners.methods.aligndet.roi_conv_functional import (
+    boxes_to_offsets,
+    roi_conv,
+)
+from mmdet_assigners.methods.aligndet.stage_head import AlignStageHead
 
 
 def cell_boxes(height, width, stride, side):
-    """Boxes of ``side`` pixels centred on the cells, (1, H W, 4)."""
+    """Boxes of ``side`` pixels centered on the cells, (1, H W, 4)."""
     y = (torch.arange(height, dtype=torch.double) + 0.5) * stride
     x = (torch.arange(width, dtype=torch.double) + 0.5) * stride
     y, x = torch.meshgrid(y, x, indexing='ij')

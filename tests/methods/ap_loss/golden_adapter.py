@@ -5,9 +5,9 @@ from golden_runner import adapter
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 
+from mmdet_assigners.methods.ap_loss.functional import ap_loss
 from mmdet_assigners.models.dense_heads import RankingRetinaHead
 from mmdet_assigners.models.dense_heads.flat_head import FlatBatch
-from mmdet_assigners.methods.ap_loss.functional import ap_loss
 
 
 @adapter('ap_loss.core')

@@ -8,7 +8,9 @@ from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.structures import InstanceData
 
 from mmdet_assigners.methods.atss.atss_assigner import BatchATSSAssigner
-from mmdet_assigners.methods.atss.center_in_gt_assigner import CenterInGTMaxIoUAssigner
+from mmdet_assigners.methods.atss.center_in_gt_assigner import (
+    CenterInGTMaxIoUAssigner,
+)
 from mmdet_assigners.methods.atss.ssc_assigner import SSCAssigner
 from mmdet_assigners.methods.atss.topk_iou_assigner import TopkIoUAssigner
 from mmdet_assigners.models.task_modules.assigners._base import AssignInputs
@@ -146,7 +148,7 @@ def test_wrong_arguments(kind, options, message):
 
 
 def test_coder_by_hand():
-    """An anchor of 8 strides of 4 x 2 pixels, centre (20, 10)."""
+    """An anchor of 8 strides of 4 x 2 pixels, center (20, 10)."""
     anchor = torch.tensor([[4.0, 2, 36, 18]])
     box = torch.tensor([[12.0, 4, 40, 30]])
     coder = AnchorPointCoder()

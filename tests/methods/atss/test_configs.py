@@ -1,4 +1,4 @@
-"""Each row of the ladder is one key away from its neighbour."""
+"""Each row of the ladder is one key away from its neighbor."""
 
 import runpy
 
@@ -22,7 +22,7 @@ def read(step):
     return read_config(path(step)).to_dict()
 
 
-LADDER = {  # a row and its neighbour -> what differs
+LADDER = {  # a row and its neighbor -> what differs
     ('retinanet-a1', 'retinanet-a1_gn'): 'bbox_head.norm_cfg',
     ('retinanet-a1_gn', 'retinanet-a1_gn-giou'): 'bbox_head.loss_bbox',
     (
@@ -42,7 +42,7 @@ LADDER = {  # a row and its neighbour -> what differs
 }
 
 
-def test_neighbours_differ_in_one_key():
+def test_neighbors_differ_in_one_key():
     rows = {step: read(step) for pair in LADDER for step in pair}
     for (old, new), key in LADDER.items():
         changes = diff_dicts(flatten(rows[old]), flatten(rows[new]))

@@ -15,7 +15,7 @@ SHAPES = ((16, 20), (8, 10), (4, 5), (2, 3), (1, 2))
 
 
 def grid(scale=8, per_location=1):
-    """Square anchors of a 128x160 picture, location-major."""
+    """Square anchors of a 128x160 image, location-major."""
     points = anchor_points(SHAPES, STRIDES)
     half = points.stride[:, None, None] * scale / 2
     half = half * 2 ** (torch.arange(per_location)[:, None] / per_location)
@@ -83,7 +83,7 @@ def test_atss_by_hand():
     """Two candidates of five; threshold = mean + unbiased deviation."""
     anchors = row(-20.0, 0.0, 2.0, 9.0, 40.0)
     boxes, mask = padded([[-4, -4, 4, 4]])
-    # IoU of the three nearest: 1, 0.6 and 0; their centres 0, 2, 9
+    # IoU of the three nearest: 1, 0.6 and 0; their centers 0, 2, 9
     threshold = torch.tensor([1, 0.6, 0.0])
     assert threshold.mean() + threshold.std() > 1
     claims = atss.atss_match(anchors, boxes, mask, [5], 3)
@@ -109,7 +109,7 @@ def test_atss_conflict_goes_to_the_highest_iou():
     torch.testing.assert_close(claims.iou[0, 1], torch.tensor(64 / 72))
 
 
-def test_atss_centre_must_lie_in_the_box():
+def test_atss_center_must_lie_in_the_box():
     """At a side it is outside, farther than the margin inside."""
     anchors = row(0.0, 100.0, 200.0, 300.0)
     for left, found in ((0.0, -1), (-0.005, -1), (-0.02, 0)):
@@ -147,7 +147,7 @@ def test_ssc_takes_the_least_area_and_both_ends_of_the_range():
     assert found.tolist() == [[1, 1]]  # equal areas: the first
 
 
-def test_ssc_centre_sampling():
+def test_ssc_center_sampling():
     anchors = row(0.0, 5.0, 9.0, 13.0)
     boxes, mask = padded([[-40, -40, 40, 40]])
     limits = torch.tensor([-1, 1e8]).expand(4, 2)
@@ -161,7 +161,7 @@ def test_ssc_centre_sampling():
     [('ignore', IGNORED), ('negative', NEGATIVE), ('keep', 0)],
 )
 def test_what_happens_outside(outside, expected):
-    """IoU 1/2, but the centre lies at the side of the box."""
+    """IoU 1/2, but the center lies at the side of the box."""
     anchors = row(0.0, 100.0)
     boxes, mask = padded([[0, -4, 4, 4]])
     found = atss.center_iou_match(anchors, boxes, mask, outside=outside).gt
@@ -243,10 +243,10 @@ def test_awkward_boxes(rule):
     assert torch.isfinite(claims.iou).all()
 
 
-def test_a_tiny_box_has_a_positive_only_with_a_centre_in_it():
-    anchors = grid()  # centres at 4, 12, 20, ...
+def test_a_tiny_box_has_a_positive_only_with_a_center_in_it():
+    anchors = grid()  # centers at 4, 12, 20, ...
     boxes, mask = padded([[11.5, 11.5, 12.5, 12.5], [15.5, 15.5, 16.5, 16.5]])
     gt = atss.atss_match(anchors, boxes, mask, SIZES).gt[0]
     assert (gt == 0).any()
-    # 16, 16 is a centre of stride 32, whose anchor is far too large
+    # 16, 16 is a center of stride 32, whose anchor is far too large
     assert not (gt == 1).any()

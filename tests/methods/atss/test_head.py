@@ -240,7 +240,7 @@ def test_ssc_and_points_are_fcos(center):
     gts = objects(BOXES, [])
     outs = ours(feats())
     assert all((x >= 0).all() for x in outs[1])
-    # mmdet adds float32's epsilon to each normaliser
+    # mmdet adds float32's epsilon to each normalizer
     assert_same_losses(ours, theirs, outs, gts, 1e-6)
     flat = ours.flatten(outs, gts, METAS)
     gt = ours.assign_flat(flat).gt
@@ -291,7 +291,7 @@ def test_sqrt_score():
 
 @pytest.mark.parametrize('use_centerness', [True, False])
 @pytest.mark.parametrize('coder', [DELTAS, POINT])
-def test_predictions_are_decoded_boxes_in_the_picture(use_centerness, coder):
+def test_predictions_are_decoded_boxes_in_the_image(use_centerness, coder):
     head = build(use_centerness=use_centerness, bbox_coder=coder)
     outs = in_float32(head(feats()))
     results = head.predict_by_feat(*outs, batch_img_metas=METAS)
@@ -312,7 +312,7 @@ def test_predictions_are_decoded_boxes_in_the_picture(use_centerness, coder):
     torch.testing.assert_close(found.bboxes[0], boxes[row].float())
 
 
-def test_default_initialisation():
+def test_default_initialization():
     for coder, bias in ((POINT, 4.0), (DELTAS, 0.0)):
         head = build(bbox_coder=coder)
         head.init_weights()
@@ -378,7 +378,7 @@ def test_several_anchors_give_as_many_candidates_as_locations():
     assert ours > mmdet
 
 
-def test_pictures_show_the_weight_of_the_box_loss():
+def test_images_show_the_weight_of_the_box_loss():
     head = build()
     found = head.get_assignment(
         head(feats()), objects(BOXES, []), METAS, feats()

@@ -13,7 +13,7 @@ RULES = aa.Rules()
 
 
 def make(boxes, labels, side=64, classes=3, seed=0):
-    """Random predictions on three levels of a square picture."""
+    """Random predictions on three levels of a square image."""
     generator = torch.Generator().manual_seed(seed)
     strides = (8, 16, 32)
     points = anchor_points(
@@ -70,7 +70,7 @@ def test_one_point_by_hand():
     """The box is exact, so P = 0.5 and the only weight is 1."""
     inputs = two_points(0.5, (0.0, 0.0, 20.0, 20.0))
     sums = aa.loss_sums(inputs, RULES)
-    # centre (10, 10), point (8, 8): offset -1/4 stride in x and in y
+    # center (10, 10), point (8, 8): offset -1/4 stride in x and in y
     prior = math.exp(-2 * 0.25**2 / 2)
     assert sums.positive.item() == pytest.approx(math.log(2))
     assert sums.prior.item() == pytest.approx(prior)

@@ -12,7 +12,7 @@ from mmengine.structures import InstanceData
 
 from mmdet_assigners.methods.autoassign.head import AutoAssignAblationHead
 
-GOLDEN = Path(__file__).parents[2] / 'golden' / 'autoassign'
+GOLDEN = Path(__file__).parent / 'golden'
 SIZE = 64
 STRIDES = (8, 16)
 BOXES = [
@@ -324,7 +324,7 @@ def test_weights_concentrate_where_training_goes():
     assert losses['loss_pos'] < first / 2
 
 
-def test_assignment_for_pictures():
+def test_assignment_for_images():
     result, empty = make_head().get_assignment(
         make_outs(), make_gts([BOXES[0], []], [LABELS[0], []]), metas()
     )

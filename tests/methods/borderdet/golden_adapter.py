@@ -6,10 +6,11 @@ import torch
 from golden_runner import adapter
 from mmengine.config import ConfigDict
 
-from mmdet_assigners.methods.borderdet.head import BorderDetHead
-from mmdet_assigners.methods.borderdet.head import BorderPoints
-from mmdet_assigners.methods.borderdet.border_align_module import BorderAlignModule
 from mmdet_assigners.methods.borderdet import functional as borderdet
+from mmdet_assigners.methods.borderdet.border_align_module import (
+    BorderAlignModule,
+)
+from mmdet_assigners.methods.borderdet.head import BorderDetHead, BorderPoints
 from mmdet_assigners.ops.anchor_points import anchor_points, pad_gts
 from mmdet_assigners.ops.border_align import border_align_argmax
 

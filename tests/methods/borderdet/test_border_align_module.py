@@ -3,7 +3,9 @@
 import torch
 import torch.nn.functional as F
 
-from mmdet_assigners.methods.borderdet.border_align_module import BorderAlignModule
+from mmdet_assigners.methods.borderdet.border_align_module import (
+    BorderAlignModule,
+)
 
 
 def make_module(seed=0, **kwargs):
@@ -72,7 +74,7 @@ def test_same_statistics_in_training_and_at_test():
 
 
 def test_map_of_one_cell():
-    """Normalised to 0: the bias of the last convolution remains."""
+    """Normalized to 0: the bias of the last convolution remains."""
     module = make_module().train()
     out = module(torch.randn(2, 6, 1, 1), cell_boxes(1, 1).expand(2, -1, -1))
     expected = module.border_conv[0].bias.relu().view(1, 6, 1, 1)

@@ -9,8 +9,8 @@ from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.methods.borderdet import head as border_det_head
 from mmdet_assigners.analysis.adapters import HeadRun, find_adapter
+from mmdet_assigners.methods.borderdet import head as border_det_head
 
 SIZE = 64
 STRIDES = (8, 16)
@@ -134,7 +134,7 @@ def test_second_stage_does_not_train_the_coarse_boxes():
     assert head.reg_convs[0].conv.weight.grad.abs().sum() > 0
 
 
-def test_normalisers_are_means_of_processes(monkeypatch):
+def test_normalizers_are_means_of_processes(monkeypatch):
     """One message; twice the positives halve every loss."""
     head = good_bias(make_head())
     expected = losses_of(head)

@@ -5,7 +5,11 @@ import math
 import pytest
 import torch
 
-from mmdet_assigners.methods.dr_loss.functional import NEG_LAMBDA, dr_loss, worst_case_score
+from mmdet_assigners.methods.dr_loss.functional import (
+    NEG_LAMBDA,
+    dr_loss,
+    worst_case_score,
+)
 
 
 def candidates(batch=2, priors=60, classes=4, seed=0):
@@ -101,7 +105,7 @@ def test_two_scores_by_hand():
     assert value.item() == pytest.approx(7 / 8)
 
 
-def test_at_initialisation():
+def test_at_initialization():
     """All probabilities 0.5: tau / L log(1 + exp(L / 2)) = 2.03."""
     labels = torch.tensor([[0, 3, 3]])
     loss = dr_loss(torch.zeros(1, 3, 3), labels)

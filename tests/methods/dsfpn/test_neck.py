@@ -2,8 +2,8 @@ import pytest
 import torch
 from mmdet.models.necks import FPN
 
-from mmdet_assigners.methods.dsfpn.neck import DuallySupervisedFPN
 from mmdet_assigners.methods.dsfpn.dual_pyramid import laterals_of
+from mmdet_assigners.methods.dsfpn.neck import DuallySupervisedFPN
 
 CHANNELS = [4, 6, 8]
 SIZES = [(13, 18), (7, 9), (4, 5)]  # odd: up-sampled to the finer size

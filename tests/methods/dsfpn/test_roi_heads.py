@@ -8,14 +8,17 @@ from mmdet.registry import MODELS
 from mmengine.runner.checkpoint import load_state_dict
 
 from mmdet_assigners.methods.dsfpn.dual_pyramid import DualPyramid
-from mmdet_assigners.methods.dsfpn.roi_heads import (DuallySupervisedCascadeRoIHead, DuallySupervisedRoIHead)
-from mmdet_assigners.methods.dsfpn.roi_heads import box_losses
+from mmdet_assigners.methods.dsfpn.roi_heads import (
+    DuallySupervisedCascadeRoIHead,
+    DuallySupervisedRoIHead,
+    box_losses,
+)
 from mmdet_assigners.utils import config_path
 
 SUPERVISED = 'dsfpn-supervised_{}_r50_fpn_1x_coco'
 DECOUPLED = 'dsfpn-decoupled_{}_r50_fpn_1x_coco'
 BOTH = 'dsfpn_{}_r50_fpn_1x_coco'
-PICTURES = [BOXES[:2]]
+IMAGES = [BOXES[:2]]
 TWINS = {'aux.loss_cls', 'aux.loss_bbox', 'aux.acc'}
 
 
@@ -28,10 +31,10 @@ def build(name, detector='faster-rcnn', **roi_head):
     return model.train()
 
 
-def losses(model, pictures=PICTURES):
+def losses(model, images=IMAGES):
     """Losses with the same random choices of RoIs each time."""
     torch.manual_seed(1)
-    return losses_of(model, demo_batch(pictures, size=(64, 80)))
+    return losses_of(model, demo_batch(images, size=(64, 80)))
 
 
 def predict(model):
@@ -87,7 +90,7 @@ def test_where_the_auxiliary_losses_reach():
     found = losses(model)
     assert found.keys() >= TWINS
     total({n: v for n, v in found.items() if 'aux' in n}).backward()
-    # the picture is small: all RoIs are on the finest level, and only the
+    # the image is small: all RoIs are on the finest level, and only the
     # addition of the levels could lead from there to the others
     reached = has_gradient(model.neck.lateral_convs)
     assert {name[0] for name in reached if reached[name]} == {'0'}
@@ -188,14 +191,14 @@ def test_half_an_auxiliary_head_is_an_error():
         model.load_state_dict(state)
 
 
-@pytest.mark.parametrize('pictures', [[[], []], [BOXES, []]])
-def test_no_objects(pictures):
+@pytest.mark.parametrize('images', [[[], []], [BOXES, []]])
+def test_no_objects(images):
     """Only background: no box or mask loss, but the same keys."""
     model = build(BOTH, 'mask-rcnn')
     expected = losses(model).keys()
-    found = losses(model, pictures)
+    found = losses(model, images)
     assert found.keys() == expected
-    if pictures == [[], []]:
+    if images == [[], []]:
         assert found['aux.loss_bbox'] == found['aux.loss_mask'] == 0
     total(found).backward()
     assert all(p.grad is not None for p in model.roi_head.parameters())

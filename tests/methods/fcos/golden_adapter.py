@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from golden_runner import adapter
 
+from mmdet_assigners.analysis.recall_rules import count_dataset, fcos_rules
 from mmdet_assigners.ops import fcos
 from mmdet_assigners.ops.anchor_points import centerness, distance_iou
-from mmdet_assigners.analysis.recall_rules import count_dataset, fcos_rules
 
 
 @adapter('fcos.centerness_variants')

@@ -1,4 +1,4 @@
-"""Each row of FCOS's tables is one key away from its neighbour."""
+"""Each row of FCOS's tables is one key away from its neighbor."""
 
 import pytest
 from helpers import read_config
@@ -8,7 +8,7 @@ from mmdet_assigners.config_diff import diff_dicts, flatten
 from mmdet_assigners.utils import config_root
 
 FIRST = 'fcos-ablation_r50-caffe_fpn_gn-head_1x_coco'
-STEPS = [  # a row, its neighbour, what differs
+STEPS = [  # a row, its neighbor, what differs
     ('', 'ctr-on-reg', 'bbox_head.centerness_on_reg'),
     ('ctr-on-reg', 'ctr-on-reg-center', 'bbox_head.center_sampling'),
     ('ctr-on-reg-center', 'ctr-on-reg-center-giou', 'bbox_head.loss_bbox'),
@@ -37,7 +37,7 @@ def read(row):
 
 
 @pytest.mark.parametrize(('old', 'new', 'key'), STEPS, ids=lambda x: x)
-def test_neighbours_differ_in_one_key(old, new, key):
+def test_neighbors_differ_in_one_key(old, new, key):
     changes = diff_dicts(read(old), read(new))
     assert {'.'.join(k.split('.')[1:3]) for k in changes} == {key}
 

@@ -7,8 +7,8 @@ from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.ops.anchor_points import centerness
 from mmdet_assigners.analysis.adapters import HeadRun, find_adapter
+from mmdet_assigners.ops.anchor_points import centerness
 
 SIZE = 64
 STRIDES = (8, 16)
@@ -164,7 +164,7 @@ def test_without_branch(kind, norm_on_bbox):
 
 
 def all_detections(head, outs):
-    """Of the first picture: score, factor (1 without) and nothing dropped."""
+    """Of the first image: score, factor (1 without) and nothing dropped."""
     found = head.predict_by_feat(
         *outs,
         batch_img_metas=metas(),

@@ -4,10 +4,17 @@ import re
 
 from golden_runner import adapter
 
-from mmdet_assigners.methods.fpt.grounding_transformer import (GroundingTransformer, LocalGroundingTransformer, PublishedGroundingTransformer)
-from mmdet_assigners.methods.fpt.rendering_transformer import (PublishedRenderingTransformer, RenderingTransformer)
-from mmdet_assigners.methods.fpt.self_transformer import SelfTransformer
+from mmdet_assigners.methods.fpt.grounding_transformer import (
+    GroundingTransformer,
+    LocalGroundingTransformer,
+    PublishedGroundingTransformer,
+)
 from mmdet_assigners.methods.fpt.neck import FPT
+from mmdet_assigners.methods.fpt.rendering_transformer import (
+    PublishedRenderingTransformer,
+    RenderingTransformer,
+)
+from mmdet_assigners.methods.fpt.self_transformer import SelfTransformer
 
 BN = dict(type='BN')
 UNUSED = ('conv_reduction.', 'conv_cat.')

@@ -170,7 +170,7 @@ def test_part_weights_by_hand():
     )
 
 
-def test_split_parts_takes_neighbouring_channels():
+def test_split_parts_takes_neighboring_channels():
     x = torch.arange(8.0).view(1, 4, 2, 1)
     parts = fpt.split_parts(x, 2)
     assert parts.tolist() == [

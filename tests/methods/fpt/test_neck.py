@@ -94,7 +94,7 @@ def test_published_grounding_slots_start_at_zero():
         assert gt(laterals[fine], laterals[coarse]).count_nonzero() == 0
 
 
-def test_initialisation():
+def test_initialization():
     """kaiming_uniform with a=1 is uniform up to sqrt(3 / fan-in)."""
     model = neck()
     for conv in model.modules():
@@ -105,7 +105,7 @@ def test_initialisation():
             assert conv.bias is None or conv.bias.count_nonzero() == 0
 
 
-def test_one_picture_trains():
+def test_one_image_trains():
     """As at the end of an epoch; only the norm of the gate could fail."""
     sizes = [(16, 24), (8, 12), (4, 6), (2, 3)]
     outs = neck()(pyramid(sizes, batch=1))

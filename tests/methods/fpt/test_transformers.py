@@ -2,8 +2,15 @@ import pytest
 import torch
 from torch import nn
 
-from mmdet_assigners.methods.fpt.grounding_transformer import (GroundingTransformer, LocalGroundingTransformer, PublishedGroundingTransformer)
-from mmdet_assigners.methods.fpt.rendering_transformer import (PublishedRenderingTransformer, RenderingTransformer)
+from mmdet_assigners.methods.fpt.grounding_transformer import (
+    GroundingTransformer,
+    LocalGroundingTransformer,
+    PublishedGroundingTransformer,
+)
+from mmdet_assigners.methods.fpt.rendering_transformer import (
+    PublishedRenderingTransformer,
+    RenderingTransformer,
+)
 from mmdet_assigners.methods.fpt.self_transformer import SelfTransformer
 
 
@@ -40,7 +47,7 @@ def test_self_transformer_keeps_any_size(size, kv_pool):
     assert st.pool(x).shape[2:] == tuple(-(-n // kv_pool) for n in size)
 
 
-def test_a_picture_has_its_own_part_weights():
+def test_a_image_has_its_own_part_weights():
     st = SelfTransformer(8, 4).eval()
     x = torch.randn(2, 8, 6, 8)
     single = torch.cat([st(x[:1]), st(x[1:])])
@@ -123,7 +130,7 @@ def test_rendering_resizes_what_does_not_halve():
         assert out.shape == (1, 4, 3, 3)
 
 
-def test_gate_of_a_single_picture():
+def test_gate_of_a_single_image():
     pair = torch.randn(1, 4, 3, 3), torch.randn(1, 4, 6, 6)
     assert PublishedRenderingTransformer(4)(*pair).isfinite().all()
     for norm in ('BN', 'SyncBN'):

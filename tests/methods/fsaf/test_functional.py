@@ -76,7 +76,7 @@ def test_regions_by_hand():
     assert where(core) == [index(0, 3, 3)]  # (24, 24) alone lies in 20..28
 
 
-def test_a_cell_whose_centre_lies_outside_the_box_is_not_positive():
+def test_a_cell_whose_center_lies_outside_the_box_is_not_positive():
     """Box 9..15 between the points 8 and 16: its core is in both cells."""
     boxes = torch.tensor([[[9.0, 9, 15, 15]]])
     rules = fsaf.FSAFRules()

@@ -209,7 +209,7 @@ def test_module_adds_two_convolutions():
     }
 
 
-def test_paper_initialisation():
+def test_paper_initialization():
     head = RetinaFSAFHead(num_classes=2, in_channels=8, feat_channels=8)
     head.init_weights()
     assert (head.fsaf_reg.bias == 0.1).all()
@@ -265,14 +265,14 @@ def test_selected_level_moves():
     head = retina(RetinaFSAFHead)
     samples = demo_batch([BOXES])['data_samples']
     feats = feats_of(1)
-    optimiser = torch.optim.Adam(head.parameters(), 0.01)
+    optimizer = torch.optim.Adam(head.parameters(), 0.01)
     totals = []
     for _ in range(30):
         losses = head.loss(feats, samples)
         total = losses['loss_af_cls'] + losses['loss_af_bbox']
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         total.backward()
-        optimiser.step()
+        optimizer.step()
         totals.append(total.item())
     assert totals[-1] < 0.7 * totals[0]
     gts, _, metas = unpack_gt_instances(samples)
@@ -283,7 +283,7 @@ def test_selected_level_moves():
     assert not torch.equal(online.assigned_gt, heuristic.assigned_gt)
 
 
-def test_assignment_for_pictures():
+def test_assignment_for_images():
     head = fsaf(FSAFPaperHead)
     gts, _, metas = unpack_gt_instances(
         demo_batch([BOXES, []])['data_samples']

@@ -6,9 +6,12 @@ from mmdet.models.task_modules.coders import YOLOBBoxCoder
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from mmdet_assigners.methods.gaussian_yolov3 import functional as ops
+from mmdet_assigners.methods.gaussian_yolov3.yolo_match import (
+    YOLOGrid,
+    darknet_match,
+)
 from mmdet_assigners.ops.anchor_match import IGNORED, gather_gts
 from mmdet_assigners.ops.anchor_points import pad_gts
-from mmdet_assigners.methods.gaussian_yolov3.yolo_match import YOLOGrid, darknet_match
 
 
 def level(case):
@@ -31,10 +34,10 @@ def level(case):
     ys, xs = torch.meshgrid(
         torch.arange(height), torch.arange(width), indexing='ij'
     )
-    centre = (torch.stack([xs, ys], -1).to(wh) + 0.5) * stride
-    centre = centre.view(-1, 1, 2)
+    center = (torch.stack([xs, ys], -1).to(wh) + 0.5) * stride
+    center = center.view(-1, 1, 2)
     half = wh[mask] / 2
-    priors = torch.cat([centre - half, centre + half], -1).view(-1, 4)
+    priors = torch.cat([center - half, center + half], -1).view(-1, 4)
     return priors, grid, stride * size
 
 
@@ -59,12 +62,12 @@ def layer(case):
     truths = case['truth'].split(case['num_truth'].tolist())
     # the C code finds cells in single precision: on a border that decides
     cells = torch.tensor(raw.shape[:-3:-1], dtype=torch.float)
-    centres = [(t[:, :2].float() * cells).to(t) * p['stride'] for t in truths]
+    centers = [(t[:, :2].float() * cells).to(t) * p['stride'] for t in truths]
     halves = [t[:, 2:4] * size.to(t) / 2 for t in truths]
     boxes, labels, mask = pad_gts(
         [
-            torch.cat([centre - half, centre + half], 1)
-            for centre, half in zip(centres, halves, strict=True)
+            torch.cat([center - half, center + half], 1)
+            for center, half in zip(centers, halves, strict=True)
         ],
         [t[:, 4].long() for t in truths],
     )

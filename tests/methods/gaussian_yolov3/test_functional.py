@@ -144,7 +144,7 @@ def test_certainty():
 
 
 def test_side_sigmas_of_a_box():
-    # centre: 0.5 * 8 = 4 and 0.75 * 8 = 6; half sizes: 3 and 8
+    # center: 0.5 * 8 = 4 and 0.75 * 8 = 6; half sizes: 3 and 8
     sigma = torch.tensor([[0.5, 0.75, 0.1, 0.2]])
     boxes = torch.tensor([[10.0, 20, 70, 100]])
     found = ops.side_sigmas(sigma, boxes, torch.tensor([8.0]))
@@ -156,12 +156,12 @@ def test_side_sigmas_are_those_of_samples():
     mu = torch.tensor([0.4, 0.6, 0.3, -0.2])
     sigma = torch.tensor([0.2, 0.1, 0.05, 0.02])
     draws = mu + sigma * torch.randn(100_000, 4, generator=generator)
-    centre = (torch.tensor([3.0, 5.0]) + draws[:, :2]) * 16
+    center = (torch.tensor([3.0, 5.0]) + draws[:, :2]) * 16
     half = torch.tensor([62.0, 45.0]) * draws[:, 2:].exp() / 2
-    sides = torch.cat([centre - half, centre + half], 1)
-    centre = (torch.tensor([3.0, 5.0]) + mu[:2]) * 16
+    sides = torch.cat([center - half, center + half], 1)
+    center = (torch.tensor([3.0, 5.0]) + mu[:2]) * 16
     half = torch.tensor([62.0, 45.0]) * mu[2:].exp() / 2
-    box = torch.cat([centre - half, centre + half])
+    box = torch.cat([center - half, center + half])
     found = ops.side_sigmas(sigma, box, torch.tensor(16.0))
     torch.testing.assert_close(found, sides.std(0), rtol=0.01, atol=0)
 

@@ -9,7 +9,9 @@ from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.methods.gaussian_yolov3.flat_yolov3_head import FlatYOLOV3Head
+from mmdet_assigners.methods.gaussian_yolov3.flat_yolov3_head import (
+    FlatYOLOV3Head,
+)
 from mmdet_assigners.methods.gaussian_yolov3.head import GaussianYOLOV3Head
 from mmdet_assigners.utils import get_config
 
@@ -146,7 +148,7 @@ def test_other_losses_are_those_of_yolov3(rule):
 
 
 def test_box_loss_of_one_object():
-    """By hand: centre (95, 62.5), anchor (62, 45) of stride 16."""
+    """By hand: center (95, 62.5), anchor (62, 45) of stride 16."""
     head = build(GaussianYOLOV3Head, 'darknet')
     preds = tuple(torch.zeros_like(x) for x in maps(12, 1))
     gts, metas = scene([[64, 40, 126, 85]])
@@ -271,7 +273,7 @@ def test_boxes_may_vote():
         assert found.box_sigmas.shape == found.bboxes.shape
 
 
-def test_assignment_for_pictures():
+def test_assignment_for_images():
     gts, metas = scene(BOXES, [])
     for rule, uses in (('mmdet', False), ('batch', False), ('darknet', True)):
         head = build(GaussianYOLOV3Head, rule)

@@ -7,11 +7,20 @@ from mmdet.models.task_modules.assigners import GridAssigner
 from mmdet.models.task_modules.prior_generators import YOLOAnchorGenerator
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.methods.gaussian_yolov3.assigners import BatchGridAssigner, DarknetGridAssigner
+from mmdet_assigners.methods.gaussian_yolov3.assigners import (
+    BatchGridAssigner,
+    DarknetGridAssigner,
+)
+from mmdet_assigners.methods.gaussian_yolov3.yolo_match import (
+    cell_priors,
+    darknet_match,
+    grid_match,
+    grid_of_priors,
+    shape_iou,
+)
 from mmdet_assigners.models.task_modules.assigners._base import AssignInputs
 from mmdet_assigners.ops.anchor_match import IGNORED, NEGATIVE
 from mmdet_assigners.ops.anchor_points import pad_gts
-from mmdet_assigners.methods.gaussian_yolov3.yolo_match import (cell_priors, darknet_match, grid_match, grid_of_priors, shape_iou)
 
 SIZES = [(4, 5), (8, 10), (16, 20)]  # rows and columns: 128 x 160 px
 ANCHORS = [
@@ -42,10 +51,10 @@ def padded(*images):
 
 def random_boxes(count, seed):
     generator = torch.Generator().manual_seed(seed)
-    centre = torch.rand(count, 2, generator=generator)
-    centre = centre * torch.tensor([160.0, 128.0])
+    center = torch.rand(count, 2, generator=generator)
+    center = center * torch.tensor([160.0, 128.0])
     size = torch.rand(count, 2, generator=generator) ** 2 * 120 + 4
-    return torch.cat([centre - size / 2, centre + size / 2], 1)
+    return torch.cat([center - size / 2, center + size / 2], 1)
 
 
 def test_grid_of_priors(grid):
@@ -59,8 +68,8 @@ def test_grid_of_priors(grid):
     assert grid.per_cell.tolist() == [3] * 9
 
 
-def test_cells_of_centres(grid, priors):
-    # centre (64, 40): on the border of cells, which belongs to the right one
+def test_cells_of_centers(grid, priors):
+    # center (64, 40): on the border of cells, which belongs to the right one
     boxes, _, mask = padded(
         [[60, 30, 68, 50], [-20, 0, 10, 9], [300, 0, 340, 9]], []
     )
@@ -70,8 +79,8 @@ def test_cells_of_centres(grid, priors):
         60 + 3 * (2 * 10 + 4),
         300 + 3 * (5 * 20 + 8),
     ]
-    centres = priors[0][index[0, 0]].view(9, 2, 2).mean(1) - boxes[0, 0, :2]
-    assert (centres.abs() <= 40).all()
+    centers = priors[0][index[0, 0]].view(9, 2, 2).mean(1) - boxes[0, 0, :2]
+    assert (centers.abs() <= 40).all()
     assert (index[0, 1:] == -1).all()  # outside
     assert (index[1] == -1).all()  # padding
 
@@ -117,9 +126,9 @@ def test_darknet_one_prior_per_object(grid, priors):
     far = torch.full((2, len(priors[0]), 4), 1000.0)
     match = darknet_match(grid, boxes, labels, mask, far, 0.5, 3)
     expected = {
-        0 + 3 * (2 * 5 + 3) + 0: 0,  # centre (98, 65), stride 32
-        60 + 3 * (3 * 10 + 5) + 1: 1,  # centre (95, 62.5), stride 16
-        300 + 3 * (15 * 20 + 19) + 0: 2,  # centre (155, 126.5), stride 8
+        0 + 3 * (2 * 5 + 3) + 0: 0,  # center (98, 65), stride 32
+        60 + 3 * (3 * 10 + 5) + 1: 1,  # center (95, 62.5), stride 16
+        300 + 3 * (15 * 20 + 19) + 0: 2,  # center (155, 126.5), stride 8
     }
     places = (match.gt[0] >= 0).nonzero().flatten().tolist()
     assert {place: match.gt[0, place].item() for place in places} == expected

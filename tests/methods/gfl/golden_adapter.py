@@ -5,8 +5,11 @@ from golden_runner import adapter
 from mmdet.models.losses import FocalLoss
 from mmdet.structures.bbox import bbox_overlaps
 
-from mmdet_assigners.methods.gfl.losses import (GaussianDistanceLoss, GeneralizedFocalLoss)
 from mmdet_assigners.methods.gfl import functional as gfl
+from mmdet_assigners.methods.gfl.losses import (
+    GaussianDistanceLoss,
+    GeneralizedFocalLoss,
+)
 from mmdet_assigners.ops.anchor_points import box_distances, centerness
 
 

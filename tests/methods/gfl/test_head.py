@@ -9,8 +9,8 @@ from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.methods.gfl import functional as gfl
 from mmdet_assigners.analysis.adapters import HeadRun, find_adapter
+from mmdet_assigners.methods.gfl import functional as gfl
 
 SIZE = 64
 STRIDES = [8, 16]

@@ -4,7 +4,10 @@ import pytest
 import torch
 from mmdet.models.losses import DistributionFocalLoss, QualityFocalLoss
 
-from mmdet_assigners.methods.gfl.losses import (GaussianDistanceLoss, GeneralizedFocalLoss)
+from mmdet_assigners.methods.gfl.losses import (
+    GaussianDistanceLoss,
+    GeneralizedFocalLoss,
+)
 
 
 def rand(*shape, seed=0):

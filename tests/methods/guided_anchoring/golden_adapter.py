@@ -3,8 +3,11 @@
 import torch
 from golden_runner import adapter
 
+from mmdet_assigners.methods.guided_anchoring.functional import (
+    location_mask,
+    shape_loss,
+)
 from mmdet_assigners.methods.guided_anchoring.layers import BatchMaskedConv
-from mmdet_assigners.methods.guided_anchoring.functional import location_mask, shape_loss
 
 
 @adapter('guided_anchoring.masked_conv')

@@ -11,8 +11,8 @@ from mmdet.models.losses import BoundedIoULoss
 from mmdet.models.task_modules import AnchorGenerator
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.methods.guided_anchoring.loss import GAShapeLoss
 from mmdet_assigners.methods.guided_anchoring import functional as ga
+from mmdet_assigners.methods.guided_anchoring.loss import GAShapeLoss
 from mmdet_assigners.ops.anchor_points import pad_gts
 
 STRIDES = (4, 8, 16)
@@ -56,7 +56,7 @@ def random_boxes(count, seed):
 
 @pytest.mark.parametrize('max_elements', [2**22, 1, 5000])
 def test_location_targets_equal_mmdets_loops(max_elements):
-    """Overlapping boxes of all sizes, also outside of the picture."""
+    """Overlapping boxes of all sizes, also outside of the image."""
     images = [random_boxes(40, 0), [], random_boxes(7, 1)]
     images[2] += [[-50, -50, -10, -10], [200, 10, 300, 50], [5, 5, 6, 6]]
     found = targets(images, max_elements=max_elements)
@@ -71,7 +71,7 @@ def test_location_targets_by_hand():
     found = targets([[[32, 32, 64, 64]]])
     level0, level1, level2 = found.weight[0].split([768, 192, 48])
     center = found.target[0].nonzero().flatten() - 768
-    # cells 4..8: centre 5.6..6.4 is the cell (6, 6)
+    # cells 4..8: center 5.6..6.4 is the cell (6, 6)
     assert center.tolist() == [6 * 16 + 6]
     # ignored 5..7
     expected = torch.full((12, 16), 0.1)
@@ -89,7 +89,7 @@ def test_location_targets_by_hand():
 
 def test_last_box_decides_about_the_weight():
     big, small = [32, 32, 64, 64], [40, 40, 72, 72]
-    cell = 768 + 6 * 16 + 6  # centre of the first, ignored by the second
+    cell = 768 + 6 * 16 + 6  # center of the first, ignored by the second
     assert targets([[big, small]]).weight[0, cell] == 0
     assert targets([[small, big]]).weight[0, cell] == 1
     assert targets([[big, small]]).target[0, cell] == 1

@@ -17,8 +17,14 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.methods.guided_anchoring.heads import (BatchGARetinaHead, BatchGARPNHead, BatchGuidedAnchorHead)
-from mmdet_assigners.methods.guided_anchoring.layers import BatchFeatureAdaption
+from mmdet_assigners.methods.guided_anchoring.heads import (
+    BatchGARetinaHead,
+    BatchGARPNHead,
+    BatchGuidedAnchorHead,
+)
+from mmdet_assigners.methods.guided_anchoring.layers import (
+    BatchFeatureAdaption,
+)
 from mmdet_assigners.utils import config_path
 
 STRIDES = [8, 16, 32]
@@ -126,7 +132,7 @@ def test_equals_mmdet_in_training(ours, theirs, boxes):
         assert error < (0.01 if 'conv_offset' in name else 1e-4), name
 
 
-def test_location_branch_learns_that_centres_are_positive():
+def test_location_branch_learns_that_centers_are_positive():
     """mmdet 3 teaches the opposite: label 1 is its background."""
     probability = []
     for invert in (False, True):
@@ -137,7 +143,7 @@ def test_location_branch_learns_that_centres_are_positive():
         gts, _, _ = unpack_gt_instances(demo_batch([BOXES])['data_samples'])
         sizes = [x.shape[2:] for x in loc]
         head._loss_loc(loc, sizes, gts).backward()
-        # a step against the gradient, in the cell of the first box's centre
+        # a step against the gradient, in the cell of the first box's center
         row, column = int(22 / 8 + 0.5), int(19 / 8 + 0.5)
         probability.append(-loc[0].grad[0, 0, row, column].item())
     assert probability[0] > 0 > probability[1]
@@ -220,7 +226,7 @@ def test_location_bias(cls):
 
 
 @pytest.mark.parametrize(('ours', 'theirs'), PAIRS, ids=IDS)
-def test_same_initialisation_as_mmdet(ours, theirs):
+def test_same_initialization_as_mmdet(ours, theirs):
     states = []
     for cls in (ours, theirs):
         head = build(cls)
@@ -250,7 +256,7 @@ def test_ignored_regions_reach_the_shape_targets():
     assert ignored['loss_shape'] == 0
 
 
-def test_assignment_for_pictures():
+def test_assignment_for_images():
     head = build(BatchGARetinaHead)
     gts, _, metas = unpack_gt_instances(
         demo_batch([BOXES, []])['data_samples']
@@ -296,8 +302,8 @@ def test_fast_rcnn_pipeline_delivers_300_proposals(tmp_path):
     (tmp_path / 'train2017').mkdir()
     (tmp_path / 'annotations').mkdir()
     (tmp_path / 'proposals').mkdir()
-    picture = np.zeros((480, 640, 3), np.uint8)
-    mmcv.imwrite(picture, str(tmp_path / 'train2017' / '1.jpg'))
+    image = np.zeros((480, 640, 3), np.uint8)
+    mmcv.imwrite(image, str(tmp_path / 'train2017' / '1.jpg'))
     box = dict(id=1, image_id=1, bbox=[9, 9, 90, 90], area=8100, iscrowd=0)
     content = dict(
         images=[dict(id=1, file_name='1.jpg', width=640, height=480)],
@@ -315,7 +321,7 @@ def test_fast_rcnn_pipeline_delivers_300_proposals(tmp_path):
     found = DATASETS.build(cfg)[0]['data_samples'].proposals
     assert found.bboxes.shape == (300, 4)
     assert found.scores.tolist() == scores[:300].astype('float32').tolist()
-    # resized with the picture
+    # resized with the image
     assert (found.bboxes[:, 2] - found.bboxes[:, 0]).numpy() == pytest.approx(
         50 * 800 / 480, rel=1e-3
     )

@@ -4,13 +4,13 @@ import torch
 from golden_runner import adapter
 from mmengine.config import ConfigDict
 
+from mmdet_assigners.methods.hambox.functional import matched_counts
 from mmdet_assigners.methods.hambox.heads import HAMBoxRetinaHead
+from mmdet_assigners.methods.hambox.wider_face import wider_face_ap
 from mmdet_assigners.models.dense_heads.flat_head import FlatBatch
 from mmdet_assigners.models.task_modules.assigners._base import AssignInputs
 from mmdet_assigners.ops.anchor_match import IGNORED
 from mmdet_assigners.ops.anchor_points import pad_gts
-from mmdet_assigners.methods.hambox.functional import matched_counts
-from mmdet_assigners.methods.hambox.wider_face import wider_face_ap
 
 
 def head_of(p):

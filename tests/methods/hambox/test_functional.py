@@ -5,9 +5,9 @@ import torch
 from mmdet.models.task_modules.assigners import MaxIoUAssigner
 from mmengine.structures import InstanceData
 
+from mmdet_assigners.methods.hambox import functional as hambox
 from mmdet_assigners.methods.hambox.assigner import HAMBoxAssigner
 from mmdet_assigners.models.task_modules.assigners._base import AssignInputs
-from mmdet_assigners.methods.hambox import functional as hambox
 from mmdet_assigners.ops.anchor_match import IGNORED, NEGATIVE, pairwise_iou
 from mmdet_assigners.ops.anchor_points import pad_gts
 

@@ -7,8 +7,11 @@ from mmdet.models.dense_heads import RetinaHead, RPNHead
 from mmdet.models.utils import unpack_gt_instances
 from mmengine.config import ConfigDict
 
+from mmdet_assigners.methods.hambox.heads import (
+    HAMBoxRetinaHead,
+    HAMBoxRPNHead,
+)
 from mmdet_assigners.models.dense_heads import FlatRetinaHead
-from mmdet_assigners.methods.hambox.heads import HAMBoxRetinaHead, HAMBoxRPNHead
 from mmdet_assigners.ops.anchor_match import IGNORED, pairwise_iou
 
 STRIDES = [8, 16, 32]
@@ -73,7 +76,7 @@ def inputs(boxes):
         for s in STRIDES
     ]
     samples = demo_batch(boxes)['data_samples']
-    # the second picture is padded on the right
+    # the second image is padded on the right
     samples[1].set_metainfo(dict(img_shape=(128, 100), pad_shape=(128, 104)))
     return feats, samples
 
@@ -265,14 +268,14 @@ def fit(boxes, topk):
     torch.nn.init.constant_(head.retina_cls.bias, -4.6)
     feats = maps_of_objects(boxes)
     samples = demo_batch(boxes)['data_samples']
-    optimiser = torch.optim.Adam(head.parameters(), 0.01)
+    optimizer = torch.optim.Adam(head.parameters(), 0.01)
     counts = []
     for _ in range(150):
         losses = head.loss(feats, samples)
         counts.append(int(losses['num_comp']))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         total_loss(losses).backward()
-        optimiser.step()
+        optimizer.step()
     gts, _, metas = unpack_gt_instances(samples)
     with torch.no_grad():
         flat = head.flatten(head(feats), gts, metas)
@@ -301,7 +304,7 @@ def test_training_compensates_and_finds_more():
     assert set(counts[100:]) == {60}  # all that is missing
 
 
-def test_the_picture_shows_compensated_anchors():
+def test_the_image_shows_compensated_anchors():
     head = build(HAMBoxRetinaHead, dict(OURS, pos_iou_thr=0.7))
     feats, samples = inputs([BOXES, BOXES[:1]])
     gts, _, metas = unpack_gt_instances(samples)

@@ -3,9 +3,9 @@
 import torch
 from golden_runner import adapter
 
-from mmdet_assigners.methods.kl_loss.loss import KLLoss
-from mmdet_assigners.methods.kl_loss.coder import CornerDeltaBBoxCoder
 from mmdet_assigners.methods.kl_loss import functional as kl_loss
+from mmdet_assigners.methods.kl_loss.coder import CornerDeltaBBoxCoder
+from mmdet_assigners.methods.kl_loss.loss import KLLoss
 from mmdet_assigners.ops.var_voting import VotingOptions, var_voting
 
 
@@ -62,7 +62,7 @@ def voting(case):
         sigma_t=p['sigma_t'],
         iou_threshold=p['iou_thr_hard'],
         soft_sigma=p['soft_sigma'],
-        neighbour_iou=p['neighbour_iou_thr'],
+        neighbor_iou=p['neighbour_iou_thr'],
         min_score=p['score_prune'],
         plus_one=p['plus_one'],
     )

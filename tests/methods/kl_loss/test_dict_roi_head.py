@@ -13,7 +13,10 @@ from mmdet.structures.bbox import bbox2roi
 from mmengine.structures import InstanceData
 from torch import nn
 
-from mmdet_assigners.methods.kl_loss.dict_roi_head import DictBBoxHeadMixin, DictRoIHead
+from mmdet_assigners.methods.kl_loss.dict_roi_head import (
+    DictBBoxHeadMixin,
+    DictRoIHead,
+)
 from mmdet_assigners.utils import config_path
 
 MASK = config_path('kl-loss_mask-rcnn_no-voting_r50_fpn_2x_coco')

@@ -128,7 +128,7 @@ def test_other_nms_equals_mmdet():
             assert torch.equal(found[name], expected[name]), name
 
 
-def test_network_and_initialisation():
+def test_network_and_initialization():
     head = build(feat_channels=64)
     head.init_weights()
     assert head.retina_alpha.weight.shape == (16, 64, 3, 3)
@@ -261,7 +261,7 @@ def test_head_with_pixels_only():
     assert empty.bboxes.shape == empty.box_sigmas.shape == (0, 4)
 
 
-def test_assignment_for_pictures():
+def test_assignment_for_images():
     head = randomise(build())
     feats, samples = inputs([BOXES, BOXES[:1]])
     gts, _, metas = unpack_gt_instances(samples)

@@ -80,7 +80,7 @@ def test_wild_variances_of_the_background_do_no_harm():
     assert (inputs['bbox_pred'].grad == 0).all()
 
 
-def test_network_and_initialisation():
+def test_network_and_initialization():
     head = build(in_channels=64, fc_out_channels=512)
     assert head.fc_alpha.weight.std().item() == pytest.approx(1e-4, rel=0.1)
     assert head.fc_reg.weight.std().item() == pytest.approx(1e-3, rel=0.1)
@@ -160,7 +160,7 @@ def test_voting_equals_the_function(units, swapped):
     sigma = (inputs['alpha'].view(-1, CLASSES, 4) / 2).exp()
     x1, x2, y1, y2 = sigma.unbind(-1)
     if units == 'pixel':
-        # the original picture is half as wide
+        # the original image is half as wide
         x1, x2 = (x * width[:, None] / 2 for x in (x1, x2))
         y1, y2 = (y * height[:, None] for y in (y1, y2))
     order = (x1, x2, y1, y2) if swapped else (x1, y1, x2, y2)
@@ -212,7 +212,7 @@ def test_options_reach_the_voting():
     with pytest.raises(TypeError, match='var_voting has no key sigma;'):
         predict(head, inputs, dict(voting, sigma=0.5))
     with pytest.raises(ValueError, match='sigma_units must be one of'):
-        predict(head, inputs, dict(voting, sigma_units='metre'))
+        predict(head, inputs, dict(voting, sigma_units='meter'))
     with pytest.raises(ValueError, match='mode must be one of'):
         predict(head, inputs, dict(voting, mode='none'))
     assert VotingOptions().mode == 'soft'

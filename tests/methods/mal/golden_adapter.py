@@ -6,9 +6,12 @@ import torch
 from golden_runner import adapter
 from mmengine.registry import init_default_scope
 
-from mmdet_assigners.methods.mal.head import MALRetinaHead
-from mmdet_assigners.models.dense_heads.flat_head import FlatBatch, flatten_maps
 from mmdet_assigners.methods.mal import functional as mal
+from mmdet_assigners.methods.mal.head import MALRetinaHead
+from mmdet_assigners.models.dense_heads.flat_head import (
+    FlatBatch,
+    flatten_maps,
+)
 from mmdet_assigners.ops.anchor_points import pad_rows
 
 

@@ -11,11 +11,11 @@ from mmengine.config import ConfigDict
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 
-from mmdet_assigners.engine.hooks.train_progress_hook import TrainProgress
-from mmdet_assigners.methods.mal.head import MALRetinaHead
-from mmdet_assigners.methods.mal.feature_depression import FeatureDepression
-from mmdet_assigners.methods.mal import functional as mal
 from mmdet_assigners.analysis.adapters import HeadRun, find_adapter
+from mmdet_assigners.engine.hooks.train_progress_hook import TrainProgress
+from mmdet_assigners.methods.mal import functional as mal
+from mmdet_assigners.methods.mal.feature_depression import FeatureDepression
+from mmdet_assigners.methods.mal.head import MALRetinaHead
 
 STRIDES = [8, 16, 32]
 AS_MMDET = dict(clamp_gradient=False)

@@ -7,9 +7,12 @@ from golden_runner import adapter
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 
-from mmdet_assigners.methods.noisy_anchors.head import NoisyAnchorRetinaHead
-from mmdet_assigners.models.dense_heads.flat_head import FlatBatch, flatten_maps
 from mmdet_assigners.methods.noisy_anchors.functional import soft_focal_loss
+from mmdet_assigners.methods.noisy_anchors.head import NoisyAnchorRetinaHead
+from mmdet_assigners.models.dense_heads.flat_head import (
+    FlatBatch,
+    flatten_maps,
+)
 
 
 @adapter('noisy_anchors.soft_focal')

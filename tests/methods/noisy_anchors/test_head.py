@@ -238,7 +238,7 @@ def test_no_object_at_all():
         assert torch.isfinite(parameter.grad).all(), name
 
 
-def test_assignment_for_pictures():
+def test_assignment_for_images():
     head = build()
     feats, samples = inputs([BOXES, []])
     gts, _, metas = unpack_gt_instances(samples)

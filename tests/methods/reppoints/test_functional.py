@@ -6,7 +6,12 @@ from mmdet.models.task_modules.assigners import PointAssigner
 from mmengine.structures import InstanceData
 
 from mmdet_assigners.methods.reppoints.assigner import BatchPointAssigner
-from mmdet_assigners.methods.reppoints.functional import (METHODS, nearest_points, points_to_boxes, scale_gradient)
+from mmdet_assigners.methods.reppoints.functional import (
+    METHODS,
+    nearest_points,
+    points_to_boxes,
+    scale_gradient,
+)
 
 
 def grid(side=1.0):
@@ -106,7 +111,7 @@ def test_elongated_box_takes_the_mean_of_the_levels():
 
 
 def test_distance_is_relative_to_the_sides():
-    # centre (46, 70) of 16 x 64: 2/16 and 2/64 to (48, 72), the others
+    # center (46, 70) of 16 x 64: 2/16 and 2/64 to (48, 72), the others
     # are nearer in pixels along y only if it counts less
     points = torch.tensor([[48.0, 70, 8, 8], [46, 80, 8, 8]]).double()
     assert nearest(points, [[38, 38, 54, 102]]) == {(48, 70, 8): 0}

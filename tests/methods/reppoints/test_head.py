@@ -12,9 +12,9 @@ from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.small_scale import shrink_pictures
-from mmdet_assigners.utils import config_path
 from mmdet_assigners.analysis.assignment import read_assignment, run_head
+from mmdet_assigners.small_scale import shrink_images
+from mmdet_assigners.utils import config_path
 
 STRIDES = [8, 16, 32]
 IOU = dict(pos_iou_thr=0.5, neg_iou_thr=0.4)
@@ -84,7 +84,7 @@ def test_equals_mmdet(name):
     """Losses and every gradient, with points and with anchors."""
     anchor = name in ('anchor', 'box')
     feats, samples = inputs([BOXES, [], BOXES[:2]])
-    # the second picture doesn't fill the batch
+    # the second image doesn't fill the batch
     samples[1].set_metainfo(dict(pad_shape=(96, 100)))
     runs = []
     for kind in ('RepPointsHead', 'BatchRepPointsHead'):
@@ -241,7 +241,7 @@ def test_no_object_at_all():
         assert torch.isfinite(parameter.grad).all(), name
 
 
-def test_stages_for_pictures():
+def test_stages_for_images():
     head = build()
     feats, samples = inputs([BOXES, []])
     gts, _, metas = unpack_gt_instances(samples)
@@ -289,8 +289,8 @@ def test_multi_scale_test_merges_twelve_views(tmp_path):
     """The pipeline and the model that ``--tta`` of mmdet's tool builds."""
     path = config_path('batch-reppoints-moment_r50_fpn-gn_ms-2x_coco')
     cfg = mini_config(path)
-    shrink_pictures(cfg)
-    file = str(tmp_path / 'picture.png')
+    shrink_images(cfg)
+    file = str(tmp_path / 'image.png')
     mmcv.imwrite(np.random.default_rng(0).integers(0, 255, (60, 80, 3)), file)
     data = Compose(cfg.tta_pipeline)(dict(img_path=file, img_id=0))
     assert len(data['inputs']) == 12

@@ -4,8 +4,13 @@ import torch
 from golden_runner import adapter
 from mmengine.registry import init_default_scope
 
-from mmdet_assigners.methods.sampling_free.heads import (SamplingFreeRetinaHead, SamplingFreeRPNHead)
-from mmdet_assigners.methods.sampling_free.bbox_head import SamplingFreeBBoxHead
+from mmdet_assigners.methods.sampling_free.bbox_head import (
+    SamplingFreeBBoxHead,
+)
+from mmdet_assigners.methods.sampling_free.heads import (
+    SamplingFreeRetinaHead,
+    SamplingFreeRPNHead,
+)
 
 
 def smooth_l1(beta, weight=1.0):

@@ -55,7 +55,7 @@ def test_masked_rows_count_nothing():
     assert sampling_free.masked_sum(loss[:, 1], mask).item() == 8
 
 
-def test_prior_minimises_the_initial_loss():
+def test_prior_minimizes_the_initial_loss():
     """Brute force over constant probabilities."""
     stats = sampling_free.PriorStatistics((3, 1), 396)
     positives, entries = 4, 400 * 2

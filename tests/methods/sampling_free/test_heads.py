@@ -256,7 +256,7 @@ def test_fcos_box_loss_is_the_mean_over_positives(norm):
     torch.testing.assert_close(losses['loss_bbox'], head.loss_bbox(*pairs))
 
 
-def test_fcos_assignment_for_pictures():
+def test_fcos_assignment_for_images():
     head = build('SamplingFreeFCOSHead')
     feats, samples = inputs([BOXES, []])
     gts, _, metas = unpack_gt_instances(samples)
@@ -327,7 +327,7 @@ def test_batch_assigner_equals_mmdet(low_quality):
 
 
 def toy_config(tmp_path, kind='SamplingFreeRetinaHead'):
-    """Two pictures of 320x256 with boxes, one without, in COCO's format."""
+    """Two images of 320x256 with boxes, one without, in COCO's format."""
     boxes = [(1, 8, 10, 60, 70, 1), (1, 200, 100, 64, 64, 2)]
     boxes += [(2, 30, 40, 128, 100, 1)]
     content = dict(

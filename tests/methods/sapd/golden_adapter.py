@@ -3,8 +3,8 @@
 import torch
 from golden_runner import adapter
 
-from mmdet_assigners.methods.sapd.select_net import FeatureSelectNet
 from mmdet_assigners.methods.sapd import functional as sapd
+from mmdet_assigners.methods.sapd.select_net import FeatureSelectNet
 from mmdet_assigners.ops.anchor_points import anchor_points, pad_gts
 
 STRIDES = (8, 16, 32, 64, 128)

@@ -115,7 +115,7 @@ def test_tiny_box_gets_a_cell_on_every_level_if_asked():
     kept = targets(tiny, [[1, 1, 1]], cells=True)
     where = kept.positive[0].nonzero().flatten().tolist()
     assert where == [index(0, 4, 4), index(1, 2, 2), index(2, 1, 1)]
-    # all cell centres are outside of the box: no weight, finite targets
+    # all cell centers are outside of the box: no weight, finite targets
     assert kept.weight[0, where].tolist() == [0, 0, 0]
     assert (kept.distances >= 0).all() and kept.distances.isfinite().all()
 

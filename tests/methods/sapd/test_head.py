@@ -139,7 +139,7 @@ def test_selection_net_is_not_part_of_inference():
     assert not any('roi_align' in name for name in names)
 
 
-def test_initialisation_of_the_paper():
+def test_initialization_of_the_paper():
     head = make_head(init_cfg=None, select_net=dict(type='FeatureSelectNet'))
     assert torch.allclose(head.conv_cls.bias.sigmoid(), torch.tensor(0.01))
     assert (head.conv_reg.bias == 0.1).all()
@@ -364,7 +364,7 @@ def test_box_types():
 
 
 def test_batch_equals_joined_single_images():
-    """With the clamp inactive, numerators and normaliser add up."""
+    """With the clamp inactive, numerators and normalizer add up."""
     head, feats = make_head(soft_weight=False), make_feats(2)
     images = [BOXES, BOXES[:2]]
     both = head.loss(feats, make_samples(*images))
@@ -444,7 +444,7 @@ def test_missing_features():
 
 
 def two_sizes():
-    """16 pictures of a small and a large rectangle, one class each."""
+    """16 images of a small and a large rectangle, one class each."""
     generator = torch.Generator().manual_seed(0)
     images = []
     for _ in range(16):
@@ -453,10 +453,10 @@ def two_sizes():
         u, v = (corner * 2 + 90).tolist()
         images.append([[x, y, x + 80, y + 76], [u, v, u + 13, v + 13]])
     batch = demo_batch(images, size=(128, 128))
-    for picture, boxes in zip(batch['inputs'], images, strict=True):
-        picture //= 4
+    for image, boxes in zip(batch['inputs'], images, strict=True):
+        image //= 4
         for (x1, y1, x2, y2), light in zip(boxes, (180, 90), strict=True):
-            picture[:, round(y1) : round(y2), round(x1) : round(x2)] += light
+            image[:, round(y1) : round(y2), round(x1) : round(x2)] += light
     return batch
 
 
@@ -464,19 +464,19 @@ def two_sizes():
 def test_selection_net_learns_the_level_of_least_loss():
     """Overfit: objects of two sizes on two levels, and the net knows both."""
     cfg = mini_config(config_path('sapd_r50_fpn_1x_coco'))
-    cfg.model.bbox_head.eps = 0.5  # points on several levels in small pictures
+    cfg.model.bbox_head.eps = 0.5  # points on several levels in small images
     torch.manual_seed(0)
     model = MODELS.build(cfg.model).train()
     model.init_weights()
     head, batch, losses = model.bbox_head, two_sizes(), []
-    optimiser = torch.optim.AdamW(model.parameters(), 1e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
     for step in range(160):
         head.set_train_progress(progress(step / 160))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         losses.append(losses_of(model, batch))
         total_loss(losses[-1]).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 35)
-        optimiser.step()
+        optimizer.step()
     assert head.soft_phase
     first, last = losses[0], losses[-1]
     assert last['loss_select'] < 0.5 * first['loss_select']

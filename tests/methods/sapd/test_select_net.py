@@ -29,7 +29,7 @@ def make_feats(batch, size=128):
 ROIS = torch.tensor([[0.0, 32, 40, 96, 80], [1, 2, 3, 100, 30]])
 
 
-def test_shapes_and_initialisation():
+def test_shapes_and_initialization():
     net = make_net(channels=64, init_cfg=None)
     assert [tuple(c.weight.shape) for c in net.convs] == [
         (64, 24, 3, 3),
@@ -43,7 +43,7 @@ def test_shapes_and_initialisation():
 
 
 def test_looks_at_the_same_box_on_every_level():
-    """Maps that hold their x coordinate give the box's centre everywhere."""
+    """Maps that hold their x coordinate give the box's center everywhere."""
     net, seen = make_net(), []
     feats = [
         ((torch.arange(128 // s) + 0.5) * s).expand(1, 8, 128 // s, -1)
@@ -74,9 +74,7 @@ def test_parts_equal_whole(monkeypatch):
         return logits.detach(), net.convs[0].weight.grad.clone()
 
     whole = run()
-    monkeypatch.setattr(
-        'mmdet_assigners.methods.sapd.select_net._MAX_ROIS', 3
-    )
+    monkeypatch.setattr('mmdet_assigners.methods.sapd.select_net._MAX_ROIS', 3)
     for one, two in zip(run(), whole, strict=True):
         torch.testing.assert_close(one, two)
 

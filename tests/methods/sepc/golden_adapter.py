@@ -1,7 +1,7 @@
 from golden_runner import adapter
 
-from mmdet_assigners.methods.sepc.pconv import PConv
 from mmdet_assigners.methods.sepc.neck import SEPC
+from mmdet_assigners.methods.sepc.pconv import PConv
 
 NAMES = {
     'Pconvs.': 'pconvs.',

@@ -11,9 +11,9 @@ from mmengine.registry import init_default_scope
 from torch import nn
 from torch.nn import functional as F
 
+from mmdet_assigners.methods.sepc.neck import SEPC
 from mmdet_assigners.methods.sepc.pconv import PConv, integrated_norm
 from mmdet_assigners.methods.sepc.scale_aligned_conv import ScaleAlignedConv
-from mmdet_assigners.methods.sepc.neck import SEPC
 from mmdet_assigners.ops.deform_conv import (
     _through_mmcv,
     deform_conv_reference,
@@ -40,7 +40,7 @@ def noise(module):
 
 
 def test_pconv_by_hand():
-    """1x1 centre kernels: 1 for same, 10 for finer, 100 for coarser."""
+    """1x1 center kernels: 1 for same, 10 for finer, 100 for coarser."""
     pconv = PConv(1, 1)
     for conv, value in (
         (pconv.same, 1.0),
@@ -106,7 +106,7 @@ def test_content_shifted_by_a_level_shifts_the_result():
     upper = pconv(levels[1:])
     torch.testing.assert_close(whole[2], upper[1])
     torch.testing.assert_close(whole[3], upper[2])
-    assert not torch.allclose(whole[1], upper[0])  # lost its finer neighbour
+    assert not torch.allclose(whole[1], upper[0])  # lost its finer neighbor
     # level 0 is special only when kernels are deformable
     deform = noise(PConv(3, 3, deform=True)).double()
     assert torch.equal(deform(levels)[3], deform(levels[1:])[2])
@@ -182,7 +182,7 @@ def test_goldens_notice_a_shifted_level(monkeypatch, shift):
         'forward',
         lambda self, level, x: forward(self, max(level + shift, 0), x),
     )
-    folder = Path(__file__).parents[2] / 'golden' / 'sepc'
+    folder = Path(__file__).parent / 'golden'
     for entry in json.loads((folder / 'manifest.json').read_text())['cases']:
         case = Case.read(folder, entry, 'sepc')
         problems = case.compare(load_adapters()[case.op](case))
@@ -202,7 +202,7 @@ def test_one_weight_for_both_paths(deform):
 
 
 def test_offset_of_one_cell_by_hand():
-    """A constant offset (dy, dx) = (1, -2) moves the picture."""
+    """A constant offset (dy, dx) = (1, -2) moves the image."""
     conv = ScaleAlignedConv(1, 1, deform=True)
     nn.init.zeros_(conv.weight)
     conv.weight.data[0, 0, 1, 1] = 1
@@ -284,7 +284,7 @@ def test_autocast(dtype):
         assert torch.isfinite(parameter.grad).all(), name
 
 
-def test_initialisation():
+def test_initialization():
     neck = SEPC(64, 64, 5, 2, pconv_deform=True, lcconv_deform=True, ibn=True)
     neck.init_weights()
     for name, parameter in neck.named_parameters():

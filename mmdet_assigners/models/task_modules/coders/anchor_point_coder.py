@@ -1,4 +1,4 @@
-"""Distances from the centre of an anchor, in strides."""
+"""Distances from the center of an anchor, in strides."""
 
 from collections.abc import Sequence
 
@@ -13,10 +13,10 @@ from ....ops.anchor_points import box_distances
 
 @TASK_UTILS.register_module()
 class AnchorPointCoder(BaseBBoxCoder):
-    """Regression from a point: l, t, r, b from the centre of the anchor.
+    """Regression from a point: l, t, r, b from the center of the anchor.
 
     'POINT' of ATSS (CVPR 2020, arXiv 1912.02424): the distances of the
-    anchor's centre to the sides of the box, in strides. The stride is the
+    anchor's center to the sides of the box, in strides. The stride is the
     anchor's side divided by ``octave_base_scale``: the width for l and r, the
     height for t and b, as in the official code.
 
@@ -55,7 +55,7 @@ class AnchorPointCoder(BaseBBoxCoder):
 
         Returns:
             Tensor: (..., 4) left, top, right, bottom in strides, negative
-            where the centre is outside.
+            where the center is outside.
         """
         center, stride = self._points(get_box_tensor(bboxes))
         return box_distances(center, get_box_tensor(gt_bboxes)) / stride
@@ -71,7 +71,7 @@ class AnchorPointCoder(BaseBBoxCoder):
         Args:
             bboxes: (..., 4) anchors in pixels.
             pred_bboxes: (..., 4) left, top, right, bottom in strides.
-            max_shape: Height and width of the picture in pixels.
+            max_shape: Height and width of the image in pixels.
 
         Returns:
             Tensor | BaseBoxes: (..., 4) x1, y1, x2, y2 in pixels.
@@ -88,7 +88,7 @@ class AnchorPointCoder(BaseBBoxCoder):
         return HorizontalBoxes(boxes) if self.use_box_type else boxes
 
     def _points(self, anchors: Tensor) -> tuple[Tensor, Tensor]:
-        """Centre (..., 2) and stride (..., 4) of anchors, in pixels."""
+        """Center (..., 2) and stride (..., 4) of anchors, in pixels."""
         low, high = anchors[..., :2], anchors[..., 2:]
         stride = (high - low) / self.octave_base_scale
         return (low + high) / 2, torch.cat((stride, stride), -1)

@@ -12,7 +12,7 @@ class DetectronAnchorGenerator(AnchorGenerator):
 
     At scale 1 the sides are whole pixels, w = round(s / sqrt(ratio)) and
     h = round(w ratio) for base size s, half to even; both are multiplied by
-    the scale. Corners are inclusive, x2 = x1 + w - 1, the centre is that of
+    the scale. Corners are inclusive, x2 = x1 + w - 1, the center is that of
     the cell's pixels, (s - 1) / 2. So stride 8 and ratio 0.5 is 11 x 6, an
     aspect of 0.55. mmdet's ``LegacyAnchorGenerator`` differs: it rounds the
     corners instead.
@@ -22,7 +22,7 @@ class DetectronAnchorGenerator(AnchorGenerator):
 
     Args:
         *args: Of ``AnchorGenerator``.
-        center_offset: Centre in units of s - 1.
+        center_offset: Center in units of s - 1.
         **kwargs: Of ``AnchorGenerator``.
     """
 

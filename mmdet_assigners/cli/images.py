@@ -1,4 +1,4 @@
-"""What the commands that draw pictures share: which pictures, checks."""
+"""What the commands that draw images share: which images, checks."""
 
 import argparse
 from pathlib import Path
@@ -7,10 +7,10 @@ from typing import Any
 from . import common
 
 
-def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments that name the configs and the pictures."""
+def add_image_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that name the configs and the images."""
     common.add_data_arguments(parser)
-    parser.add_argument('--img', help='picture; needs --ann or --data')
+    parser.add_argument('--img', help='image; needs --ann or --data')
     parser.add_argument('--ann', help='COCO annotation file that lists --img')
     parser.add_argument(
         '--index',
@@ -18,14 +18,14 @@ def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         default=[0],
         metavar='N',
-        help='which pictures of the split',
+        help='which images of the split',
     )
 
 
-def check_picture_arguments(args: argparse.Namespace) -> None:
+def check_image_arguments(args: argparse.Namespace) -> None:
     """End the command if --img, --ann and --data don't fit together."""
     if args.ann and not args.img:
-        common.fail('--ann needs --img, the path of a picture that it lists')
+        common.fail('--ann needs --img, the path of an image that it lists')
     if args.ann and args.data:
         common.fail('--ann and --data exclude each other')
     if args.img and not (args.ann or args.data):
@@ -40,27 +40,27 @@ def check_ending(option: str, name: str | None, *endings: str) -> None:
         )
 
 
-def find_pictures(
+def find_images(
     args: argparse.Namespace,
 ) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
-    """The pictures that the arguments name, and the names of the classes."""
+    """The images that the arguments name, and the names of the classes."""
+    from ..analysis.samples import find_image
     from ..datasets.roots import resolve_data
-    from ..analysis.samples import find_picture
 
     if args.ann:
-        info, classes = find_picture(args.ann, args.img)
+        info, classes = find_image(args.ann, args.img)
         return [info], classes
     root = resolve_data(args.data or 'shapes')
     split = getattr(root, args.split)
     indices = [0] if args.img else args.index
     found = [
-        find_picture(split.ann_file, args.img, split.img_dir, index)
+        find_image(split.ann_file, args.img, split.img_dir, index)
         for index in indices
     ]
     return [info for info, _ in found], found[0][1]
 
 
 def numbered(out: str, index: int, several: bool) -> Path:
-    """File of one picture: with its index if there are several."""
+    """File of one image: with its index if there are several."""
     path = Path(out)
     return path.with_stem(f'{path.stem}_{index}') if several else path

@@ -1,0 +1,38 @@
+"""``convert METHOD IN OUT``: official weights as a checkpoint for mmdet."""
+
+import argparse
+
+from . import common
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the arguments of the command."""
+    parser = subparsers.add_parser(
+        'convert',
+        help='official weights as a checkpoint for our configs',
+        description='Renames the tensors of an official checkpoint, compares '
+        'them with the model of a config and writes a checkpoint for it.',
+    )
+    parser.add_argument('method', help='as `list` shows it, e.g. sepc')
+    parser.add_argument('official', metavar='IN', help='official weights')
+    parser.add_argument('out', metavar='OUT', help='file to write')
+    parser.add_argument(
+        '--config', help='config to compare with (default: by the weights)'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert and say which config fits."""
+    from ..utils import register_all_modules
+
+    register_all_modules()
+    from ..conversion import convert_file
+
+    try:
+        count, config = convert_file(
+            args.method, args.official, args.out, args.config
+        )
+    except (ValueError, OSError) as error:
+        common.fail(f'not converted: {error}')
+    print(f'{count} tensors written to {args.out}; config: {config}')
+    return 0
