@@ -1,25 +1,7 @@
-"""One sub-package per paper; importing it registers its classes."""
+"""One package per paper; importing this one registers all their classes."""
 
-from . import (
-    aligndet,
-    ap_loss,
-    atss,
-    autoassign,
-    borderdet,
-    dr_loss,
-    dsfpn,
-    fcos,
-    fpt,
-    fsaf,
-    gaussian_yolov3,
-    gfl,
-    guided_anchoring,
-    hambox,
-    kl_loss,
-    mal,
-    noisy_anchors,
-    reppoints,
-    sampling_free,
-    sapd,
-    sepc,
-)
+import importlib
+import pkgutil
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f'{__name__}.{_module.name}')

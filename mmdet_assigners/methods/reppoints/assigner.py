@@ -21,8 +21,9 @@ class BatchPointAssigner(BatchAssigner):
     """``PointAssigner`` without a loop over ground truths, on any device.
 
     Each ground truth gets the ``pos_num`` locations nearest to its center on
-    the level of its size, see :func:`~.functional.nearest_points`. mmdet's class indexes a tensor on the CPU by a mask on
-    the device of the data, which PyTorch refuses on a GPU.
+    the level of its size, see :func:`~.functional.nearest_points`. mmdet's
+    class indexes a tensor on the CPU by a mask on the device of the data,
+    which PyTorch refuses on a GPU.
 
     For ``BatchRepPointsHead``: mmdet's ``RepPointsHead`` gives boxes instead
     of points to any assigner that isn't called ``PointAssigner``.
