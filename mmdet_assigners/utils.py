@@ -14,14 +14,7 @@ __all__ = [
     'registered_names',
 ]
 
-_SUBPACKAGES = (
-    'datasets',
-    'engine',
-    'evaluation',
-    'methods',
-    'models',
-    'visualization',
-)
+_SUBPACKAGES = ('datasets', 'engine', 'evaluation', 'models', 'methods')
 
 
 @functools.cache
