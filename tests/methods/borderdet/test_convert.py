@@ -1,16 +1,15 @@
 """The converter of BorderDet on random weights of the official shapes."""
 
-import sys
-from pathlib import Path
+import re
 
 import pytest
 import torch
-from mmdet.registry import MODELS
-from mmengine.registry import init_default_scope
+from official_weights import build
 
-from mmdet_assigners import get_config
+from mmdet_assigners.conversion import convert_file
+from mmdet_assigners.conversion.state_dicts import check_state
+from mmdet_assigners.methods.borderdet.convert import convert, guess_config
 
-FOLDER = Path(__file__).parent.parent / 'tools' / 'convert'
 R50 = 'borderdet_r50-caffe_fpn_1x_coco'
 # config: blocks of stage 4, width of a group there, deformable
 MODELS_OF_THE_ZOO = {
@@ -19,19 +18,6 @@ MODELS_OF_THE_ZOO = {
     'borderdet_x101-32x8d_fpn_ms-2x_coco': (23, 32, False),
     'borderdet_x101-64x4d-dcnv2_fpn_ms-2x_coco': (23, 16, True),
 }
-
-
-@pytest.fixture(scope='module')
-def borderdet():
-    sys.path.insert(0, str(FOLDER))
-    try:
-        import borderdet
-
-        yield borderdet
-    finally:
-        sys.path.remove(str(FOLDER))
-        for name in ('borderdet', 'common', 'trunks'):
-            sys.modules.pop(name, None)
 
 
 def tensor(*shape):
@@ -99,25 +85,18 @@ def official(blocks=6, group=256, dcn=False):
     return state
 
 
-def run(borderdet, *args):
-    args = list(map(str, args))
-    return borderdet.main('', borderdet.convert, borderdet.guess_config, args)
-
-
 @pytest.mark.parametrize('config', MODELS_OF_THE_ZOO)
-def test_fits(borderdet, config):
-    from common import check_state
-
-    state = borderdet.convert(official(*MODELS_OF_THE_ZOO[config]))
-    assert borderdet.guess_config(state) == config
+def test_fits(config):
+    state = convert(official(*MODELS_OF_THE_ZOO[config]))
+    assert guess_config(state) == config
     check_state(state, config)
 
 
-def test_every_tensor_arrives(borderdet):
+def test_every_tensor_arrives():
     theirs = official()
     for index, name in enumerate(theirs):  # to tell them apart
         theirs[name] = theirs[name] + index
-    state = borderdet.convert(theirs)
+    state = convert(theirs)
     assert len(state) == len(theirs) - 2  # mean and deviation
     pairs = {
         'backbone.bn1.running_var': 'backbone.bottom_up.stem.conv1.norm'
@@ -147,13 +126,11 @@ def test_every_tensor_arrives(borderdet):
     assert scale.shape == () and scale == theirs['head.scales.4.scale']
 
 
-def test_file(borderdet, tmp_path):
+def test_file(tmp_path):
     source, out = tmp_path / 'in.pth', tmp_path / 'out.pth'
     torch.save(dict(model=official(), iteration=3), source)
-    assert run(borderdet, source, out) == 0
-    init_default_scope('mmdet')
-    with torch.device('meta'):
-        model = MODELS.build(get_config(R50).model)
+    assert convert_file('borderdet', source, out)[1] == R50
+    model = build(R50)
     state = torch.load(out)['state_dict']
     found = model.load_state_dict(state, strict=False, assign=True)
     assert not found.unexpected_keys
@@ -171,7 +148,7 @@ def test_file(borderdet, tmp_path):
         ),
     ],
 )
-def test_refuses(borderdet, tmp_path, capsys, change, message):
+def test_refuses(tmp_path, change, message):
     state = official()
     name, value = change
     state.pop(name, None)
@@ -179,6 +156,6 @@ def test_refuses(borderdet, tmp_path, capsys, change, message):
         state[name] = value
     source, out = tmp_path / 'in.pth', tmp_path / 'out.pth'
     torch.save(state, source)
-    assert run(borderdet, source, out) == 1
-    assert message in capsys.readouterr().err
+    with pytest.raises(ValueError, match=re.escape(message)):
+        convert_file('borderdet', source, out)
     assert not out.exists()

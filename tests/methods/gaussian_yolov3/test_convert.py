@@ -1,29 +1,16 @@
 """Converter of Darknet weights, against a reading of Darknet's own layers."""
 
-import importlib
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from mmdet.registry import MODELS
-from mmengine.registry import init_default_scope
+from official_weights import build
 from torch.nn import functional as F
 
-from mmdet_assigners import get_config
+from mmdet_assigners.conversion import convert_file
+from mmdet_assigners.methods.gaussian_yolov3 import convert as converter
 
-FOLDER = Path(__file__).parent.parent / 'tools' / 'convert'
 CONFIG = 'gaussian-yolov3-released_d53_512-458e_bdd100k'
 HEADER = np.array([0, 2, 0, 7, 0], np.int32)  # version 0.2, 64 bits seen
-
-
-@pytest.fixture
-def tool(monkeypatch):
-    monkeypatch.syspath_prepend(str(FOLDER))
-    yield importlib.import_module('gaussian_yolov3')
-    for name in ('gaussian_yolov3', 'common'):
-        sys.modules.pop(name, None)
 
 
 def cfg(outputs):
@@ -94,7 +81,7 @@ def darknet(x, layers, weights):
     return found
 
 
-def test_computes_what_darknet_computes(tool, tmp_path, capsys):
+def test_computes_what_darknet_computes(tmp_path):
     weights = Weights()
     x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     expected = darknet(x, cfg(57), weights)
@@ -102,15 +89,9 @@ def test_computes_what_darknet_computes(tool, tmp_path, capsys):
     with open(source, 'wb') as file:
         for array in (HEADER, *weights.numbers):
             array.tofile(file)
-    common = importlib.import_module('common')
-    args = ['', tool.convert, tool.guess_config, [str(source), str(out)]]
-    assert common.main(*args, read=tool.read) == 0, capsys.readouterr().err
-    content = torch.load(out, weights_only=True)
-    assert content['meta']['config'] == CONFIG
-    init_default_scope('mmdet')
-    with torch.device('meta'):
-        model = MODELS.build(get_config(CONFIG).model).eval()
-    state = content['state_dict']
+    assert convert_file('gaussian_yolov3', source, out)[1] == CONFIG
+    model = build(CONFIG).eval()
+    state = torch.load(out, weights_only=True)['state_dict']
     missing, extra = model.load_state_dict(state, strict=False, assign=True)
     assert not extra
     assert all(name.endswith('num_batches_tracked') for name in missing)
@@ -122,7 +103,7 @@ def test_computes_what_darknet_computes(tool, tmp_path, capsys):
 
 
 @pytest.mark.parametrize('classes', [1, 80])
-def test_counts_the_classes(tool, classes):
+def test_counts_the_classes(classes):
     class Count(Weights):
         def __call__(self, *shape, **_):
             self.numbers.append(int(np.prod(shape)))
@@ -132,20 +113,20 @@ def test_counts_the_classes(tool, classes):
     x = torch.zeros(1, 3, 32, 32, device='meta')
     darknet(x, cfg(3 * (9 + classes)), weights)
     total = sum(weights.numbers)
-    found = tool.shapes(total)
+    found = converter.shapes(total)
     assert found['bbox_head.convs_pred.1.bias'] == [3 * (9 + classes)]
     with pytest.raises(ValueError, match='no Gaussian YOLOv3 of Darknet-53'):
-        tool.shapes(total + 1)
+        converter.shapes(total + 1)
     with pytest.raises(ValueError, match='no Gaussian YOLOv3 of Darknet-53'):
-        tool.shapes(1000)
+        converter.shapes(1000)
 
 
-def test_old_and_broken_headers(tool, tmp_path):
+def test_old_and_broken_headers(tmp_path):
     path = tmp_path / 'a.weights'
     numbers = np.arange(4, dtype=np.float32)
     for header in (HEADER, np.array([0, 1, 0, 7], np.int32)):
         path.write_bytes(header.tobytes() + numbers.tobytes())
-        assert tool.read(str(path))['model']['numbers'].tolist() == [
+        assert converter.read(str(path))['model']['numbers'].tolist() == [
             0,
             1,
             2,
@@ -153,6 +134,6 @@ def test_old_and_broken_headers(tool, tmp_path):
         ]
     path.write_bytes(b'abc')
     with pytest.raises(ValueError, match='is no weights file of Darknet'):
-        tool.read(str(path))
+        converter.read(str(path))
     with pytest.raises(ValueError, match='there is no file'):
-        tool.read(str(tmp_path / 'none'))
+        converter.read(str(tmp_path / 'none'))

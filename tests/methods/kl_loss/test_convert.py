@@ -3,21 +3,18 @@
 The names of Detectron are spelled out here, not read from the rules.
 """
 
-import importlib
 import os
 import pickle
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from mmdet.registry import MODELS
-from mmengine.registry import init_default_scope
+from official_weights import build
 
 from mmdet_assigners import get_config
+from mmdet_assigners.conversion import convert_file
+from mmdet_assigners.methods.kl_loss import convert as converter
 
-FOLDER = Path(__file__).parent.parent / 'tools' / 'convert'
 CONFIG = 'kl-loss-released_faster-rcnn_r50-caffe_fpn_2x_coco'
 BLOCKS = (3, 4, 6, 3)
 LIKE = {  # ours -> theirs; all other tensors are checked by shape
@@ -35,14 +32,6 @@ LIKE = {  # ours -> theirs; all other tensors are checked by shape
     'rpn_head.rpn_reg.weight': 'rpn_bbox_pred_fpn2_w',
     'roi_head.bbox_head.shared_fcs.1.bias': 'fc7_b',
 }
-
-
-@pytest.fixture
-def tool(monkeypatch):
-    monkeypatch.syspath_prepend(str(FOLDER))
-    yield importlib.import_module('kl_loss')
-    for name in ('kl_loss', 'common', 'trunks'):
-        sys.modules.pop(name, None)
 
 
 def official():
@@ -92,27 +81,25 @@ def official():
     return blobs
 
 
-def convert(tool, blobs):
-    return tool.convert({k: torch.from_numpy(v) for k, v in blobs.items()})
+def convert(blobs):
+    return converter.convert(
+        {k: torch.from_numpy(v) for k, v in blobs.items()}
+    )
 
 
-def test_loads_strictly(tool, tmp_path, capsys):
+def test_loads_strictly(tmp_path):
     blobs = official()
     source, out = tmp_path / 'model_final.pkl', tmp_path / 'out.pth'
     source.write_bytes(pickle.dumps(dict(blobs=blobs, cfg='a: 1'), 2))
-    common = importlib.import_module('common')
-    args = ['', tool.convert, tool.guess_config, [str(source), str(out)]]
-    assert common.main(*args, read=tool.read) == 0, capsys.readouterr().err
-    content = torch.load(out, weights_only=True)
-    assert content['meta']['config'] == CONFIG
-    ours = content['state_dict']
+    assert convert_file('kl_loss', source, out)[1] == CONFIG
+    ours = torch.load(out, weights_only=True)['state_dict']
     for our, their in LIKE.items():
         assert np.array_equal(ours[our].numpy(), blobs[their]), our
 
 
-def test_background_moves_to_the_end(tool):
+def test_background_moves_to_the_end():
     blobs = official()
-    ours = convert(tool, blobs)
+    ours = convert(blobs)
     head = 'roi_head.bbox_head.'
     scores = ours[f'{head}fc_cls.bias'].numpy()
     assert np.array_equal(scores[:80], blobs['cls_score_b'][1:])
@@ -123,9 +110,9 @@ def test_background_moves_to_the_end(tool):
         assert np.array_equal(found, expected[1:])
 
 
-def test_batch_norm_only_scales_and_shifts(tool):
+def test_batch_norm_only_scales_and_shifts():
     blobs = official()
-    ours = convert(tool, blobs)
+    ours = convert(blobs)
     norm = torch.nn.BatchNorm2d(64).eval()
     prefix = 'backbone.bn1.'
     own = {k.removeprefix(prefix): v for k, v in ours.items() if prefix in k}
@@ -140,16 +127,13 @@ def test_batch_norm_only_scales_and_shifts(tool):
 
 def test_the_config_is_the_official_one():
     """Biases of the classes, corners and order of the official code."""
-    init_default_scope('mmdet')
-    cfg = get_config(CONFIG)
-    with torch.device('meta'):
-        model = MODELS.build(cfg.model)
+    model = build(CONFIG)
     for coder in (
         model.rpn_head.bbox_coder,
         model.roi_head.bbox_head.bbox_coder,
     ):
         assert (coder.order, coder.plus_one) == ('xxyy', True)
-    nms = cfg.model.test_cfg.rcnn.nms
+    nms = get_config(CONFIG).model.test_cfg.rcnn.nms
     assert nms.official_column_order
     assert nms.plus_one
     anchors = model.rpn_head.prior_generator.base_anchors[0]
@@ -175,14 +159,14 @@ class Harmful:
         (b'PK\x03\x04', 'is no model of Detectron'),
     ],
 )
-def test_refuses_another_file(tool, tmp_path, content, message):
+def test_refuses_another_file(tmp_path, content, message):
     path = tmp_path / 'model.pkl'
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message):
-        tool.read(str(path))
+        converter.read(str(path))
 
 
-def test_refuses_another_method(tool):
+def test_refuses_another_method():
     blobs = official() | {'kps_score_w': np.zeros(1, np.float32)}
     with pytest.raises(ValueError, match=r'1 keys are unknown: kps_score'):
-        convert(tool, blobs)
+        convert(blobs)

@@ -1,17 +1,16 @@
 """The converter on random weights with the official names and shapes."""
 
-import sys
-from pathlib import Path
+import re
 
 import pytest
 import torch
-from mmdet.registry import MODELS
-from mmengine.registry import init_default_scope
+from official_weights import build
 from torch import nn
 
-from mmdet_assigners import get_config
+from mmdet_assigners.conversion import convert_file
+from mmdet_assigners.conversion.state_dicts import check_state
+from mmdet_assigners.methods.sepc.convert import convert, guess_config
 
-FOLDER = Path(__file__).parent.parent / 'tools' / 'convert'
 ROWS = {  # pconv_deform, lcconv_deform, ibn
     'pconv': (False, False, False),
     'pconv-ibn': (False, False, True),
@@ -21,27 +20,8 @@ ROWS = {  # pconv_deform, lcconv_deform, ibn
 
 
 @pytest.fixture(scope='module')
-def sepc():
-    sys.path.insert(0, str(FOLDER))
-    try:
-        import sepc
-
-        yield sepc
-    finally:
-        sys.path.remove(str(FOLDER))
-        for name in ('sepc', 'common'):
-            sys.modules.pop(name, None)
-
-
-def build(config):
-    with torch.device('meta'):
-        return MODELS.build(get_config(config).model)
-
-
-@pytest.fixture(scope='module')
 def body():
     """Backbone and FPN, which have the same names in mmdet 1.1 and 3.3."""
-    init_default_scope('mmdet')
     state = build('sepc_retinanet_r50_fpn_1x_coco').state_dict()
     return {
         name: torch.zeros(tensor.shape, dtype=tensor.dtype)
@@ -78,17 +58,13 @@ def official(body, row, anchors):
     return state
 
 
-def run(sepc, *args):
-    return sepc.main('', sepc.convert, sepc.guess_config, list(args))
-
-
 @pytest.mark.parametrize('row', ROWS)
 @pytest.mark.parametrize('head', ['retinanet', 'fsaf'])
-def test_loads_strictly(sepc, body, row, head):
+def test_loads_strictly(body, row, head):
     theirs = official(body, row, 1 if head == 'fsaf' else 9)
-    state = sepc.convert(theirs)
+    state = convert(theirs)
     config = f'{row}_{head}_r50_fpn_1x_coco'
-    assert sepc.guess_config(state) == config
+    assert guess_config(state) == config
     model = build(config)
     model.load_state_dict(state, strict=True, assign=True)
     ours = model.state_dict()
@@ -108,14 +84,14 @@ def test_loads_strictly(sepc, body, row, head):
     assert torch.equal(ours['bbox_head.retina_reg.bias'], bias)
 
 
-def test_file(sepc, body, tmp_path):
+def test_file(body, tmp_path):
     state = official(body, 'sepc', 9)
     torch.save(
         dict(state_dict=state, meta=dict(CLASSES=('a', 'b'))),
         tmp_path / 'in.pth',
     )
     out = tmp_path / 'out.pth'
-    assert run(sepc, str(tmp_path / 'in.pth'), str(out)) == 0
+    convert_file('sepc', tmp_path / 'in.pth', out)
     assert sorted(p.name for p in tmp_path.iterdir()) == ['in.pth', 'out.pth']
     content = torch.load(out)
     config = 'sepc_retinanet_r50_fpn_1x_coco'
@@ -129,10 +105,8 @@ def test_file(sepc, body, tmp_path):
 
 
 @pytest.mark.parametrize('head', ['retinanet', 'fsaf', 'freeanchor'])
-def test_fits_the_released_configs(sepc, body, head):
-    from common import check_state
-
-    state = sepc.convert(official(body, 'sepc', 1 if head == 'fsaf' else 9))
+def test_fits_the_released_configs(body, head):
+    state = convert(official(body, 'sepc', 1 if head == 'fsaf' else 9))
     check_state(state, f'sepc-released_{head}_r50_fpn_1x_coco')
 
 
@@ -158,47 +132,18 @@ def damaged(state, damage):
         ),
     ],
 )
-def test_refuses(sepc, body, tmp_path, capsys, damage, message):
+def test_refuses(body, tmp_path, damage, message):
     state = damaged(official(body, 'sepc', 9), damage)
     torch.save(dict(state_dict=state), tmp_path / 'in.pth')
     out = tmp_path / 'out.pth'
-    assert run(sepc, str(tmp_path / 'in.pth'), str(out)) == 1
-    assert message in capsys.readouterr().err
+    with pytest.raises(ValueError, match=re.escape(message)):
+        convert_file('sepc', tmp_path / 'in.pth', out)
     assert not out.exists()
 
 
-def test_refuses_what_is_no_checkpoint(sepc, tmp_path, capsys):
-    bad = tmp_path / 'bad.pth'
-    bad.write_text('no')
-    assert run(sepc, str(bad), str(tmp_path / 'out.pth')) == 1
-    assert 'bad.pth cannot be read' in capsys.readouterr().err
-    torch.save(dict(model=3), bad)
-    assert run(sepc, str(bad), str(tmp_path / 'out.pth')) == 1
-    assert 'expected a state dict of tensors' in capsys.readouterr().err
-    assert run(sepc, str(tmp_path / 'none'), str(tmp_path / 'out.pth')) == 1
-    assert 'there is no checkpoint' in capsys.readouterr().err
-
-
-def test_config_of_another_row(sepc, body, tmp_path, capsys):
+def test_config_of_another_row(body, tmp_path):
     torch.save(official(body, 'sepc', 9), tmp_path / 'in.pth')
-    files = (str(tmp_path / 'in.pth'), str(tmp_path / 'out.pth'))
-    args = ('--config', 'pconv_retinanet_r50_fpn_1x_coco')
-    assert run(sepc, *files, *args) == 1
-    error = capsys.readouterr().err
-    assert '58 not of this model' in error and 'and 53 more' in error
-
-
-def test_write_is_atomic(sepc, tmp_path, monkeypatch):
-    from common import save
-
-    out = tmp_path / 'out.pth'
-    save({'a': torch.ones(1)}, out, {})
-
-    def fail(*args):
-        raise OSError('disk full')
-
-    monkeypatch.setattr(torch, 'save', fail)
-    with pytest.raises(OSError, match='disk full'):
-        save({'a': torch.zeros(1)}, out, {})
-    assert torch.load(out)['state_dict']['a'] == 1
-    assert [path.name for path in tmp_path.iterdir()] == ['out.pth']
+    config = 'pconv_retinanet_r50_fpn_1x_coco'
+    files = (tmp_path / 'in.pth', tmp_path / 'out.pth')
+    with pytest.raises(ValueError, match=r'58 not of this model.*and 53 more'):
+        convert_file('sepc', *files, config)

@@ -1,0 +1,25 @@
+"""The converter of MAL on random weights of the official shapes."""
+
+import pytest
+import torch
+from official_weights import (
+    MASKRCNN_BENCHMARK,
+    assert_loads,
+    maskrcnn_benchmark,
+)
+
+from mmdet_assigners.methods.mal.convert import convert
+
+OUTPUTS = dict(cls_logits=720, bbox_pred=36)
+SAME = {
+    'bbox_head.reg_convs.1.conv.bias': 'rpn.head.bbox_tower.2.bias',
+    'bbox_head.retina_cls.weight': 'rpn.head.cls_logits.weight',
+}
+
+
+def test_loads_strictly():
+    theirs = maskrcnn_benchmark(OUTPUTS, 2048, anchors=9, norm=False)
+    assert_loads('mal', theirs, MASKRCNN_BENCHMARK | SAME)
+    theirs['rpn.head.centerness.bias'] = torch.zeros(1)
+    with pytest.raises(ValueError, match='1 keys are unknown'):
+        convert(theirs)

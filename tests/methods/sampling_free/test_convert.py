@@ -1,0 +1,83 @@
+"""The converter of Sampling-Free on random weights of official shapes."""
+
+import pytest
+import torch
+from official_weights import (
+    MASKRCNN_BENCHMARK,
+    assert_loads,
+    conv,
+    linear,
+    maskrcnn_benchmark,
+    maskrcnn_benchmark_body,
+)
+
+OUTPUTS = dict(cls_logits=720, bbox_pred=36)
+SAME = {
+    'bbox_head.cls_convs.3.conv.bias': 'rpn.head.cls_tower.6.bias',
+    'bbox_head.retina_reg.bias': 'rpn.head.bbox_pred.bias',
+}
+RCNN = {
+    'neck.lateral_convs.3.conv.bias': 'backbone.fpn.fpn_inner4.bias',
+    'neck.fpn_convs.0.conv.bias': 'backbone.fpn.fpn_layer1.bias',
+    'rpn_head.rpn_cls.bias': 'rpn.head.cls_logits.bias',
+    'rpn_head.rpn_reg.bias': 'rpn.head.bbox_pred.bias',
+    'roi_head.bbox_head.shared_fcs.0.bias': (
+        'roi_heads.box.feature_extractor.fc6.bias'
+    ),
+}
+MASK = {
+    'roi_head.mask_head.convs.2.conv.weight': (
+        'roi_heads.mask.feature_extractor.mask_fcn3.weight'
+    )
+}
+
+
+def official_rcnn(masks):
+    """Faster or Mask R-CNN."""
+    state = maskrcnn_benchmark_body()
+    for i in range(1, 5):
+        conv(state, f'backbone.fpn.fpn_inner{i}', 256, 128 * 2**i, 1)
+        conv(state, f'backbone.fpn.fpn_layer{i}', 256, 256, 3)
+    for i in range(5):
+        state[f'rpn.anchor_generator.cell_anchors.{i}'] = torch.zeros(3, 4)
+    conv(state, 'rpn.head.conv', 256, 256, 3)
+    conv(state, 'rpn.head.cls_logits', 3, 256, 1)
+    conv(state, 'rpn.head.bbox_pred', 12, 256, 1)
+    box = 'roi_heads.box'
+    linear(state, f'{box}.feature_extractor.fc6', 1024, 256 * 49)
+    linear(state, f'{box}.feature_extractor.fc7', 1024, 1024)
+    linear(state, f'{box}.predictor.cls_score', 81, 1024)
+    linear(state, f'{box}.predictor.bbox_pred', 324, 1024)
+    if masks:
+        mask = 'roi_heads.mask'
+        for i in range(1, 5):
+            conv(state, f'{mask}.feature_extractor.mask_fcn{i}', 256, 256, 3)
+        conv(state, f'{mask}.predictor.conv5_mask', 256, 256, 2)
+        conv(state, f'{mask}.predictor.mask_fcn_logits', 81, 256, 1)
+    return state
+
+
+def test_retinanet_loads_strictly():
+    theirs = maskrcnn_benchmark(OUTPUTS, 2048, anchors=9, norm=False)
+    assert_loads('sampling_free', theirs, MASKRCNN_BENCHMARK | SAME)
+
+
+@pytest.mark.parametrize('masks', [False, True])
+def test_rcnn_loads_strictly(masks):
+    theirs = official_rcnn(masks)
+    same = RCNN | MASK if masks else RCNN
+    ours, config = assert_loads('sampling_free', theirs, same)
+    assert ('mask-rcnn' in config) == masks
+    # their class 0 is the background; ours is the last, and has no box
+    scores = theirs['roi_heads.box.predictor.cls_score.bias']
+    assert torch.equal(
+        ours['roi_head.bbox_head.fc_cls.bias'],
+        torch.cat((scores[1:], scores[:1])),
+    )
+    deltas = theirs['roi_heads.box.predictor.bbox_pred.bias']
+    assert torch.equal(ours['roi_head.bbox_head.fc_reg.bias'], deltas[4:])
+    if masks:
+        logits = theirs['roi_heads.mask.predictor.mask_fcn_logits.bias']
+        assert torch.equal(
+            ours['roi_head.mask_head.conv_logits.bias'], logits[1:]
+        )
