@@ -68,7 +68,7 @@ def iou_chunks(
         priors: (P, 4) or (B, P, 4) in pixels.
         boxes: (B, G, 4) in pixels.
         mask: (B, G) bool, False for padding, whose IoU is -1.
-        valid: (B, P) bool, False for priors that take no part: IoU -1.
+        valid: (B, P) bool, False for priors that are excluded: IoU -1.
         max_elements: Bound on the size of a chunk.
 
     Yields:
@@ -96,8 +96,8 @@ def max_iou_match(
 ) -> Match:
     """Match each prior with the ground truth of highest IoU.
 
-    1. IoU >= ``pos_iou_thr``: matched with its best ground truth (the first
-       of equal ones); IoU < ``neg_iou_thr``: negative; between: ignored.
+    1. IoU >= ``pos_iou_thr``: matched with its best ground truth (ties
+       go to the first); IoU < ``neg_iou_thr``: negative; between: ignored.
     2. ``low_quality``: each ground truth also gets the priors that have its
        best IoU, ties included, if that is at least ``min_pos_iou`` and not 0.
        'own' (maskrcnn-benchmark): such a prior takes **its own** best ground
@@ -108,10 +108,10 @@ def max_iou_match(
         priors: (P, 4) or (B, P, 4) in pixels.
         boxes: (B, G, 4) in pixels.
         mask: (B, G) bool, False for padding.
-        pos_iou_thr: Least IoU of a match.
-        neg_iou_thr: Least IoU of an ignored prior.
+        pos_iou_thr: Minimum IoU of a match.
+        neg_iou_thr: Minimum IoU of an ignored prior.
         low_quality: None, 'own' or 'gt'.
-        min_pos_iou: Least IoU of a low-quality match.
+        min_pos_iou: Minimum IoU of a low-quality match.
         valid: (B, P) bool; others are ignored and match nothing.
         max_elements: Bound on the size of the (B, G, P) tensors.
 

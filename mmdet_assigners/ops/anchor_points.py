@@ -219,7 +219,7 @@ def members(
     return inside_regions(points, regions[:, part])
 
 
-def assign_least_area(
+def assign_smallest_area(
     points: AnchorPoints,
     boxes: Tensor,
     regions: Tensor | Inside,
@@ -231,8 +231,8 @@ def assign_least_area(
 
     1. A box is a candidate of a point if ``candidates`` says so for the level
        of the point and the point belongs to the box's region.
-    2. Of several candidates the one of least area wins, of equal areas the
-       first.
+    2. Of several candidates the one with the smallest area wins; ties go to
+       the first.
 
     Args:
         points: P points of L levels.

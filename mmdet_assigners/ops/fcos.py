@@ -51,15 +51,15 @@ def assign_points(
        both ends included.
     2. Center sampling: the points must also be strictly inside the square of
        half side ``center_radius`` strides round its center, clipped to it.
-    3. Of several candidates the one of least area wins, of equal areas the
-       first.
+    3. Of several candidates the one with the smallest area wins; ties go to
+       the first.
 
     Args:
         points: P points of L levels.
         boxes: (B, G, 4) xyxy pixels.
         labels: (B, G) int64.
         mask: (B, G) bool, False for padding.
-        ranges: L pairs of least and largest distance in pixels; None for no
+        ranges: L pairs of minimum and maximum distance in pixels; None for no
             limits.
         center_radius: Radius in strides; 1.5 in the paper. None for the whole
             box.

@@ -5,7 +5,7 @@ import torch
 
 from mmdet_assigners.ops.anchor_points import (
     anchor_points,
-    assign_least_area,
+    assign_smallest_area,
     box_distances,
     centerness,
     distance_iou,
@@ -130,7 +130,7 @@ def assign(boxes, candidates=None, **kwargs):
     boxes = boxes[None]
     if candidates is None:
         candidates = torch.ones(1, boxes.shape[1], 2, dtype=torch.bool)
-    return assign_least_area(
+    return assign_smallest_area(
         POINTS, boxes, boxes[:, :, None], candidates, **kwargs
     )[0].tolist()
 
@@ -159,8 +159,8 @@ def test_clipped_area():
     candidates = torch.ones(1, 2, 2, dtype=torch.bool)
     args = (POINTS, boxes, regions, candidates)
     # at (4, 4): 36 and 45; clipped: (0 + 7) * (0 + 7) = 49 and 45
-    assert assign_least_area(*args)[0, 0] == 0
-    assert assign_least_area(*args, clipped_area=True)[0, 0] == 1
+    assert assign_smallest_area(*args)[0, 0] == 0
+    assert assign_smallest_area(*args, clipped_area=True)[0, 0] == 1
 
 
 def test_chunks_give_the_same_assignment():

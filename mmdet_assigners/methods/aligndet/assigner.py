@@ -27,10 +27,10 @@ class AlignDetAssigner(BatchAssigner):
     that of the class, which ``AlignDetHead`` reads.
 
     Args:
-        pos_iou_thr: Least IoU of a positive; 0.4 in the first stage, 0.7 in
+        pos_iou_thr: Minimum IoU of a positive; 0.4 in the first stage, 0.7 in
             the second.
         neg_iou_thr: IoU below which a box is negative; 0.3, then 0.7.
-        min_pos_iou: Least IoU of the best box of a ground truth; with 0 one
+        min_pos_iou: Minimum IoU of the best box of a ground truth; with 0 one
             that overlaps nothing takes all boxes, as in the official code.
         iou_plus_one: IoU of inclusive pixels.
         max_elements: Bound on the number of elements of (B, G, P) tensors.

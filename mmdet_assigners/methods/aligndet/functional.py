@@ -43,8 +43,8 @@ def official_match(
        ``min_pos_iou``: it learns the class of that one, of several the last;
     3. IoU >= ``pos_iou_thr``: it learns the class of its best ground truth.
 
-    In both cases it learns the **box of its own best** ground truth (the first
-    of equal ones), so after rule 2 class and box can be of two objects. With
+    In both cases it learns the **box of its own best** ground truth (ties
+    go to the first), so after rule 2 class and box can be of two objects. With
     ``min_pos_iou=0`` a ground truth that overlaps nothing takes every prior
     that overlaps it as little.
 
@@ -54,7 +54,7 @@ def official_match(
         mask: (B, G) bool, False for padding.
         pos_iou_thr: 0.4 in the first stage, 0.7 in the second.
         neg_iou_thr: 0.3 in the first stage, 0.7 in the second.
-        min_pos_iou: Least IoU of rule 2.
+        min_pos_iou: Minimum IoU of rule 2.
         plus_one: Sides are x2 - x1 + 1 long, inclusive pixels.
         valid: (B, P) bool; others are ignored.
         max_elements: Bound on the size of the (B, G, P) tensors.

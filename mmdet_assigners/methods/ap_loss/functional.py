@@ -82,8 +82,8 @@ def error_driven(
 ) -> tuple[Tensor, Tensor]:
     """Loss and gradient of :func:`ap_loss`, without a graph.
 
-    Waits for the device twice, for the numbers of positives and of negatives
-    that are not far below all of them.
+    Synchronizes with the device twice, for the numbers of positives and of
+    negatives that are not far below all of them.
 
     Args:
         logits: (n,) float32 or float64.

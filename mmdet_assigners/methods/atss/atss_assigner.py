@@ -30,8 +30,8 @@ class BatchATSSAssigner(BatchAssigner):
     Args:
         topk: Nearest locations of each level that are candidates (paper: 9).
         topk_per_location: False: ``topk`` counts anchors, as in mmdet.
-        margin: Least distance in pixels of an anchor's center to the sides of
-            its box (official: 0.01).
+        margin: Minimum distance in pixels of an anchor's center to the sides
+            of its box (official: 0.01).
         max_elements: Bound on the number of elements of (B, G, P) tensors.
 
     Raises:

@@ -25,7 +25,7 @@ class CenterInGTMaxIoUAssigner(BatchAssigner):
     ground truth that overlaps no anchor claims none.
 
     Args:
-        pos_iou_thr: Least IoU of a match (paper: 0.5).
+        pos_iou_thr: Minimum IoU of a match (paper: 0.5).
         neg_iou_thr: IoU below which an anchor is negative (paper: 0.4).
         outside: Matched anchors whose center is outside: 'ignore' (official),
             'negative' or 'keep' (no constraint).
@@ -33,9 +33,9 @@ class CenterInGTMaxIoUAssigner(BatchAssigner):
             whatever their IoU: True, with **their own** best ground truth
             (official); False, with the ground truth whose best they are
             (mmdet).
-        min_pos_iou: Least IoU of such a match.
-        margin: Least distance in pixels of the center to the sides of the box
-            (official: 0.01).
+        min_pos_iou: Minimum IoU of such a match.
+        margin: Minimum distance in pixels of the center to the sides of the
+            box (official: 0.01).
         max_elements: Bound on the number of elements of (B, G, P) tensors.
 
     Raises:

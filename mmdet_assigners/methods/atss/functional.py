@@ -82,7 +82,7 @@ def atss_match(
     2. Its threshold is the mean plus the unbiased standard deviation (0 for a
        single candidate) of the candidates' IoU.
     3. Candidates at or above it whose center lies in the box are positive; of
-       several ground truths the one of highest IoU wins, of equal ones the
+       several ground truths the one of highest IoU wins; ties go to the
        first.
 
     Only distances are computed for all pairs, IoU for candidates.
@@ -94,8 +94,8 @@ def atss_match(
         level_sizes: Number of anchors of each of the L levels.
         topk: Candidates of a level; the paper's k times the anchors of a
             location.
-        margin: Least distance of the center to the sides in pixels.
-        valid: (B, P) bool, False for anchors that take no part.
+        margin: Minimum distance of the center to the sides in pixels.
+        valid: (B, P) bool, False for anchors that are excluded.
         max_elements: Bound on the size of the (B, G, P) tensors.
 
     Returns:
@@ -134,15 +134,15 @@ def topk_match(
     comes first, by subtracting d / (1000 d_max) of the distance d and the
     greatest distance d_max of the image. Of the ``topk`` anchors those whose
     center lies in the box are positive; of several ground truths the one of
-    highest IoU wins, of equal ones the first.
+    highest IoU wins; ties go to the first.
 
     Args:
         anchors: (P, 4) in pixels.
         boxes: (B, G, 4) in pixels, padded.
         mask: (B, G) bool, False for padding.
         topk: Anchors of a ground truth.
-        margin: Least distance of the center to the sides in pixels.
-        valid: (B, P) bool, False for anchors that take no part.
+        margin: Minimum distance of the center to the sides in pixels.
+        valid: (B, P) bool, False for anchors that are excluded.
         max_elements: Bound on the size of the (B, G, P) tensors.
 
     Returns:
@@ -179,17 +179,17 @@ def ssc_match(
 
     An anchor is positive for the boxes that hold its center and whose
     farthest side has a distance in the range of its level, ends included; of
-    several boxes the one of least area wins, of equal ones the first.
+    several boxes the one with the smallest area wins; ties go to the first.
 
     Args:
         anchors: (P, 4) in pixels.
         boxes: (B, G, 4) in pixels, padded.
         mask: (B, G) bool, False for padding.
-        ranges: (P, 2) least and greatest distance in pixels.
-        margin: Least distance of the center to the sides in pixels.
+        ranges: (P, 2) minimum and maximum distance in pixels.
+        margin: Minimum distance of the center to the sides in pixels.
         radius: (P,) center sampling: the anchor's center is also at most this
             far from the box's center in x and y, in pixels.
-        valid: (B, P) bool, False for anchors that take no part.
+        valid: (B, P) bool, False for anchors that are excluded.
         max_elements: Bound on the size of the (B, G, P) tensors.
 
     Returns:
@@ -199,7 +199,7 @@ def ssc_match(
     x, y = box_centers(anchors).unbind(-1)
     low, high = ranges.unbind(-1)
     area = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
-    order = area.argsort(stable=True)  # the least area first
+    order = area.argsort(stable=True)  # the smallest area first
     rows = gather_gts(boxes, order)
     known = mask.gather(1, order)
     rank = order.new_full((batch, len(anchors)), gts, dtype=torch.int32)
@@ -250,15 +250,15 @@ def center_iou_match(
         anchors: (P, 4) in pixels.
         boxes: (B, G, 4) in pixels, padded.
         mask: (B, G) bool, False for padding.
-        pos_iou_thr: Least IoU of a match.
-        neg_iou_thr: Least IoU of an ignored anchor.
+        pos_iou_thr: Minimum IoU of a match.
+        neg_iou_thr: Minimum IoU of an ignored anchor.
         low_quality: As in
             :func:`~mmdet_assigners.ops.anchor_match.max_iou_match`.
         outside: Matched anchors with the center outside of the box: 'ignore'
             (official), 'negative' or 'keep' (RetinaNet).
-        margin: Least distance of the center to the sides in pixels.
-        min_pos_iou: Least IoU of a low-quality match.
-        valid: (B, P) bool, False for anchors that take no part.
+        margin: Minimum distance of the center to the sides in pixels.
+        min_pos_iou: Minimum IoU of a low-quality match.
+        valid: (B, P) bool, False for anchors that are excluded.
         max_elements: Bound on the size of the (B, G, P) tensors.
 
     Returns:

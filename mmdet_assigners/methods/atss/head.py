@@ -43,11 +43,11 @@ class ATSSLadderHead(FlatLossMixin, ATSSHead):
     positives      ``train_cfg.assigner``
     ============== ====================================================
 
-    The losses of all levels and images are computed at once and don't wait
-    for the device. Differences from the official code: the normalizers
-    (``official_norm``), the score (``sqrt_score``), towers without bias under
-    a norm (``conv_bias``), and the top boxes of a level are chosen before
-    scores are multiplied by the centerness (mmdet's post-processing, no
+    The losses of all levels and images are computed at once and do not
+    synchronize with the device. Differences from the official code: the
+    normalizers (``official_norm``), the score (``sqrt_score``), towers without
+    bias under a norm (``conv_bias``), and the top boxes of a level are chosen
+    before scores are multiplied by the centerness (mmdet's post-processing, no
     switch).
 
     Args:

@@ -22,20 +22,20 @@ class SSCAssigner(BatchAssigner):
 
     The definition of positives 'SSC' of ATSS (CVPR 2020, arXiv 1912.02424).
     An anchor is positive for boxes that hold its center and whose farthest
-    side is in the range of its level; the box of least area wins. No anchor
-    is ignored. With ``margin=0`` and anchors centered at FCOS's points the
-    targets are those of mmdet's ``FCOSHead``.
+    side is in the range of its level; the box with the smallest area wins. No
+    anchor is ignored. With ``margin=0`` and anchors centered at FCOS's points
+    the targets are those of mmdet's ``FCOSHead``.
 
     Args:
-        regress_ranges: Least and greatest distance to the farthest side in
+        regress_ranges: Minimum and maximum distance to the farthest side in
             pixels, for each of the L levels, both ends included (paper and
             FCOS: the default).
         center_radius: Center sampling: the center is also at most this many
             strides from the box's center (FCOS: 1.5); None: anywhere inside.
         strides: Stride of each of the L levels in pixels, for center
             sampling.
-        margin: Least distance in pixels of the center to the sides of the box
-            (official ATSS: 0.01, FCOS: 0).
+        margin: Minimum distance in pixels of the center to the sides of the
+            box (official ATSS: 0.01, FCOS: 0).
         max_elements: Bound on the number of elements of (B, G, P) tensors.
 
     Raises:
@@ -61,7 +61,7 @@ class SSCAssigner(BatchAssigner):
         for pair in regress_ranges:
             if len(pair) != 2 or not pair[0] <= pair[1]:
                 raise ValueError(
-                    'regress_ranges must hold pairs (least, greatest), got '
+                    'regress_ranges must hold pairs (minimum, maximum), got '
                     f'{tuple(pair)}'
                 )
         if center_radius is not None:

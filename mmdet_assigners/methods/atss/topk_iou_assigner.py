@@ -23,8 +23,8 @@ class TopkIoUAssigner(BatchAssigner):
 
     Args:
         topk: Number k of anchors per ground truth (official: 9).
-        margin: Least distance in pixels of an anchor's center to the sides of
-            its box (official: 0.01).
+        margin: Minimum distance in pixels of an anchor's center to the sides
+            of its box (official: 0.01).
         max_elements: Bound on the number of elements of (B, G, P) tensors.
 
     Raises:

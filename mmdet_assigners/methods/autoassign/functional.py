@@ -38,7 +38,7 @@ class Rules:
         lambda_loc: Factor of the box loss in P(loc); 5 in the paper.
         force_topk: Number of points of largest prior that an object without
             points gets; 0 none.
-        giou_eps: Least union and hull of the GIoU in square pixels.
+        giou_eps: Minimum union and hull of the GIoU in square pixels.
         max_elements: Bound on the elements of a tensor (B, G, P).
     """
 
@@ -391,7 +391,7 @@ def pairwise_giou(gts: Tensor, boxes: Tensor, eps: float = 1e-6) -> Tensor:
     Args:
         gts: (B, G, 4) xyxy pixels.
         boxes: (B, P, 4) xyxy pixels; gradients flow to them.
-        eps: Least union and hull in square pixels.
+        eps: Minimum union and hull in square pixels.
 
     Returns:
         Tensor: (B, G, P) in [-1, 1].

@@ -109,7 +109,7 @@ def match_borders(
         coarse: (B, P, 4) in pixels.
         boxes: (B, G, 4) in pixels.
         mask: (B, G) bool, False for padding.
-        iou_thr: Least IoU of a positive; none is ignored.
+        iou_thr: Minimum IoU of a positive; none is ignored.
         max_elements: Bound on the size of the (B, G, P) tensors.
 
     Returns:
@@ -147,7 +147,7 @@ def border_targets(
         labels: (B, G) int64.
         mask: (B, G) bool, False for padding.
         num_classes: Number C of classes.
-        ranges: L pairs of least and largest distance in pixels.
+        ranges: L pairs of minimum and maximum distance in pixels.
         center_radius: Of center sampling in strides; None for the whole box.
         iou_thr: 0.6 in the paper.
         std: Standard deviation of the deltas; 0.5 in the official code.

@@ -91,7 +91,7 @@ class BorderDetHead(BorderPredictMixin, FlatPointsMixin, FCOSHead):
             the official code.
         border_reg_channels: Channels per border of the box branch; 128.
         pool_size: N of the N + 1 samples per border; 10 in the paper.
-        border_iou_thr: Least IoU of a positive of stage 2; 0.6.
+        border_iou_thr: Minimum IoU of a positive of stage 2; 0.6.
         border_std: Standard deviation of the refinement, relative to the
             sides of the coarse box; 0.5.
         point_offset: Location of a point in its cell. 0 as the official
@@ -279,7 +279,8 @@ class BorderDetHead(BorderPredictMixin, FlatPointsMixin, FCOSHead):
             borderdet.boxes_from_distances(origin, ltrb).flatten(0, 1)
             for ltrb in (pred, target)
         )
-        # by element and without weights: with them it waits for the device
+        # by element and without weights: with them it synchronizes with the
+        # device
         terms = self.loss_bbox(pred, target, reduction_override='none')
         box, weight = box_loss(
             terms.view(positive.shape), targets.centerness, positive, True

@@ -68,7 +68,7 @@ def dr_loss(
     Args:
         logits: (B, P, C) before the sigmoid.
         labels: (B, P) class, C for background.
-        ignored: (B, P) bool, candidates that take no part.
+        ignored: (B, P) bool, candidates that are excluded.
         margin: Margin gamma; 0.5 in the paper.
         pos_lambda: Temperature of the positives; 1.
         neg_lambda: Temperature of the negatives; 0.1 / log(3.5).

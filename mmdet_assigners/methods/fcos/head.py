@@ -169,7 +169,8 @@ class FCOSAblationHead(FlatPointsMixin, FCOSHead):
         if self.norm_on_bbox:
             target = target / flat.points.stride[:, None]
         pred = flat.reg.where(positive[..., None], target)
-        # by element and without weights: with them it waits for the device
+        # by element and without weights: with them it synchronizes with the
+        # device
         terms = self.loss_bbox(
             self._decode(flat, pred),
             self._decode(flat, target),

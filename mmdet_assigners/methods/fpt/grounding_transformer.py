@@ -172,7 +172,7 @@ class PublishedGroundingTransformer(nn.Module):
     or parts, then a 1x1 convolution and a batch norm that starts at 0: so
     does the output. No residual.
 
-    Official code: dongzhang89/FPT, whose last reshape is mended here.
+    Official code: dongzhang89/FPT, whose last reshape is fixed here.
 
     Args:
         channels: C of both maps and of the output.

@@ -21,7 +21,7 @@ class SelfTransformer(nn.Module):
 
     Paper: Feature Pyramid Transformer, ECCV 2020, arXiv 2007.09451. This is
     the published module (dongzhang89/FPT), which averages the queries where
-    the paper says keys. Its fault with odd sizes is mended: pooled maps of
+    the paper says keys. Its fault with odd sizes is fixed: pooled maps of
     ceil(H / 2) x ceil(W / 2) are taken as they are.
 
     Args:

@@ -17,7 +17,7 @@ from ...ops.anchor_points import (
     MAX_ELEMENTS,
     AnchorPoints,
     Inside,
-    assign_least_area,
+    assign_smallest_area,
     box_distances,
     distance_iou,
     gt_chunks,
@@ -51,8 +51,8 @@ class FSAFRules:
             'negative' (paper), or 'ignore' (mmdet): ignored on all levels,
             and of several ground truths the smallest owns a point *before*
             levels are selected, from the losses of the points it owns.
-        level_select: 'online', the level of least loss, or 'heuristic', by
-            size (the paper's ablation).
+        level_select: 'online', the level with the smallest loss, or
+            'heuristic', by size (the paper's ablation).
         region_rule: 'cell_overlap' (mmdet): more than 1 % of the point's
             cell, a square of one stride around it, lies in the box and for
             positives the point lies inside the ground truth; 'point': the
@@ -264,10 +264,10 @@ def fsaf_targets(
 ) -> FSAFTargets:
     """Select a level for each ground truth and assign the points.
 
-    1. The level of each ground truth is that of least loss (of equal ones
-       the finest), or the heuristic one.
+    1. The level of each ground truth is that with the smallest loss (ties go
+       to the finest), or the heuristic one.
     2. Points of its effective box there are positive; of several ground
-       truths the one of least area wins, of equal ones the first.
+       truths the one with the smallest area wins; ties go to the first.
     3. Its class is ignored in its ignoring box there and, whole, on the
        adjacent levels; a point that is positive for the class stays so.
     4. Everything else is a negative.
@@ -293,7 +293,7 @@ def fsaf_targets(
     regions = core
     owner = None
     if rules.unselected == 'ignore':
-        owner = assign_least_area(
+        owner = assign_smallest_area(
             points, boxes, core, everywhere, max_elements=max_elements
         )
         index = torch.arange(boxes.shape[1], device=boxes.device)
@@ -321,7 +321,7 @@ def fsaf_targets(
     if owner is None:
         reach = 1 if rules.ignore_adjacent_levels else 0
         near = everywhere & (steps.abs() <= reach)
-        assigned = assign_least_area(
+        assigned = assign_smallest_area(
             points, boxes, core, selected, max_elements=max_elements
         )
     else:

@@ -27,7 +27,7 @@ class FSAFPaperHead(FSAFHead):
 
     Network and parameter names are those of mmdet's ``FSAFHead``, so its
     checkpoints load; what the points are trained on differs. Each ground
-    truth trains on the level on which its own loss is least. Its class is
+    truth trains on the level on which its own loss is smallest. Its class is
     positive in the effective box, ignored in the rest of the ignoring box
     there and in the whole ignoring box on the two adjacent levels, negative
     elsewhere. Losses are computed for the whole batch and all levels at once.

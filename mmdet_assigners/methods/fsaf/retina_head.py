@@ -72,7 +72,7 @@ class RetinaFSAFHead(FlatRetinaHead):
         TypeError: A loss of the anchor-free branch is of another type.
     """
 
-    assignment_uses_predictions = True  # the level of least loss
+    assignment_uses_predictions = True  # the level with the smallest loss
 
     def __init__(
         self,

@@ -32,7 +32,7 @@ class BatchGridAssigner(BatchAssigner):
         pos_iou_thr: IoU above which an anchor of a responsible cell is
             positive; 0.5 in mmdet's YOLOv3.
         neg_iou_thr: IoU up to which an anchor is negative; 0.5.
-        min_pos_iou: Least IoU of the best anchor of a ground truth; 0.
+        min_pos_iou: Minimum IoU of the best anchor of a ground truth; 0.
         max_elements: Bound on the number of elements of (B, G, P) tensors.
 
     Raises:

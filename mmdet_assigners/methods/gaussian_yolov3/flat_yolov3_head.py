@@ -24,8 +24,8 @@ class FlatYOLOV3Head(FlatLossMixin, YOLOV3Head):
 
     The losses are those of mmdet (equal up to the order of sums), as scalars.
     Use ``BatchGridAssigner``, which assigns like mmdet's ``GridAssigner`` and
-    doesn't wait for the device, or ``DarknetGridAssigner``; ``GridAssigner``
-    works too. Inference is mmdet's.
+    does not synchronize with the device, or ``DarknetGridAssigner``;
+    ``GridAssigner`` works too. Inference is mmdet's.
 
     A method with other boxes sets ``box_channels`` and overrides
     :meth:`split_boxes` and :meth:`box_losses`.

@@ -139,8 +139,8 @@ def darknet_match(
 ) -> DarknetMatch:
     """One prior per ground truth: its cell, the anchor of its shape.
 
-    1. The anchor of highest shape IoU among all levels (the first of equal
-       ones), in the cell of the ground truth's center, is positive. Of
+    1. The anchor of highest shape IoU among all levels (ties go to the
+       first), in the cell of the ground truth's center, is positive. Of
        several ground truths the last has the box; all give their classes.
     2. Other priors whose predicted box has an IoU above ``ignore_iou_thr``
        with any ground truth are ignored. The rest is negative.

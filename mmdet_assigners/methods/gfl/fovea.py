@@ -5,7 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ...ops.anchor_points import MAX_ELEMENTS, AnchorPoints, assign_least_area
+from ...ops.anchor_points import (
+    MAX_ELEMENTS,
+    AnchorPoints,
+    assign_smallest_area,
+)
 
 
 def assign_fovea(
@@ -28,7 +32,7 @@ def assign_fovea(
         points: P points at the centers of the cells of L levels.
         boxes: (B, G, 4) xyxy pixels.
         mask: (B, G) bool, False for padding.
-        scale_ranges: L pairs of least and greatest side in pixels, both ends
+        scale_ranges: L pairs of minimum and maximum side in pixels, both ends
             included.
         sigma: Size of the shrunk box relative to the box; 0.4.
         max_elements: Bound on the size of the (B, G, P) tensors.
@@ -61,6 +65,6 @@ def assign_fovea(
         end = torch.minimum(end.clamp(min=0), last)
         return ((cell >= begin) & (cell <= end)).all(-1)
 
-    return assign_least_area(
+    return assign_smallest_area(
         points, boxes, inside, candidates, max_elements=max_elements
     )

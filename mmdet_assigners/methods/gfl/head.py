@@ -240,7 +240,8 @@ class GFLAblationHead(DistancePriorMixin, GFLHead):
         norm = norm.clamp(min=1)
         guide = central if self.quality.startswith('centerness') else iou
         losses = dict(loss_cls=self._loss_cls(flat, gt, guide, num_pos))
-        # by element and without weights: with them it waits for the device
+        # by element and without weights: with them it synchronizes with the
+        # device
         box = self.loss_bbox(
             pred.flatten(0, 1),
             target.flatten(0, 1),

@@ -38,9 +38,9 @@ class GeneralizedFocalLoss(nn.Module):
         ``DistributionFocalLoss``. Needs ``beta=0``: the probabilities of two
         bins don't sum to one, and the paper has no factor there.
 
-    Unlike mmdet's two classes it doesn't wait for the device. The official
-    QFL has no absolute value in the factor, which matters for odd ``beta``;
-    here, as in the paper, there is one.
+    Unlike mmdet's two classes it does not synchronize with the device. The
+    official QFL has no absolute value in the factor, which matters for odd
+    ``beta``; here, as in the paper, there is one.
 
     Args:
         beta: Exponent of the modulating factor, at least 0; 2 in the paper

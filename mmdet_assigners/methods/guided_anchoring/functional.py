@@ -34,7 +34,7 @@ def location_mask(loc_pred: Tensor, threshold: float) -> Tensor:
 
     Args:
         loc_pred: (B, 1, H, W) location logits.
-        threshold: Least probability; 0.01 in mmdet's configs.
+        threshold: Minimum probability; 0.01 in mmdet's configs.
 
     Returns:
         Tensor: (B, 1, H, W) bool, of each image its own.

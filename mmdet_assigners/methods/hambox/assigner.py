@@ -25,10 +25,10 @@ class HAMBoxAssigner(BatchAssigner):
     ``HAMBoxRetinaHead`` and ``HAMBoxRPNHead``.
 
     Args:
-        pos_iou_thr: L, least IoU of a match (paper 0.35 for faces).
+        pos_iou_thr: L, minimum IoU of a match (paper 0.35 for faces).
         neg_iou_thr: IoU below which an anchor is negative; faces: as
             ``pos_iou_thr``, no anchor is ignored by its own IoU.
-        online_iou_thr: T in (0, 1], least IoU of a regressed box to
+        online_iou_thr: T in (0, 1], minimum IoU of a regressed box to
             compensate with (paper 0.8, from memory, unverified).
         topk: K, ground truths with fewer anchors are compensated up to K
             (paper 3, from memory, unverified); 0 switches compensation off.
@@ -39,7 +39,7 @@ class HAMBoxAssigner(BatchAssigner):
         match_low_quality: Each ground truth gets its best anchors whatever
             their IoU, as in mmdet's RetinaNet (paper: no, such faces wait
             for the second step).
-        min_pos_iou: Least IoU of a low-quality match.
+        min_pos_iou: Minimum IoU of a low-quality match.
         max_elements: Bound on the number of elements of (B, G, P) tensors.
 
     Raises:

@@ -78,8 +78,8 @@ def compensate(
 
     Ground truth j with M_j matched anchors takes, of the anchors that matched
     nothing, the K - M_j whose regressed boxes overlap it most, if the IoU is
-    at least T; of equal ones the first. An anchor that several want goes to
-    the one with the larger IoU (the first of equal ones); the others aren't
+    at least T; ties go to the first. An anchor that several want goes to
+    the one with the larger IoU (ties go to the first); the others aren't
     refilled, a choice of ours where the paper is silent.
 
     Args:
@@ -90,7 +90,7 @@ def compensate(
         mask: (B, G) bool, False for padding.
         iou_thr: T in (0, 1].
         topk: K, at least 0.
-        valid: (B, P) bool, False for anchors that take no part.
+        valid: (B, P) bool, False for anchors that are excluded.
         max_elements: Bound on the size of the (B, G, P) tensors.
 
     Returns:
@@ -142,7 +142,7 @@ def ignored_negatives(
     Args:
         matched: (B, P) int64 ground truth, ``NEGATIVE`` or ``IGNORED``.
         compensation: Of :func:`compensate`.
-        ignore_iou: Least IoU of an ignored negative; above 1 none is.
+        ignore_iou: Minimum IoU of an ignored negative; above 1 none is.
 
     Returns:
         Tensor: (B, P) bool.

@@ -21,9 +21,9 @@ def wider_face_ap(
     """AP of the official protocol for each subset.
 
     1. Scores are stretched to [0, 1] over the whole dataset.
-    2. Each detection looks only at the face that it overlaps most (the first
-       of equal ones). If the IoU reaches ``iou_thr`` and that face is outside
-       the subset, the detection is dropped.
+    2. Each detection looks only at the face that it overlaps most (ties
+       go to the first). If the IoU reaches ``iou_thr`` and that face is
+       outside the subset, the detection is dropped.
     3. At each of T thresholds 1 - t / T, t = 1 ... T: precision and recall
        over all images. A face counts once however often it is hit, so
        further hits are false positives.
@@ -38,7 +38,7 @@ def wider_face_ap(
         detections: Per image (M, 5) x, y, width, height in pixels, score.
         faces: Per image (N, 4) x, y, width, height of all faces in pixels.
         subsets: Name -> per image the numbers of its faces, from 1 (int).
-        iou_thr: Least IoU of a hit (official 0.5), widths counted as
+        iou_thr: Minimum IoU of a hit (official 0.5), widths counted as
             x2 - x1 + 1.
         num_thresholds: T (official 1000).
 

@@ -26,7 +26,7 @@ class WIDERFaceMetric(BaseMetric):
     Args:
         ann_file: The official ``wider_face_val.mat``; ``wider_easy_val.mat``,
             ``wider_medium_val.mat`` and ``wider_hard_val.mat`` lie beside it.
-        iou_thr: Least IoU of a hit (official 0.5).
+        iou_thr: Minimum IoU of a hit (official 0.5).
         num_thresholds: Score thresholds of the curve (official 1000).
         partial: Evaluate only the images that were predicted; otherwise
             missing ones are an error.

@@ -20,7 +20,7 @@ Both permutations are their own inverse.
 """
 
 MIN_SIZE = 1e-6
-"""Least width and height of a prior in pixels, so that none divides by 0."""
+"""Minimum width and height of a prior in pixels, so that none divides by 0."""
 
 
 def side_units(
@@ -129,7 +129,7 @@ def kl_terms(
     .. math:: L = e^{-\alpha}\, SL_1(d) + \alpha / 2
 
     with alpha = log(sigma^2), d the difference to the target and smooth L1 in
-    place of d^2 / 2 for large d. For a fixed d the least loss is at
+    place of d^2 / 2 for large d. For a fixed d the smallest loss is at
     alpha = log(2 SL1(d)).
 
     Args:

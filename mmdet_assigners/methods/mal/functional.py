@@ -314,7 +314,7 @@ def best_bag(
         num_priors: P.
 
     Returns:
-        tuple: Index of the ground truth (B, P) int64, of equal ones the
+        tuple: Index of the ground truth (B, P) int64; ties go to the
         first, -1 for anchors in no bag; their weight (B, P), else 1.
     """
     batch, gts, _ = bags.shape

@@ -23,7 +23,7 @@ class TopNIoUAssigner(BatchAssigner):
 
     Args:
         topn: Number N of anchors; 30 in the released configs.
-        min_iou: Least IoU of a positive. With 0, as official, a ground truth
+        min_iou: Minimum IoU of a positive. With 0, as official, a ground truth
             that overlaps fewer than N anchors also lists anchors far away,
             which belong to the first ground truth of the image.
         max_elements: Bound on the number of elements of (B, G, P) tensors.

@@ -60,7 +60,7 @@ def topn_match(
        the official code if its sort, which isn't stable by contract, keeps
        their order.
     2. An anchor of any list is positive and belongs to the ground truth of
-       **its** highest IoU (the first of equal ones), which need not be the
+       **its** highest IoU (ties go to the first), which need not be the
        one that lists it. All others are negative.
 
     Args:
@@ -68,7 +68,7 @@ def topn_match(
         boxes: (B, G, 4) in pixels.
         mask: (B, G) bool, False for padding.
         topn: Length N of a list; 30 in the released configs.
-        min_iou: Least IoU in a list. 0, as official, lets anchors without
+        min_iou: Minimum IoU in a list. 0, as official, lets anchors without
             overlap in if a ground truth has too few others.
         valid: (B, P) bool; other anchors are ignored.
         max_elements: Bound on the size of the (B, G, P) tensors.
@@ -93,7 +93,7 @@ def topn_match(
 
 
 def _topn_mask(values: Tensor, topn: int) -> Tensor:
-    """The N largest of each row (..., P), of equal ones the last."""
+    """The N largest of each row (..., P); ties go to the last."""
     topn = min(topn, values.shape[-1])
     if topn == 0:
         return torch.zeros_like(values, dtype=torch.bool)

@@ -96,7 +96,7 @@ class SamplingFreeBBoxHead(Shared2FCBBoxHead):
             bbox_pred: (N, 4 C) deltas, or (N, 4) if class-agnostic.
             rois: Not used.
             labels: (N,) int64 class, C for background.
-            label_weights: (N,) 0 for proposals that take no part.
+            label_weights: (N,) 0 for proposals that are excluded.
             bbox_targets: (N, 4) encoded boxes.
             bbox_weights: Not used: the positives weigh 1.
             reduction_override: Must be None.

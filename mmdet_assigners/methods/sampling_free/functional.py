@@ -64,7 +64,7 @@ def masked_sum(loss: Tensor, mask: Tensor) -> Tensor:
 def sigmoid_bias(prior: float) -> float:
     """Bias that makes every class have the probability ``prior``.
 
-    The initial loss of N candidates, N_f of them positive, is least for
+    The initial loss of N candidates, N_f of them positive, is smallest for
     ``prior = N_f / (N C)``.
 
     Args:

@@ -66,7 +66,7 @@ class SamplingFreeAnchorMixin(FlatLossMixin, SamplingFreeMixin):
             deltas: (N, 4).
             labels: (N,) int64 class, C for background, -1 if ignored.
             targets: (N, 4) encoded boxes.
-            valid: (N,) bool, False for anchors that take no part.
+            valid: (N,) bool, False for anchors that are excluded.
             num_images: Number of images.
 
         Returns:
@@ -159,7 +159,7 @@ class SamplingFreeRPNHead(SamplingFreeAnchorMixin, RPNHead):
 
     Sampling-Free, arXiv 1909.04868. Ignored anchors and, with
     ``train_cfg.allowed_border=0`` as official, those that leave the image
-    take no part. The official code lets such anchors match before it drops
+    are excluded. The official code lets such anchors match before it drops
     them; here, as in mmdet, an object may match another one instead.
 
     Args:

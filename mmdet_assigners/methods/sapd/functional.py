@@ -14,7 +14,7 @@ from torch import Tensor
 from ...ops.anchor_points import (
     MAX_ELEMENTS,
     AnchorPoints,
-    assign_least_area,
+    assign_smallest_area,
     box_distances,
     centerness,
     distance_iou,
@@ -91,7 +91,7 @@ def valid_regions(
 
 
 def top_levels(level_weights: Tensor, topk: int) -> Tensor:
-    """Mask of the ``topk`` largest weights; of equal ones the finer level.
+    """Mask of the ``topk`` largest weights; ties go to the finer level.
 
     Args:
         level_weights: (B, G, L).
@@ -121,7 +121,7 @@ def soft_targets(
     """Assign points and weigh them (Eqs. 3 to 6 of the paper).
 
     1. A point is positive for a ground truth that is selected on the point's
-       level and whose region holds the point; least area wins.
+       level and whose region holds the point; the smallest area wins.
     2. Its weight is the level weight times ``centerness ** eta`` (full box).
     3. All other points are negative with weight 1, save those inside the
        region of some ground truth under ``unselected='ignore'``: weight 0.
@@ -139,7 +139,7 @@ def soft_targets(
         z: Normalizer of distances in strides.
         unselected: Points in the region of a ground truth on a level where it
             isn't selected: 'negative' (paper), 'ignore' (weight 0), or
-            'hide' (re-implementation: least area, of distances clipped at 0,
+            'hide' (re-implementation: the smallest area, of clipped distances,
             is decided among all ground truths, and where the winner isn't
             selected the point is a positive of weight 0).
         max_elements: Bound on the size of the (B, G, P) tensors.
@@ -153,7 +153,7 @@ def soft_targets(
     search = (points, boxes, regions)
     hide = unselected == 'hide'
     with torch.no_grad():
-        assigned = assign_least_area(
+        assigned = assign_smallest_area(
             *search, everywhere if hide else selected, hide, max_elements
         )
         positive = assigned >= 0
@@ -165,7 +165,7 @@ def soft_targets(
         distances = distances / unit * positive[..., None]
         rest = torch.ones_like(ratio)
         if unselected == 'ignore':
-            holder = assign_least_area(
+            holder = assign_smallest_area(
                 *search, everywhere, max_elements=max_elements
             )
             rest = (holder < 0).to(rest)

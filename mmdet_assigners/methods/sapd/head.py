@@ -48,7 +48,7 @@ class SAPDHead(DistanceHead):
                  {\sum_{p \in P^+} w_p} + \lambda CE
 
     where negatives weigh 1 and CE teaches the network the level on which the
-    ground truth's loss is least. In the first part of the schedule
+    ground truth's loss is smallest. In the first part of the schedule
     (``soft_select_begin``) each ground truth trains on that level only, with
     level weight 1, as in FSAF.
 
@@ -77,7 +77,8 @@ class SAPDHead(DistanceHead):
         soft_weight: Weigh points by generalized centerness (SW).
         eta: Exponent of the generalized centerness; 1 in the paper.
         soft_select: Weigh levels by the selection network (SS). False trains
-            each ground truth on its level of least loss, without network.
+            each ground truth on its level with the smallest loss, without
+            network.
         soft_select_begin: Fraction of the schedule after which levels are
             soft; 0.5 in the paper. Needs ``TrainProgressHook``; without it
             levels are soft from the start.
@@ -238,8 +239,8 @@ class SAPDHead(DistanceHead):
             dict: ``loss_cls``, ``loss_bbox``, ``loss_select`` with
             ``soft_select`` and ``loss_centerness`` with ``with_centerness``;
             for the log ``num_pos`` per image and, with ``soft_select``,
-            ``select_acc``, how often the network names the level of least
-            loss.
+            ``select_acc``, how often the network names the level with the
+            smallest loss.
         """
         with torch.autocast(cls_scores[0].device.type, enabled=False):
             cls_pred, reg_pred = (

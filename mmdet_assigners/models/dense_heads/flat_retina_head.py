@@ -47,7 +47,7 @@ class FlatRetinaHead(FlatLossMixin, RetinaHead):
             pred = self.decode(flat).where(positive[..., None], target)
         else:
             pred, target = flat.deltas, self.encode(flat, target)
-        # without weights: with them some losses wait for the device
+        # without weights: with them some losses synchronize with the device
         terms = self.loss_bbox(
             pred.flatten(0, 1),
             target.flatten(0, 1),

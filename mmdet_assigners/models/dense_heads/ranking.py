@@ -92,13 +92,14 @@ class RankingMixin:
             factor: (B, P) logits of the centerness.
             central: (B, P) centerness targets, weights of the box loss.
             positive: (B, P) bool.
-            per_image: Least number of positives that an image counts.
-            least: Least sum of the weights.
+            per_image: Minimum number of positives that an image counts.
+            least: Minimum sum of the weights.
 
         Returns:
             dict: Scalars ``loss_bbox`` and ``loss_centerness``.
         """
-        # without weights: some losses of mmdet wait for the device with them
+        # without weights: some losses of mmdet synchronize with the device
+        # with them
         terms = self.loss_bbox(
             pred.where(positive[..., None], target).flatten(0, 1),
             target.flatten(0, 1),

@@ -46,7 +46,7 @@ class RankingLoss(nn.Module):
         Args:
             pred: (B, P, C) logits of B lists, float32 or finer.
             target: (B, P) int64 classes, C for background.
-            ignored: (B, P) bool, candidates that take no part.
+            ignored: (B, P) bool, candidates that are excluded.
 
         Returns:
             Tensor: (B,), one loss per list.

@@ -106,7 +106,7 @@ def test_losses_by_hand():
     labels = torch.tensor([[0, 1, -1]])
     targets = torch.zeros_like(deltas)
     targets[0, 0] = torch.tensor([0.11, 0, 0, 1.0])
-    targets[0, 1:] = 5.0  # take no part
+    targets[0, 1:] = 5.0  # are excluded
     cls, box = stage_losses(
         FocalLoss(), SmoothL1Loss(beta=0.11), logits, deltas, labels, targets
     )

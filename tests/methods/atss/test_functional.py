@@ -105,7 +105,7 @@ def test_atss_conflict_goes_to_the_highest_iou():
     anchors = row(-40.0, 0.0, 40.0)
     boxes, mask = padded([[-9, -4, 5, 4], [-4, -4, 5, 4], [-4, -4, 5, 4]])
     claims = atss.atss_match(anchors, boxes, mask, [3], 3)
-    assert claims.gt.tolist() == [[-1, 1, -1]]  # of equal ones the first
+    assert claims.gt.tolist() == [[-1, 1, -1]]  # ; ties go to the first
     torch.testing.assert_close(claims.iou[0, 1], torch.tensor(64 / 72))
 
 
@@ -140,7 +140,7 @@ def test_ssc_takes_the_least_area_and_both_ends_of_the_range():
         [[-8, -8, 8, 8], [-8, -4, 8, 4], [-4, -8, 4, 8], [-9, -1, 1, 1]]
     )
     # the first three reach 8 exactly and count on both levels; the last,
-    # of least area, reaches 9
+    # with the smallest area, reaches 9
     found = atss.ssc_match(anchors, boxes, mask, limits).gt
     assert found.tolist() == [[1, 3]]
     found = atss.ssc_match(anchors, boxes[:, :3], mask[:, :3], limits).gt

@@ -153,7 +153,7 @@ def levels_used(assignment, gt):
 
 
 def test_phases():
-    """One level of least loss and weight 1, then the net's best levels."""
+    """One level, of the smallest loss, then the best levels of the net."""
     head, feats = make_head(soft_weight=False), make_feats()
     samples = make_samples(BOXES, BOXES[:1])
     gts = [sample.gt_instances for sample in samples]

@@ -26,7 +26,7 @@ class AssignInputs:
         mask: (B, G) bool, False for padding.
         level_sizes: Number of priors of each of the L levels; None if the
             caller doesn't say.
-        valid: (B, P) bool, False for priors that take no part, for example
+        valid: (B, P) bool, False for priors that are excluded, for example
             outside the image; None if all do.
         pred_scores: (B, P, C) logits, or None.
         pred_boxes: (B, P, 4) decoded predictions in pixels, or None.

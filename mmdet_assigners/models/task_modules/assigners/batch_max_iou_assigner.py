@@ -17,10 +17,10 @@ class BatchMaxIoUAssigner(BatchAssigner):
     without overlap.
 
     Args:
-        pos_iou_thr: Least IoU of a positive.
+        pos_iou_thr: Minimum IoU of a positive.
         neg_iou_thr: IoU below which a prior is negative; from here to
             ``pos_iou_thr`` it is ignored.
-        min_pos_iou: Least IoU of a low-quality match.
+        min_pos_iou: Minimum IoU of a low-quality match.
         low_quality: Priors of the best IoU of some object are positive
             whatever their IoU. 'gt', as in mmdet: for that object; 'own', as
             in maskrcnn-benchmark: for the object of their own best IoU; None:
