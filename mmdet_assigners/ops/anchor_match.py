@@ -32,19 +32,27 @@ class Match(NamedTuple):
     argmax: Tensor
 
 
-def pairwise_iou(boxes: Tensor, priors: Tensor) -> Tensor:
-    """IoU of every ground truth with every prior, without gradient.
+def pairwise_iou(
+    boxes: Tensor, priors: Tensor, plus_one: bool = False
+) -> Tensor:
+    """IoU of every box with every prior of its image, without gradient.
 
     Args:
         boxes: (B, G, 4) x1, y1, x2, y2 in pixels.
         priors: (P, 4) or (B, P, 4), in pixels.
+        plus_one: The size of a box is x2 - x1 + 1, as in Caffe detectors.
 
     Returns:
         Tensor: (B, G, P) in [0, 1]; 0 where a box has no area.
     """
     with torch.no_grad():
-        px1, py1, px2, py2 = priors.unsqueeze(-3).unbind(-1)
-        x1, y1, x2, y2 = boxes[:, :, None].unbind(-1)
+        # the +1 goes to the far sides: overlap and areas then count it once
+        far = priors[..., 2:] + 1 if plus_one else priors[..., 2:]
+        px1, py1 = priors[..., :2].unsqueeze(-3).unbind(-1)
+        px2, py2 = far.unsqueeze(-3).unbind(-1)
+        far = boxes[..., 2:] + 1 if plus_one else boxes[..., 2:]
+        x1, y1 = boxes[:, :, None, :2].unbind(-1)
+        x2, y2 = far[:, :, None].unbind(-1)
         width = torch.minimum(px2, x2).sub_(torch.maximum(px1, x1))
         height = torch.minimum(py2, y2).sub_(torch.maximum(py1, y1))
         overlap = width.clamp_(min=0).mul_(height.clamp_(min=0))

@@ -91,6 +91,29 @@ def anchor_points(
     )
 
 
+def flatten_levels(
+    levels: Sequence[Tensor], priors: int | None = None
+) -> Tensor:
+    """L maps (B, A_l * K, H_l, W_l) as one tensor (B, P, K).
+
+    Args:
+        levels: Maps of all levels, prior-major in their channels.
+        priors: Number P of priors, the sum of A_l * H_l * W_l; None: one per
+            location.
+
+    Returns:
+        Tensor: In float32 or finer.
+    """
+    dtype = torch.promote_types(levels[0].dtype, torch.float32)
+    channels = levels[0].shape[1]
+    if priors is not None:
+        channels = sum(x.shape[1:].numel() for x in levels) // priors
+    flat = [
+        x.permute(0, 2, 3, 1).reshape(len(x), -1, channels) for x in levels
+    ]
+    return torch.cat(flat, 1).to(dtype)
+
+
 def pad_gts(
     boxes: Sequence[Tensor], labels: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:

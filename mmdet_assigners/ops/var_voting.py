@@ -20,6 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .anchor_match import pairwise_iou
 from .anchor_points import MAX_ELEMENTS
 
 MODES = ('soft', 'hard')
@@ -123,30 +124,6 @@ def var_voting(
     if not parts:
         return Votes(boxes, scores, torch.zeros_like(labels))
     return Votes(*map(torch.cat, zip(*parts, strict=True)))
-
-
-def pairwise_iou(left: Tensor, right: Tensor, plus_one: bool) -> Tensor:
-    """IoU of boxes in K groups.
-
-    Args:
-        left: (K, T, 4) x1, y1, x2, y2 in pixels.
-        right: (K, N, 4).
-        plus_one: The size of a box is x2 - x1 + 1.
-
-    Returns:
-        Tensor: (K, T, N); 0 where both have no area.
-    """
-    one = float(plus_one)
-
-    def area(boxes: Tensor) -> Tensor:
-        return (boxes[..., 2:] - boxes[..., :2] + one).clamp(min=0).prod(-1)
-
-    left, right = left[:, :, None], right[:, None]
-    low = torch.maximum(left[..., :2], right[..., :2])
-    high = torch.minimum(left[..., 2:], right[..., 2:])
-    overlap = (high - low + one).clamp(min=0).prod(-1)
-    union = area(left) + area(right) - overlap
-    return overlap / union.clamp(min=torch.finfo(union.dtype).tiny)
 
 
 def _groups(labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -9,7 +9,7 @@ from mmdet.models.task_modules.samplers import PseudoSampler
 from mmdet.models.utils import unpack_gt_instances
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import SampleList
-from mmdet.utils import reduce_mean
+from mmdet.utils import InstanceList, reduce_mean
 from mmengine.dist import get_world_size
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -17,12 +17,11 @@ from torch import Tensor
 from ...models.dense_heads.flat_head import (
     FlatBatch,
     FlatLossMixin,
-    InstanceList,
-    flatten_maps,
     refuse_sampling,
 )
 from ...models.task_modules.assigners._base import Assignment
 from ...ops.anchor_match import IGNORED, NEGATIVE
+from ...ops.anchor_points import flatten_levels
 from .functional import stage_losses
 
 Maps = list[Tensor]
@@ -160,7 +159,7 @@ class AlignDetHead(FlatLossMixin, RetinaHead):
         self, deltas: Tensor, anchors: Tensor, limit: Tensor
     ) -> Tensor:
         """Boxes (B, H W, 4) in pixels of deltas (B, 4, H, W)."""
-        deltas = flatten_maps([deltas], len(anchors)).to(limit)
+        deltas = flatten_levels([deltas], len(anchors)).to(limit)
         anchors = anchors.to(limit).expand(deltas.shape)
         boxes = self.bbox_coder.decode(
             anchors.flatten(0, 1), deltas.flatten(0, 1)

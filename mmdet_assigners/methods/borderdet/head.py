@@ -9,11 +9,11 @@ from mmdet.models.dense_heads import AnchorFreeHead, FCOSHead
 from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.models.task_modules.prior_generators import MlvlPointGenerator
 from mmdet.registry import MODELS
-from mmdet.utils import reduce_mean
+from mmdet.utils import InstanceList, reduce_mean
 from torch import Tensor, nn
 
-from ...models.dense_heads.distance_head import InstanceList, flatten_levels
 from ...models.dense_heads.flat_points import FlatPoints, FlatPointsMixin
+from ...ops.anchor_points import flatten_levels
 from ...ops.fcos import box_loss
 from . import functional as borderdet
 from .border_align_module import BorderAlignModule

@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 from mmcv.ops import batched_nms
+from mmdet.utils import InstanceList
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ...models.dense_heads.distance_head import InstanceList, flatten_levels
-from ...ops.anchor_points import AnchorPoints, anchor_points
+from ...ops.anchor_points import AnchorPoints, anchor_points, flatten_levels
 from . import functional as borderdet
 
 

@@ -7,11 +7,10 @@ from mmcv.cnn import Scale
 from mmdet.models.dense_heads import AnchorFreeHead, FCOSHead
 from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.registry import MODELS
-from mmdet.utils import reduce_mean
+from mmdet.utils import InstanceList, reduce_mean
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
-from ...models.dense_heads.distance_head import InstanceList
 from ...models.dense_heads.flat_points import FlatPoints, FlatPointsMixin
 from ...ops import fcos
 from ...ops.anchor_match import gather_gts

@@ -7,17 +7,18 @@ import torch
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.models.losses import FocalLoss, IoULoss
 from mmdet.structures.bbox import get_box_tensor
-from mmdet.utils import reduce_mean
+from mmdet.utils import InstanceList, reduce_mean
 from mmengine.config import ConfigDict
 from mmengine.dist import get_world_size
 from torch import Tensor, nn
 
-from ...models.dense_heads.distance_head import (
-    InstanceList,
-    assignment_of_points,
+from ...models.dense_heads.distance_head import assignment_of_points
+from ...ops.anchor_points import (
+    AnchorPoints,
+    anchor_points,
     flatten_levels,
+    pad_gts,
 )
-from ...ops.anchor_points import AnchorPoints, anchor_points, pad_gts
 from . import functional as fsaf
 
 _LTRB_OF_TBLR = [2, 0, 3, 1]

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from mmdet.models.dense_heads import FSAFHead
 from mmdet.registry import MODELS
+from mmdet.utils import InstanceList
 from torch import Tensor
 
-from ...models.dense_heads.distance_head import InstanceList
 from .anchor_free_branch import AnchorFreeBranch
 from .functional import FSAFRules
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures.bbox import cat_boxes
+from mmdet.utils import InstanceList
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ...models.dense_heads.distance_head import InstanceList
 from ...models.dense_heads.flat_retina_head import FlatRetinaHead
 from .anchor_free_branch import AnchorFreeBranch
 from .functional import FSAFRules

@@ -6,14 +6,11 @@ import torch
 from mmdet.models.dense_heads import YOLOV3Head
 from mmdet.models.task_modules.assigners import BaseAssigner, GridAssigner
 from mmdet.registry import MODELS
+from mmdet.utils import InstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ...models.dense_heads.flat_head import (
-    FlatBatch,
-    FlatLossMixin,
-    InstanceList,
-)
+from ...models.dense_heads.flat_head import FlatBatch, FlatLossMixin
 from ...models.task_modules.assigners._base import Assignment
 from ...ops.anchor_match import IGNORED
 

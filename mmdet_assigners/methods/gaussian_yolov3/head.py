@@ -3,11 +3,12 @@
 import torch
 from mmdet.models.utils import filter_scores_and_topk
 from mmdet.registry import MODELS
+from mmdet.utils import InstanceList
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ...models.dense_heads.flat_head import FlatBatch, InstanceList
+from ...models.dense_heads.flat_head import FlatBatch
 from ...models.dense_heads.var_voting import VarVotingMixin
 from . import functional as gaussian_yolov3
 from .flat_yolov3_head import FlatYOLOV3Head

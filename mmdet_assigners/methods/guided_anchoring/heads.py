@@ -7,16 +7,13 @@ import torch
 from mmdet.models.dense_heads import GARetinaHead, GARPNHead, GuidedAnchorHead
 from mmdet.registry import MODELS
 from mmdet.structures.bbox import get_box_tensor
-from mmdet.utils import reduce_mean
+from mmdet.utils import InstanceList, reduce_mean
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ...models.dense_heads.flat_head import flatten_maps
-from ...ops.anchor_points import pad_gts
+from ...ops.anchor_points import flatten_levels, pad_gts
 from .functional import location_mask, location_targets
 from .layers import BatchFeatureAdaption, BatchMaskedConv
-
-InstanceList = list[InstanceData]
 
 _LOC = dict(type='Normal', name='conv_loc', std=0.01, bias_prob=0.01)
 _INIT = dict(type='Normal', layer='Conv2d', std=0.01, override=_LOC)
@@ -388,4 +385,4 @@ class BatchGARetinaHead(GARetinaHead, BatchGuidedAnchorHead):
 
 def _flatten(maps: list[Tensor]) -> Tensor:
     """L maps (B, K, H_l, W_l), one prior per cell, as (B, P, K)."""
-    return flatten_maps(maps, sum(x.shape[-2] * x.shape[-1] for x in maps))
+    return flatten_levels(maps, sum(x.shape[-2] * x.shape[-1] for x in maps))

@@ -6,11 +6,9 @@ from typing import Any
 from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.structures.bbox import bbox2roi
+from mmdet.utils import InstanceList
 from mmengine.config import ConfigDict
-from mmengine.structures import InstanceData
 from torch import Tensor
-
-InstanceList = list[InstanceData]
 
 _REQUIRED = ('cls_score', 'bbox_pred')
 _RESERVED = ('bbox_feats', 'loss_bbox', 'rois', 'bbox_targets')

@@ -6,18 +6,17 @@ import torch
 from mmdet.models.task_modules.samplers import PseudoSampler
 from mmdet.registry import MODELS
 from mmdet.structures.bbox import get_box_tensor
-from mmdet.utils import reduce_mean
+from mmdet.utils import InstanceList, reduce_mean
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ...models.dense_heads.flat_head import InstanceList, flatten_maps
 from ...models.task_modules.assigners._base import (
     AssignInputs,
     Assignment,
     BatchAssigner,
 )
 from ...ops.anchor_match import IGNORED, gather_gts
-from ...ops.anchor_points import pad_gts
+from ...ops.anchor_points import flatten_levels, pad_gts
 from ...ops.deform_conv import deform_conv
 from .assigner import BatchPointAssigner
 from .functional import METHODS, points_to_boxes, scale_gradient
@@ -196,7 +195,7 @@ class BatchRepPointsHead(PointSetPredictMixin):
         self, outs: Sequence[list[Tensor]], gts: InstanceList, metas: list
     ) -> dict[str, Tensor]:
         priors, _, valid = self._locations(outs[0], metas)
-        logits = flatten_maps(outs[0], len(priors))
+        logits = flatten_levels(outs[0], len(priors))
         first, refined = (self._boxes(maps, priors) for maps in outs[1:])
         padded = pad_gts(
             [get_box_tensor(gt.bboxes).to(first) for gt in gts],
@@ -265,7 +264,7 @@ class BatchRepPointsHead(PointSetPredictMixin):
 
     def _boxes(self, maps: Sequence[Tensor], priors: Tensor) -> Tensor:
         """Boxes (B, P, 4) in pixels of points L x (B, 2 n, H_l, W_l)."""
-        points = flatten_maps(maps, len(priors))
+        points = flatten_levels(maps, len(priors))
         boxes = self.points2bbox(points.flatten(0, 1)).view(
             *points.shape[:2], 4
         )

@@ -7,17 +7,20 @@ import torch
 from mmdet.models.losses import FocalLoss, IoULoss
 from mmdet.registry import MODELS
 from mmdet.structures.bbox import bbox2roi, get_box_tensor
-from mmdet.utils import reduce_mean
+from mmdet.utils import InstanceList, reduce_mean
 from mmengine.dist import get_world_size
 from torch import Tensor
 
 from ...models.dense_heads.distance_head import (
     DistanceHead,
-    InstanceList,
     assignment_of_points,
-    flatten_levels,
 )
-from ...ops.anchor_points import AnchorPoints, pad_gts, pad_rows
+from ...ops.anchor_points import (
+    AnchorPoints,
+    flatten_levels,
+    pad_gts,
+    pad_rows,
+)
 from . import functional as sapd
 
 if TYPE_CHECKING:

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import torch
 from mmdet.models.dense_heads import AnchorFreeHead
 from mmdet.models.utils import multi_apply, unpack_gt_instances
+from mmdet.utils import InstanceList
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ...ops.anchor_points import AnchorPoints, anchor_points
-
-InstanceList = list[InstanceData]
 
 
 class DistanceHead(AnchorFreeHead):
@@ -217,13 +216,6 @@ class DistanceHead(AnchorFreeHead):
             device=levels[0].device,
             dtype=torch.promote_types(levels[0].dtype, torch.float32),
         )
-
-
-def flatten_levels(levels: Sequence[Tensor]) -> Tensor:
-    """Maps (B, K, H_l, W_l) of all levels as (B, P, K), at least float32."""
-    dtype = torch.promote_types(levels[0].dtype, torch.float32)
-    flat = [level.flatten(2).transpose(1, 2) for level in levels]
-    return torch.cat(flat, 1).to(dtype)
 
 
 def assignment_of_points(

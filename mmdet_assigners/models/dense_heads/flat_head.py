@@ -15,18 +15,17 @@ from mmdet.models.task_modules.coders import BaseBBoxCoder
 from mmdet.models.task_modules.prior_generators import anchor_inside_flags
 from mmdet.models.task_modules.samplers import PseudoSampler
 from mmdet.structures.bbox import get_box_tensor
+from mmdet.utils import InstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ...ops.anchor_match import IGNORED, gather_gts
-from ...ops.anchor_points import pad_gts
+from ...ops.anchor_points import flatten_levels, pad_gts
 from ..task_modules.assigners._base import (
     AssignInputs,
     Assignment,
     BatchAssigner,
 )
-
-InstanceList = list[InstanceData]
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ class FlatLossMixin:
         levels = self.prior_generator.grid_priors(sizes, device=device)
         counts = tuple(len(level) for level in levels)
         cls, deltas, *others = (
-            flatten_maps(maps, sum(counts)) for maps in outs
+            flatten_levels(maps, sum(counts)) for maps in outs
         )
         anchors = torch.cat(levels).to(cls)
         strides = anchors.new_tensor(
@@ -333,19 +332,3 @@ def refuse_sampling(head: nn.Module) -> None:
             'train_cfg.sampler must be PseudoSampler or left out, got '
             f'{type(sampler).__name__}'
         )
-
-
-def flatten_maps(maps: Sequence[Tensor], priors: int) -> Tensor:
-    """L maps (B, A_l * channels, H_l, W_l) as one tensor (B, P, channels).
-
-    Args:
-        maps: Of all levels, anchor-major in their channels.
-        priors: Number P of priors, the sum of A_l * H_l * W_l.
-
-    Returns:
-        Tensor: In float32 or finer.
-    """
-    dtype = torch.promote_types(maps[0].dtype, torch.float32)
-    channels = sum(x.shape[1:].numel() for x in maps) // priors
-    flat = [x.permute(0, 2, 3, 1).reshape(len(x), -1, channels) for x in maps]
-    return torch.cat(flat, 1).to(dtype)

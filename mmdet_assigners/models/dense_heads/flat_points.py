@@ -7,15 +7,17 @@ from typing import Any
 
 import torch
 from mmdet.structures.bbox import get_box_tensor
+from mmdet.utils import InstanceList
 from torch import Tensor
 
-from ...ops.anchor_points import AnchorPoints, anchor_points, pad_gts
-from ...ops.fcos import assign_points
-from .distance_head import (
-    InstanceList,
-    assignment_of_points,
+from ...ops.anchor_points import (
+    AnchorPoints,
+    anchor_points,
     flatten_levels,
+    pad_gts,
 )
+from ...ops.fcos import assign_points
+from .distance_head import assignment_of_points
 
 
 @dataclass(frozen=True)

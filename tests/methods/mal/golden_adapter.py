@@ -8,11 +8,8 @@ from mmengine.registry import init_default_scope
 
 from mmdet_assigners.methods.mal import functional as mal
 from mmdet_assigners.methods.mal.head import MALRetinaHead
-from mmdet_assigners.models.dense_heads.flat_head import (
-    FlatBatch,
-    flatten_maps,
-)
-from mmdet_assigners.ops.anchor_points import pad_rows
+from mmdet_assigners.models.dense_heads.flat_head import FlatBatch
+from mmdet_assigners.ops.anchor_points import flatten_levels, pad_rows
 
 
 @adapter('mal.schedule')
@@ -116,7 +113,7 @@ def bag_loss(case):
     ).double()
     levels = case.levels('anchors')
     anchors = torch.cat(levels)
-    cls = flatten_maps(case.levels('cls_logits'), len(anchors))
+    cls = flatten_levels(case.levels('cls_logits'), len(anchors))
     gt = pad_rows([*case['gt']])
     real = gt[..., 4] >= 0
     if case['gt'].shape[1] == 0:
@@ -124,7 +121,7 @@ def bag_loss(case):
     index = torch.arange(len(levels))
     flat = FlatBatch(
         cls=cls,
-        deltas=flatten_maps(case.levels('bbox_pred'), len(anchors)),
+        deltas=flatten_levels(case.levels('bbox_pred'), len(anchors)),
         others=(),
         anchors=anchors,
         strides=torch.ones(len(anchors)),

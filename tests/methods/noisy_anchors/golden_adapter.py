@@ -9,10 +9,8 @@ from mmengine.registry import init_default_scope
 
 from mmdet_assigners.methods.noisy_anchors.functional import soft_focal_loss
 from mmdet_assigners.methods.noisy_anchors.head import NoisyAnchorRetinaHead
-from mmdet_assigners.models.dense_heads.flat_head import (
-    FlatBatch,
-    flatten_maps,
-)
+from mmdet_assigners.models.dense_heads.flat_head import FlatBatch
+from mmdet_assigners.ops.anchor_points import flatten_levels
 
 
 @adapter('noisy_anchors.soft_focal')
@@ -60,7 +58,7 @@ def flat_batch(case):
     anchors = case.levels('anchors')
     sizes = tuple(len(level) for level in anchors)
     cls, deltas = (
-        flatten_maps(case.levels(name), sum(sizes))
+        flatten_levels(case.levels(name), sum(sizes))
         for name in ('cls_logits', 'bbox_pred')
     )
     gt = case['gt']
