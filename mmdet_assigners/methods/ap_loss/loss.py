@@ -4,7 +4,7 @@ import torch
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from ...models.losses._ranking_loss import RankingLoss
+from ...models.losses.ranking_loss import RankingLoss
 from . import functional as ap_loss
 
 

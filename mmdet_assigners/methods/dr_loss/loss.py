@@ -3,7 +3,7 @@
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from ...models.losses._ranking_loss import RankingLoss
+from ...models.losses.ranking_loss import RankingLoss
 from . import functional as dr_loss
 
 

@@ -1,17 +1,14 @@
 """Loss of Gaussian YOLOv3."""
 
-from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
-from ...models.losses._checks import check_same_shape
+from ...models.losses.weighted_loss import WeightedLoss, check_same_shape
 from .functional import box_nll
-
-_REDUCTIONS = ('none', 'mean', 'sum')
 
 
 @MODELS.register_module()
-class GaussianNLLLoss(nn.Module):
+class GaussianNLLLoss(WeightedLoss):
     """Negative log-likelihood of encoded boxes under predicted Gaussians.
 
     Gaussian YOLOv3, ICCV 2019, arXiv 1904.04620; formula in
@@ -39,21 +36,15 @@ class GaussianNLLLoss(nn.Module):
         reduction: str = 'sum',
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__(reduction, loss_weight)
         if not sigma_const >= 0:
             raise ValueError(
                 f'sigma_const must be at least 0, got {sigma_const}'
             )
         if not eps > 0:
             raise ValueError(f'eps must be above 0, got {eps}')
-        if reduction not in _REDUCTIONS:
-            raise ValueError(
-                f'reduction must be one of {_REDUCTIONS}, got {reduction!r}'
-            )
         self.sigma_const = sigma_const
         self.eps = eps
-        self.reduction = reduction
-        self.loss_weight = loss_weight
 
     def forward(
         self,
@@ -82,11 +73,6 @@ class GaussianNLLLoss(nn.Module):
             ValueError: ``reduction_override`` is unknown, or shapes don't
                 fit.
         """
-        if reduction_override not in (None, *_REDUCTIONS):
-            raise ValueError(
-                f'reduction_override must be one of {_REDUCTIONS} or None, '
-                f'got {reduction_override!r}'
-            )
         check_same_shape(mu=mu, sigma=sigma, target=target)
         if weight is None:
             weight = mu.new_full(mu.shape[:-1], 2.0)
@@ -96,6 +82,4 @@ class GaussianNLLLoss(nn.Module):
                 f'got {tuple(weight.shape)}'
             )
         loss = box_nll(mu, sigma, target, weight, self.sigma_const, self.eps)
-        return self.loss_weight * weight_reduce_loss(
-            loss, None, reduction_override or self.reduction, avg_factor
-        )
+        return self.reduce(loss, None, avg_factor, reduction_override)

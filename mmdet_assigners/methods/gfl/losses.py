@@ -1,14 +1,16 @@
 """The unified loss of GFL and the loss of a Gaussian distance."""
 
 import torch
-from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
-from ...models.losses._checks import check_same_shape
+from ...models.losses.weighted_loss import (
+    WeightedLoss,
+    check_same_shape,
+    check_sigmoid,
+)
 from . import functional as gfl
 
-_REDUCTIONS = ('none', 'mean', 'sum')
 # what the target consists of
 _PARTS = dict(
     pair=('y', 'y_left', 'y_right'),
@@ -19,7 +21,7 @@ FORMS = tuple(_PARTS)
 
 
 @MODELS.register_module()
-class GeneralizedFocalLoss(nn.Module):
+class GeneralizedFocalLoss(WeightedLoss):
     """GFL(p_yl, p_yr): focal loss, QFL and DFL in one formula.
 
     Generalized Focal Loss: Learning Qualified and Distributed Bounding Boxes
@@ -63,7 +65,7 @@ class GeneralizedFocalLoss(nn.Module):
         reduction: str = 'mean',
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__(reduction, loss_weight)
         if not beta >= 0:
             raise ValueError(f'beta must be at least 0, got {beta}')
         if form not in FORMS:
@@ -72,16 +74,10 @@ class GeneralizedFocalLoss(nn.Module):
             raise ValueError(
                 f"form='distribution' is defined for beta=0 only, got {beta}"
             )
-        if not use_sigmoid:
-            raise ValueError(
-                'GeneralizedFocalLoss needs use_sigmoid=True, got False'
-            )
-        _check_reduction(reduction)
+        check_sigmoid(self, use_sigmoid)
         self.beta = beta
         self.form = form
         self.use_sigmoid = use_sigmoid
-        self.reduction = reduction
-        self.loss_weight = loss_weight
 
     def forward(
         self,
@@ -107,7 +103,6 @@ class GeneralizedFocalLoss(nn.Module):
             ValueError: ``reduction_override`` is unknown, or ``pred`` and
                 ``target`` aren't of the form.
         """
-        reduction = _check_reduction(reduction_override or self.reduction)
         self._check_target(pred, target)
         pred = pred.to(torch.promote_types(pred.dtype, torch.float32))
         if self.form == 'quality':
@@ -122,9 +117,7 @@ class GeneralizedFocalLoss(nn.Module):
             loss = gfl.generalized_focal_loss(
                 left, right, y, y_left, y_right, self.beta
             )
-        return self.loss_weight * weight_reduce_loss(
-            loss, weight, reduction, avg_factor
-        )
+        return self.reduce(loss, weight, avg_factor, reduction_override)
 
     def _check_target(
         self, pred: Tensor, target: Tensor | tuple[Tensor, ...]
@@ -150,8 +143,8 @@ class GeneralizedFocalLoss(nn.Module):
 
 
 @MODELS.register_module()
-class GaussianDistanceLoss(nn.Module):
-    """Distances as Gaussians: the rival of a general distribution in GFL.
+class GaussianDistanceLoss(WeightedLoss):
+    """Distances as Gaussians, which GFL compares with general distributions.
 
     ``exp(-a) * SmoothL1(target - mean) + a / 2`` with ``a = log sigma^2``.
     Table 2a of arXiv 2006.04388 gives no formula; this is the KL loss of the
@@ -172,13 +165,10 @@ class GaussianDistanceLoss(nn.Module):
         reduction: str = 'mean',
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__(reduction, loss_weight)
         if not beta > 0:
             raise ValueError(f'beta must be positive, got {beta}')
-        _check_reduction(reduction)
         self.beta = beta
-        self.reduction = reduction
-        self.loss_weight = loss_weight
 
     def forward(
         self,
@@ -205,22 +195,9 @@ class GaussianDistanceLoss(nn.Module):
         Raises:
             ValueError: ``reduction_override`` is unknown, or shapes differ.
         """
-        reduction = _check_reduction(reduction_override or self.reduction)
         check_same_shape(mean=mean, log_var=log_var, target=target)
         dtype = torch.promote_types(mean.dtype, torch.float32)
         loss = gfl.gaussian_distance_loss(
             mean.to(dtype), log_var.to(dtype), target.to(dtype), self.beta
         )
-        if weight is not None and weight.dim() == 1:
-            weight = weight[:, None]
-        return self.loss_weight * weight_reduce_loss(
-            loss, weight, reduction, avg_factor
-        )
-
-
-def _check_reduction(reduction: str) -> str:
-    if reduction not in _REDUCTIONS:
-        raise ValueError(
-            f'reduction must be one of {_REDUCTIONS}, got {reduction!r}'
-        )
-    return reduction
+        return self.reduce(loss, weight, avg_factor, reduction_override)

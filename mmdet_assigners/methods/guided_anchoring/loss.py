@@ -1,14 +1,14 @@
 """Shape loss of Guided Anchoring as the paper writes it."""
 
-from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
+from ...models.losses.weighted_loss import WeightedLoss
 from .functional import shape_loss
 
 
 @MODELS.register_module()
-class GAShapeLoss(nn.Module):
+class GAShapeLoss(WeightedLoss):
     """Bounded IoU loss of the width and height of predicted anchors.
 
     ``smooth_l1(1 - min(w / w_g, w_g / w))`` plus the same of the heights.
@@ -35,16 +35,10 @@ class GAShapeLoss(nn.Module):
         reduction: str = 'mean',
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__(reduction, loss_weight)
         if not beta > 0:
             raise ValueError(f'beta must be positive, got {beta}')
-        if reduction not in ('none', 'mean', 'sum'):
-            raise ValueError(
-                f"reduction must be 'none', 'mean' or 'sum', got {reduction!r}"
-            )
         self.beta = beta
-        self.reduction = reduction
-        self.loss_weight = loss_weight
 
     def forward(
         self,
@@ -73,6 +67,4 @@ class GAShapeLoss(nn.Module):
         )
         if weight is not None and weight.dim() > loss.dim():
             weight = weight.mean(-1)
-        return self.loss_weight * weight_reduce_loss(
-            loss, weight, reduction_override or self.reduction, avg_factor
-        )
+        return self.reduce(loss, weight, avg_factor, reduction_override)

@@ -1,16 +1,15 @@
 """Regression loss of boxes with predicted variances."""
 
 import torch
-from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
-from ...models.losses._checks import check_same_shape
+from ...models.losses.weighted_loss import WeightedLoss, check_same_shape
 from .functional import kl_terms
 
 
 @MODELS.register_module()
-class KLLoss(nn.Module):
+class KLLoss(WeightedLoss):
     r"""KL divergence of a predicted Gaussian from the true coordinate.
 
     .. math:: L = e^{-\alpha}\, SL_1(pred - target) + \alpha / 2
@@ -39,18 +38,15 @@ class KLLoss(nn.Module):
         reduction: str = 'mean',
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__(reduction, loss_weight)
         if not beta >= 0:
             raise ValueError(f'beta must be at least 0, got {beta}')
         if alpha_clip is not None and not alpha_clip > 0:
             raise ValueError(
                 f'alpha_clip must be None or positive, got {alpha_clip}'
             )
-        _check_reduction(reduction, 'reduction')
         self.beta = beta
         self.alpha_clip = alpha_clip
-        self.reduction = reduction
-        self.loss_weight = loss_weight
 
     def forward(
         self,
@@ -79,8 +75,6 @@ class KLLoss(nn.Module):
             ValueError: ``reduction_override`` isn't a reduction, or shapes
                 differ.
         """
-        reduction = reduction_override or self.reduction
-        _check_reduction(reduction, 'reduction_override')
         check_same_shape(pred=pred, alpha=alpha, target=target)
         if weight is not None:
             check_same_shape(pred=pred, weight=weight)
@@ -94,12 +88,6 @@ class KLLoss(nn.Module):
             fit, log = kl_terms(
                 pred, alpha, target, self.beta, self.alpha_clip
             )
-            loss = weight_reduce_loss(fit + log, weight, reduction, avg_factor)
-        return self.loss_weight * loss
-
-
-def _check_reduction(reduction: str, name: str) -> None:
-    if reduction not in ('none', 'mean', 'sum'):
-        raise ValueError(
-            f"{name} must be 'none', 'mean' or 'sum', got {reduction!r}"
-        )
+            return self.reduce(
+                fit + log, weight, avg_factor, reduction_override
+            )

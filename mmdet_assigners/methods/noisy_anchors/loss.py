@@ -1,17 +1,15 @@
 """Focal loss against soft labels."""
 
 import torch
-from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
+from ...models.losses.weighted_loss import WeightedLoss, check_sigmoid
 from .functional import soft_focal_loss
-
-_REDUCTIONS = ('none', 'mean', 'sum')
 
 
 @MODELS.register_module()
-class SoftFocalLoss(nn.Module):
+class SoftFocalLoss(WeightedLoss):
     """Sigmoid focal loss whose positive label may be any number in [0, 1].
 
     Learning from Noisy Anchors for One-stage Object Detection, CVPR 2020,
@@ -39,22 +37,15 @@ class SoftFocalLoss(nn.Module):
         reduction: str = 'mean',
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__()
-        if not use_sigmoid:
-            raise ValueError('SoftFocalLoss needs use_sigmoid=True, got False')
+        super().__init__(reduction, loss_weight)
+        check_sigmoid(self, use_sigmoid)
         if not 0 <= alpha <= 1:
             raise ValueError(f'alpha must be in [0, 1], got {alpha}')
         if not gamma >= 0:
             raise ValueError(f'gamma must be at least 0, got {gamma}')
-        if reduction not in _REDUCTIONS:
-            raise ValueError(
-                f'reduction must be one of {_REDUCTIONS}, got {reduction!r}'
-            )
         self.use_sigmoid = use_sigmoid
         self.alpha = alpha
         self.gamma = gamma
-        self.reduction = reduction
-        self.loss_weight = loss_weight
 
     def forward(
         self,
@@ -80,19 +71,10 @@ class SoftFocalLoss(nn.Module):
         Raises:
             ValueError: ``reduction_override`` is unknown.
         """
-        if reduction_override not in (None, *_REDUCTIONS):
-            raise ValueError(
-                f'reduction_override must be one of {_REDUCTIONS} or None, '
-                f'got {reduction_override!r}'
-            )
         pred = pred.to(torch.promote_types(pred.dtype, torch.float32))
         if isinstance(target, tuple):
             labels, soft = target
         else:
             labels, soft = target, torch.ones_like(pred[:, 0])
         loss = soft_focal_loss(pred, labels, soft, self.alpha, self.gamma)
-        if weight is not None and weight.dim() == 1:
-            weight = weight[:, None]
-        return self.loss_weight * weight_reduce_loss(
-            loss, weight, reduction_override or self.reduction, avg_factor
-        )
+        return self.reduce(loss, weight, avg_factor, reduction_override)

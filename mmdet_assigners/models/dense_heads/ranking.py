@@ -9,7 +9,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ..losses._ranking_loss import RankingLoss
+from ..losses.ranking_loss import RankingLoss
 
 
 class RankingMixin:

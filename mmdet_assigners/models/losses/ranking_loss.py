@@ -1,9 +1,11 @@
-"""The seam of losses that rank all scores of a batch."""
+"""Base class of losses that rank all scores of a batch."""
 
 from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
+
+from .weighted_loss import check_sigmoid
 
 
 class RankingLoss(nn.Module):
@@ -31,10 +33,7 @@ class RankingLoss(nn.Module):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if not use_sigmoid:
-            raise ValueError(
-                f'{type(self).__name__} needs use_sigmoid=True, got False'
-            )
+        check_sigmoid(self, use_sigmoid)
         self.per_image = per_image
         self.use_sigmoid = use_sigmoid
         self.loss_weight = loss_weight
