@@ -8,8 +8,8 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ...models.dense_heads.box_sigmas import BoxSigmaMixin
 from ...models.dense_heads.flat_head import FlatBatch
-from ...models.dense_heads.var_voting import VarVotingMixin
 from . import functional as gaussian_yolov3
 from .flat_yolov3_head import FlatYOLOV3Head
 from .loss import GaussianNLLLoss
@@ -18,7 +18,7 @@ _NLL = dict(type='GaussianNLLLoss', sigma_const=0.3, eps=1e-9)
 
 
 @MODELS.register_module()
-class GaussianYOLOV3Head(VarVotingMixin, FlatYOLOV3Head):
+class GaussianYOLOV3Head(BoxSigmaMixin, FlatYOLOV3Head):
     r"""YOLOv3 that predicts how uncertain each box is.
 
     Gaussian YOLOv3: An Accurate and Fast Object Detector Using Localization

@@ -1,21 +1,22 @@
-"""The seam of heads whose anchors predict distributions of distances."""
+"""Base class of heads whose anchors predict distributions of distances."""
 
 from collections.abc import Callable, Sequence
 
 import torch
+from mmdet.models.dense_heads.anchor_head import AnchorHead
 from mmdet.models.task_modules.coders import DistancePointBBoxCoder
 from torch import Tensor, nn
 
+from ...models.dense_heads.box_sigmas import BoxSigmaMixin
 from ...models.dense_heads.flat_head import FlatBatch, FlatLossMixin
 from ...models.task_modules.coders.anchor_point_coder import AnchorPointCoder
 from ...ops.anchor_points import box_distances
 from . import functional as gfl
-from .box_sigmas import BoxSigmaMixin
 
 PRIORS = ('general', 'gaussian', 'dirac')
 
 
-class DistancePriorMixin(FlatLossMixin, BoxSigmaMixin):
+class DistancePriorMixin(FlatLossMixin, BoxSigmaMixin, AnchorHead):
     """Mixin before a ``GFLHead``: three priors of the box output.
 
     The box output ``K`` of an anchor: 'general': 4 * (n + 1) logits of the
@@ -89,7 +90,7 @@ class DistancePriorMixin(FlatLossMixin, BoxSigmaMixin):
         priors: Tensor,
         stride: float,
         max_shape: Sequence[int],
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> dict[str, Tensor]:
         """Boxes and their standard deviations, see ``BoxSigmaMixin``.
 
         Args:
@@ -99,17 +100,19 @@ class DistancePriorMixin(FlatLossMixin, BoxSigmaMixin):
             max_shape: Height and width of the image.
 
         Returns:
-            tuple: (N, 4) boxes and (N, 4) standard deviations in pixels;
-            None with 'dirac'.
+            dict: ``bboxes`` (N, 4) in pixels and, save with 'dirac',
+            ``box_sigmas`` (N, 4).
         """
         if self.reg_prior == 'dirac':
-            return self.bbox_coder.decode(priors, pred, max_shape), None
+            return super().decode_level(pred, priors, stride, max_shape)
         boxes = self.bbox_coder.decode(
             self.anchor_center(priors),
             self.distances(pred) * stride,
             max_shape,
         )
-        return boxes, self.distance_sigmas(pred) * stride
+        return dict(
+            bboxes=boxes, box_sigmas=self.distance_sigmas(pred) * stride
+        )
 
     def decode(self, flat: FlatBatch) -> Tensor:
         """Boxes (B, P, 4) in pixels, the expectation of the prior."""

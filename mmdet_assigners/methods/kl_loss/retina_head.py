@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 
 import torch
-from mmdet.models.task_modules.coders import BaseBBoxCoder
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ...models.dense_heads.box_sigmas import BoxSigmaMixin
 from ...models.dense_heads.flat_head import FlatBatch
 from ...models.dense_heads.flat_retina_head import FlatRetinaHead
-from ...models.dense_heads.var_voting import VarVotingMixin
 from .coder import CornerDeltaBBoxCoder
 from .loss import KLLoss
 
@@ -20,7 +19,7 @@ _KL = dict(type='KLLoss', loss_weight=1.0)
 
 
 @MODELS.register_module()
-class KLRetinaHead(VarVotingMixin, FlatRetinaHead):
+class KLRetinaHead(BoxSigmaMixin, FlatRetinaHead):
     """RetinaNet that also predicts the variance of each side of its boxes.
 
     The loss of Bounding Box Regression with Uncertainty for Accurate Object
@@ -30,7 +29,7 @@ class KLRetinaHead(VarVotingMixin, FlatRetinaHead):
     ``FlatRetinaHead``'s, and the box loss is divided by the positives too.
 
     Predictions carry ``box_sigmas``; ``test_cfg.nms`` may be variance voting,
-    see ``VarVotingMixin``.
+    see ``BoxSigmaMixin``.
 
     Args:
         *args: Of ``RetinaHead``.
@@ -73,7 +72,6 @@ class KLRetinaHead(VarVotingMixin, FlatRetinaHead):
                 'to deltas'
             )
         self.alpha_std = alpha_std
-        self.bbox_coder = _BoxesAndSigmas(self.bbox_coder)
 
     def _init_layers(self) -> None:
         super()._init_layers()
@@ -168,51 +166,29 @@ class KLRetinaHead(VarVotingMixin, FlatRetinaHead):
             with_nms=with_nms,
         )
 
-    def _bbox_post_process(
+    def decode_level(
         self,
-        results: InstanceData,
-        cfg: ConfigDict,
-        rescale: bool = False,
-        with_nms: bool = True,
-        img_meta: dict | None = None,
-    ) -> InstanceData:
-        names = ('bboxes', 'box_sigmas', 'box_sigmas_normalized')
-        columns = results.bboxes.split(4, -1)
-        for name, value in zip(names, columns, strict=True):
-            results.set_field(value, name)
-        return super()._bbox_post_process(
-            results, cfg, rescale, with_nms, img_meta
+        pred: Tensor,
+        priors: Tensor,
+        stride: float,
+        max_shape: Sequence[int],
+    ) -> dict[str, Tensor]:
+        """Boxes and their standard deviations, see ``BoxSigmaMixin``.
+
+        Args:
+            pred: (N, 8) deltas and alpha.
+            priors: (N, 4) anchors in pixels.
+            stride: Not used.
+            max_shape: Height and width of the image.
+
+        Returns:
+            dict: ``bboxes`` and ``box_sigmas`` in pixels and
+            ``box_sigmas_normalized`` in units of the deltas, (N, 4) each.
+        """
+        deltas, alpha = pred.split(4, -1)
+        pixels, normalized = self.bbox_coder.decode_sigmas(priors, alpha)
+        return dict(
+            bboxes=self.bbox_coder.decode(priors, deltas, max_shape),
+            box_sigmas=pixels,
+            box_sigmas_normalized=normalized,
         )
-
-
-class _BoxesAndSigmas(BaseBBoxCoder):
-    """Carries sigmas past mmdet's ``_predict_by_feat_single``.
-
-    That method knows one tensor per box: eight columns of deltas and alpha
-    become twelve of the box, its sigmas in pixels and normalized.
-
-    Args:
-        coder: Of the boxes.
-    """
-
-    encode_size = 8
-
-    def __init__(self, coder: CornerDeltaBBoxCoder) -> None:
-        super().__init__()
-        self.coder = coder
-
-    def encode(self, bboxes: Tensor, gt_bboxes: Tensor) -> Tensor:
-        return self.coder.encode(bboxes, gt_bboxes)
-
-    def decode(
-        self,
-        bboxes: Tensor,
-        pred_bboxes: Tensor,
-        max_shape: Sequence[int] | None = None,
-    ) -> Tensor:
-        deltas = pred_bboxes[..., :4]
-        boxes = self.coder.decode(bboxes, deltas, max_shape=max_shape)
-        if pred_bboxes.shape[-1] == 4:
-            return boxes
-        sigmas = self.coder.decode_sigmas(bboxes, pred_bboxes[..., 4:])
-        return torch.cat((boxes, *sigmas), -1)

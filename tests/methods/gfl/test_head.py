@@ -228,12 +228,14 @@ def test_box_sigmas_literal():
     pred = torch.full((1, 4, 17), -1e4)
     pred[..., 2] = pred[..., 6] = 0
     anchor = torch.tensor([[16.0, 16, 48, 48]])
-    boxes, sigmas = head.decode_level(pred.flatten(1), anchor, 8, (SIZE, SIZE))
+    found = head.decode_level(pred.flatten(1), anchor, 8, (SIZE, SIZE))
+    boxes, sigmas = found['bboxes'], found['box_sigmas']
     torch.testing.assert_close(boxes, torch.tensor([[16.0, 16, 48, 48]]))
     torch.testing.assert_close(sigmas, torch.full((1, 4), 8.0))
     gauss = make_head(reg_prior='gaussian')
     pred = torch.tensor([[1.0, 2, 1, 2, 0, 0, 2 * math.log(3), 0]])
-    boxes, sigmas = gauss.decode_level(pred, anchor, 8, (SIZE, SIZE))
+    found = gauss.decode_level(pred, anchor, 8, (SIZE, SIZE))
+    boxes, sigmas = found['bboxes'], found['box_sigmas']
     assert boxes.tolist() == [[24, 16, 40, 48]]
     torch.testing.assert_close(sigmas, torch.tensor([[8.0, 8, 24, 8]]))
 

@@ -228,7 +228,7 @@ def test_loss_is_float32_under_autocast():
     [
         (dict(beta=-1.0), 'beta must be at least 0'),
         (dict(alpha_clip=0.0), 'alpha_clip must be None or positive'),
-        (dict(reduction='max'), "reduction must be one of none"),
+        (dict(reduction='max'), 'reduction must be one of none'),
     ],
 )
 def test_loss_refuses(options, text):

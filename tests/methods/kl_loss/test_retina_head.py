@@ -10,7 +10,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.models.dense_heads.var_voting import VarVotingMixin
+from mmdet_assigners.models.dense_heads.box_sigmas import BoxSigmaMixin
 from mmdet_assigners.ops.var_voting import VotingOptions, var_voting
 
 STRIDES = [8, 16, 32]
@@ -142,7 +142,7 @@ def candidates(head):
     """What mmdet's code gives to the post-processing."""
     seen = []
     feats, samples = inputs([BOXES, BOXES])
-    post = VarVotingMixin._bbox_post_process
+    post = BoxSigmaMixin._bbox_post_process
 
     def spy(self, results, *args, **options):
         seen.append(results.clone())
@@ -150,7 +150,7 @@ def candidates(head):
 
     patch = pytest.MonkeyPatch()
     with torch.no_grad(), patch.context() as m:
-        m.setattr(VarVotingMixin, '_bbox_post_process', spy)
+        m.setattr(BoxSigmaMixin, '_bbox_post_process', spy)
         head.predict(feats, samples)
     return seen[0]
 
@@ -223,7 +223,7 @@ def test_rescaling():
         torch.testing.assert_close(small.box_sigmas * scale, large.box_sigmas)
 
 
-class Plain(VarVotingMixin, RetinaHead):
+class Plain(BoxSigmaMixin, RetinaHead):
     """A head that doesn't know its sigmas."""
 
 
