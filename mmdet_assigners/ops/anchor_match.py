@@ -82,8 +82,8 @@ def iou_chunks(
     Yields:
         The slice and its IoU.
     """
-    batch, gts = mask.shape
-    for part in gt_chunks(batch, gts, priors.shape[-2], max_elements):
+    batch, num_gts = mask.shape
+    for part in gt_chunks(batch, num_gts, priors.shape[-2], max_elements):
         iou = pairwise_iou(boxes[:, part], priors)
         iou.masked_fill_(~mask[:, part, None], -1)
         if valid is not None:
@@ -133,7 +133,7 @@ def max_iou_match(
         raise ValueError(
             f"low_quality must be None, 'own' or 'gt', got {low_quality!r}"
         )
-    batch, gts = mask.shape
+    batch, num_gts = mask.shape
     shape = (batch, priors.shape[-2])
     if shape[1] == 0:
         low_quality = None  # no prior to choose
@@ -147,7 +147,7 @@ def max_iou_match(
         best = torch.maximum(best, highest)
         if low_quality:
             gt_best.append(iou.amax(2))
-            chunks = ((part, iou),) if part == slice(0, gts) else ()
+            chunks = ((part, iou),) if part == slice(0, num_gts) else ()
     gt = argmax.masked_fill(best < pos_iou_thr, IGNORED)
     gt = gt.masked_fill((best < neg_iou_thr) | (best <= 0), NEGATIVE)
     if low_quality:

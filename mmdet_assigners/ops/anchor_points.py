@@ -142,12 +142,12 @@ def pad_rows(rows: list[Tensor]) -> Tensor:
 
 
 def gt_chunks(
-    batch: int, gts: int, points: int, max_elements: int = MAX_ELEMENTS
+    batch: int, num_gts: int, points: int, max_elements: int = MAX_ELEMENTS
 ) -> Iterator[slice]:
     """Slices over G such that (B, slice, P) stays below ``max_elements``."""
     size = max(1, max_elements // max(1, batch * points))
-    for start in range(0, gts, size):
-        yield slice(start, min(start + size, gts))
+    for start in range(0, num_gts, size):
+        yield slice(start, min(start + size, num_gts))
 
 
 def box_distances(xy: Tensor, boxes: Tensor) -> Tensor:
@@ -271,11 +271,11 @@ def assign_smallest_area(
     Returns:
         Tensor: (B, P) int64 index of the box, -1 where there is none.
     """
-    batch, gts = boxes.shape[:2]
+    batch, num_gts = boxes.shape[:2]
     shape = (batch, len(points.xy))
     best = boxes.new_full(shape, float('inf'))
     assigned = torch.full(shape, -1, device=boxes.device)
-    for part in gt_chunks(batch, gts, shape[1], max_elements):
+    for part in gt_chunks(batch, num_gts, shape[1], max_elements):
         wins = members(points, regions, part)
         wins = wins & candidates[:, part, points.level]
         chunk = boxes[:, part, None]

@@ -77,7 +77,7 @@ def assign_points(
             f'ranges must have one pair per level, {levels}, got '
             f'{len(ranges)}: {ranges}'
         )
-    batch, gts = mask.shape
+    batch, num_gts = mask.shape
     shape = (batch, len(points.xy))
     best = boxes.new_full(shape, torch.inf)
     gt = torch.full(shape, NEGATIVE, device=boxes.device)
@@ -86,7 +86,7 @@ def assign_points(
     least = torch.full_like(gt, torch.iinfo(gt.dtype).max)
     if ranges is not None:
         low, high = points.xy.new_tensor(ranges)[points.level].unbind(-1)
-    for part in gt_chunks(batch, gts, shape[1], max_elements):
+    for part in gt_chunks(batch, num_gts, shape[1], max_elements):
         chunk = boxes[:, part, None]
         ltrb = box_distances(points.xy, chunk)
         found = (ltrb.amin(-1) > 0) & mask[:, part, None]

@@ -133,7 +133,7 @@ def level_losses(
         Tensor: (B, G, L); ``empty`` on levels without a point of the ground
         truth.
     """
-    batch, gts = labels.shape
+    batch, num_gts = labels.shape
     options = (alpha, gamma, activated)
     background = focal_terms(cls_pred, False, *options).sum(-1)[:, None]
     by_class = cls_pred.transpose(1, 2)
@@ -141,7 +141,7 @@ def level_losses(
     on_level = (points.level[:, None] == index).to(reg_pred)
     unit = (z * points.stride)[:, None]
     parts = []
-    for part in gt_chunks(batch, gts, len(points.xy), max_elements):
+    for part in gt_chunks(batch, num_gts, len(points.xy), max_elements):
         own_class = labels[:, part, None].expand(-1, -1, len(points.xy))
         own = by_class.gather(1, own_class)
         loss = background + focal_terms(own, True, *options)

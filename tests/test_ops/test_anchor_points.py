@@ -63,7 +63,7 @@ def test_pad_gts_without_any_keeps_one_invalid_row():
 
 
 def test_chunks_cover_all_gts_within_the_bound():
-    parts = list(gt_chunks(batch=2, gts=10, points=100, max_elements=800))
+    parts = list(gt_chunks(batch=2, num_gts=10, points=100, max_elements=800))
     assert parts == [slice(0, 4), slice(4, 8), slice(8, 10)]
     # a single ground truth is the smallest chunk
     assert len(list(gt_chunks(2, 3, 100, max_elements=1))) == 3

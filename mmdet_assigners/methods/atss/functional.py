@@ -195,15 +195,15 @@ def ssc_match(
     Returns:
         Claims: Ground truth of each anchor; the IoU isn't computed, zeros.
     """
-    batch, gts = mask.shape
+    batch, num_gts = mask.shape
     x, y = box_centers(anchors).unbind(-1)
     low, high = ranges.unbind(-1)
     area = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
     order = area.argsort(stable=True)  # the smallest area first
     rows = gather_gts(boxes, order)
     known = mask.gather(1, order)
-    rank = order.new_full((batch, len(anchors)), gts, dtype=torch.int32)
-    for part in gt_chunks(batch, gts, len(anchors), max_elements):
+    rank = order.new_full((batch, len(anchors)), num_gts, dtype=torch.int32)
+    for part in gt_chunks(batch, num_gts, len(anchors), max_elements):
         x1, y1, x2, y2 = rows[:, part, None].unbind(-1)
         wins = known[:, part, None]
         far = None
@@ -221,10 +221,12 @@ def ssc_match(
         index = torch.arange(
             part.start, part.stop, dtype=rank.dtype, device=rank.device
         )
-        first = index[:, None].where(wins, gts).amin(1)
+        first = index[:, None].where(wins, num_gts).amin(1)
         rank = torch.minimum(rank, first)
     rank = rank.long()
-    gt = order.gather(1, rank.clamp(max=gts - 1)).where(rank < gts, NEGATIVE)
+    gt = order.gather(1, rank.clamp(max=num_gts - 1)).where(
+        rank < num_gts, NEGATIVE
+    )
     if valid is not None:
         gt = gt.where(valid, IGNORED)
     return Claims(gt, boxes.new_zeros(gt.shape))
@@ -304,8 +306,8 @@ def _nearest(
     targets = box_centers(boxes)
     starts = [sum(level_sizes[:i]) for i in range(len(level_sizes))]
     found = []
-    batch, gts = boxes.shape[:2]
-    for part in gt_chunks(batch, gts, len(centers), max_elements):
+    batch, num_gts = boxes.shape[:2]
+    for part in gt_chunks(batch, num_gts, len(centers), max_elements):
         distance = center_distances(centers, targets[:, part])
         if valid is not None:
             distance.masked_fill_(~valid[:, None], float('inf'))
@@ -335,8 +337,8 @@ def _greatest_distance(
 ) -> Tensor:
     """(B,) over all pairs of an image."""
     greatest = centers.new_zeros(len(mask))
-    batch, gts = mask.shape
-    for part in gt_chunks(batch, gts, len(centers), max_elements):
+    batch, num_gts = mask.shape
+    for part in gt_chunks(batch, num_gts, len(centers), max_elements):
         distance = center_distances(centers, targets[:, part])
         distance.masked_fill_(~mask[:, part, None], 0)
         if valid is not None:
@@ -353,8 +355,10 @@ def _highest_iou_wins(
     valid: Tensor | None,
 ) -> Claims:
     """Settle candidates (B, G, K) that several ground truths want."""
-    batch, gts, _ = index.shape
-    owner = torch.arange(gts, device=index.device)[:, None].expand_as(index)
+    batch, num_gts, _ = index.shape
+    owner = torch.arange(num_gts, device=index.device)[:, None].expand_as(
+        index
+    )
     index, owner, wanted = (
         index.flatten(1),
         owner.flatten(1),
@@ -364,9 +368,9 @@ def _highest_iou_wins(
     best = iou.new_full((batch, priors), -1)
     best = best.scatter_reduce(1, index, score, 'amax')
     wins = wanted & (score == best.gather(1, index))
-    first = index.new_full((batch, priors), gts)
-    first = first.scatter_reduce(1, index, owner.where(wins, gts), 'amin')
-    gt = first.where(first < gts, NEGATIVE)
+    first = index.new_full((batch, priors), num_gts)
+    first = first.scatter_reduce(1, index, owner.where(wins, num_gts), 'amin')
+    gt = first.where(first < num_gts, NEGATIVE)
     if valid is not None:
         gt = gt.where(valid, IGNORED)
     return Claims(gt, best.clamp(min=0))

@@ -87,10 +87,10 @@ class BagInputs:
         xy: (P, 2) points in pixels.
         stride: (P,) stride of the point's level in pixels.
         cls: (B, P, C) probability of each class, objectness included.
-        boxes: (B, P, 4) predicted boxes, xyxy pixels.
+        decoded: (B, P, 4) predicted boxes, xyxy pixels.
         mean: (C, 2) or (1, 2) means of the priors in strides.
         sigma: (C, 2) or (1, 2) deviations of the priors in strides.
-        gts: (B, G, 4) ground truths, xyxy pixels.
+        boxes: (B, G, 4) ground truths, xyxy pixels.
         labels: (B, G) int64.
         mask: (B, G) bool, False for padding.
     """
@@ -98,10 +98,10 @@ class BagInputs:
     xy: Tensor
     stride: Tensor
     cls: Tensor
-    boxes: Tensor
+    decoded: Tensor
     mean: Tensor
     sigma: Tensor
-    gts: Tensor
+    boxes: Tensor
     labels: Tensor
     mask: Tensor
 
@@ -162,7 +162,7 @@ def log_prior(inputs: BagInputs, part: slice, kind: str) -> Tensor:
     -((d - mean)^2 / (2 sigma^2)) summed over x and y, d the offset of the
     point from the object's center in strides.
     """
-    center = (inputs.gts[:, part, :2] + inputs.gts[:, part, 2:]) / 2
+    center = (inputs.boxes[:, part, :2] + inputs.boxes[:, part, 2:]) / 2
     x, y = (
         (inputs.xy[:, axis] - center[:, :, None, axis]) / inputs.stride
         for axis in (0, 1)
@@ -184,7 +184,7 @@ def members(inputs: BagInputs, part: slice, rules: Rules) -> Tensor:
 
     With ``force_topk`` an object without points gets those of largest prior.
     """
-    boxes = inputs.gts[:, part, None]
+    boxes = inputs.boxes[:, part, None]
     inside = box_distances(inputs.xy, boxes).amin(-1) > 0
     if rules.force_topk:
         k = min(rules.force_topk, inside.shape[-1])
@@ -220,7 +220,7 @@ def positive_weights(
     size = (-1, -1, len(inputs.xy))
     labels = inputs.labels[:, part, None].expand(size)
     p_cls = inputs.cls.transpose(1, 2).gather(1, labels)
-    giou = pairwise_giou(inputs.gts[:, part], inputs.boxes, rules.giou_eps)
+    giou = pairwise_giou(inputs.boxes[:, part], inputs.decoded, rules.giou_eps)
     p_loc = (-rules.lambda_loc * (1 - giou)).exp()
     joint = p_cls * p_loc
     used = {'joint': joint, 'cls': p_cls, 'loc': p_loc}
@@ -244,8 +244,8 @@ def bag_sums(inputs: BagInputs, rules: Rules) -> tuple[Tensor, Tensor, Tensor]:
         tuple: Sum of the losses (), the sum of the prior over each bag (B, G)
         and which bags have points (B, G) bool.
     """
-    batch, gts = inputs.mask.shape
-    parts = list(gt_chunks(batch, gts, len(inputs.xy), rules.max_elements))
+    batch, num_gts = inputs.mask.shape
+    parts = list(gt_chunks(batch, num_gts, len(inputs.xy), rules.max_elements))
     tensors = tuple(vars(inputs).values())
 
     def one(part: slice, *values: Tensor) -> tuple[Tensor, ...]:
@@ -295,17 +295,17 @@ def negative_weights(inputs: BagInputs, rules: Rules) -> Tensor:
     Returns:
         Tensor: (B, P, C) in [0, 1], without gradient.
     """
-    batch, gts = inputs.mask.shape
+    batch, num_gts = inputs.mask.shape
     points, classes = inputs.cls.shape[1:]
     # classes before points: what is scattered needs no copy
     weight = inputs.cls.new_ones(batch, classes, points)
     if rules.neg_weight == 'one':
         return weight.transpose(1, 2)
-    parts = list(gt_chunks(batch, gts, points, rules.max_elements))
+    parts = list(gt_chunks(batch, num_gts, points, rules.max_elements))
     iou = inputs.cls.new_zeros(batch, points)
     if rules.neg_weight == 'iou':
         for part in parts:
-            overlap = pairwise_iou(inputs.gts[:, part], inputs.boxes)
+            overlap = pairwise_iou(inputs.boxes[:, part], inputs.decoded)
             overlap.masked_fill_(~inputs.mask[:, part, None], 0)
             iou = torch.maximum(iou, overlap.amax(1))
     quality = 1 / (1 - iou).clamp(min=EPS)[:, None]
@@ -348,10 +348,10 @@ def negative_loss(probs: Tensor, weight: Tensor, gamma: float) -> Tensor:
 @torch.no_grad()
 def in_any_bag(inputs: BagInputs, rules: Rules) -> Tensor:
     """Which points belong to a bag, (B, P) bool."""
-    batch, gts = inputs.mask.shape
+    batch, num_gts = inputs.mask.shape
     points = len(inputs.xy)
     found = inputs.mask.new_zeros(batch, points)
-    for part in gt_chunks(batch, gts, points, rules.max_elements):
+    for part in gt_chunks(batch, num_gts, points, rules.max_elements):
         found |= members(inputs, part, rules).any(1)
     return found
 
@@ -368,10 +368,10 @@ def strongest_bag(inputs: BagInputs, rules: Rules) -> tuple[Tensor, Tensor]:
         tuple: Index of the object (B, P), -1 outside of all bags, and the
         weight there, relative to the largest of the bag, 1 outside.
     """
-    batch, gts = inputs.mask.shape
+    batch, num_gts = inputs.mask.shape
     best = inputs.cls.new_full((batch, len(inputs.xy)), -1)
     index = torch.full_like(best, -1, dtype=torch.long)
-    for part in gt_chunks(batch, gts, best.shape[1], rules.max_elements):
+    for part in gt_chunks(batch, num_gts, best.shape[1], rules.max_elements):
         weight, _, _, inside = positive_weights(inputs, part, rules)
         most = weight.amax(-1, keepdim=True).clamp(min=EPS)
         share, own = (weight / most).where(inside, -1).max(1)
@@ -385,19 +385,19 @@ def boxes_of(xy: Tensor, ltrb: Tensor) -> Tensor:
     return torch.cat((xy - ltrb[..., :2], xy + ltrb[..., 2:]), -1)
 
 
-def pairwise_giou(gts: Tensor, boxes: Tensor, eps: float = 1e-6) -> Tensor:
-    """Generalized IoU of every object with every prediction.
+def pairwise_giou(boxes: Tensor, decoded: Tensor, eps: float = 1e-6) -> Tensor:
+    """Generalized IoU of every ground truth with every prediction.
 
     Args:
-        gts: (B, G, 4) xyxy pixels.
-        boxes: (B, P, 4) xyxy pixels; gradients flow to them.
+        boxes: (B, G, 4) ground truths, xyxy pixels.
+        decoded: (B, P, 4) xyxy pixels; gradients flow to them.
         eps: Minimum union and hull in square pixels.
 
     Returns:
         Tensor: (B, G, P) in [-1, 1].
     """
-    x1, y1, x2, y2 = gts[:, :, None].unbind(-1)
-    px1, py1, px2, py2 = boxes[:, None].unbind(-1)
+    x1, y1, x2, y2 = boxes[:, :, None].unbind(-1)
+    px1, py1, px2, py2 = decoded[:, None].unbind(-1)
     width = torch.minimum(px2, x2) - torch.maximum(px1, x1)
     height = torch.minimum(py2, y2) - torch.maximum(py1, y1)
     overlap = width.clamp(min=0) * height.clamp(min=0)

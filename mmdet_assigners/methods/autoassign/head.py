@@ -178,7 +178,7 @@ class AutoAssignAblationHead(FlatPointsMixin, AutoAssignHead):
             autoassign.boxes_of(flat.points.xy, flat.reg),
             mean,
             sigma,
-            flat.gts,
+            flat.boxes,
             flat.labels,
             flat.mask,
         )

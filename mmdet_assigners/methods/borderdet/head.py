@@ -244,7 +244,7 @@ class BorderDetHead(BorderPredictMixin, FlatPointsMixin, FCOSHead):
             targets = borderdet.border_targets(
                 flat.points,
                 flat.coarse,
-                flat.gts,
+                flat.boxes,
                 flat.labels,
                 flat.mask,
                 self.num_classes,
@@ -351,7 +351,7 @@ class BorderDetHead(BorderPredictMixin, FlatPointsMixin, FCOSHead):
         if stage == 2:
             flat = self.flatten(outs, batch_gt_instances)
             match = borderdet.match_borders(
-                flat.coarse, flat.gts, flat.mask, self.border_iou_thr
+                flat.coarse, flat.boxes, flat.mask, self.border_iou_thr
             )
             for one, boxes, gt in zip(found, flat.coarse, match, strict=True):
                 one.priors, one.assigned_gt = boxes, gt

@@ -204,7 +204,7 @@ class FCOSAblationHead(FlatPointsMixin, FCOSHead):
 
     def _distances(self, flat: FlatPoints, gt: Tensor) -> Tensor:
         """Targets (B, P, 4) in pixels; 1 for negatives, finite and small."""
-        ltrb = box_distances(flat.points.xy, gather_gts(flat.gts, gt))
+        ltrb = box_distances(flat.points.xy, gather_gts(flat.boxes, gt))
         return ltrb.where((gt >= 0)[..., None], 1)
 
     def _decode(self, flat: FlatPoints, ltrb: Tensor) -> Tensor:

@@ -332,8 +332,8 @@ def fsaf_targets(
     labels_of = gather_gts(labels, assigned) * positive
     ignoring = ignoring_points(points, boxes, rules)
     ignored = cls_pred.new_zeros(cls_pred.transpose(1, 2).shape)
-    batch, gts = labels.shape
-    for part in gt_chunks(batch, gts, len(points.xy), max_elements):
+    batch, num_gts = labels.shape
+    for part in gt_chunks(batch, num_gts, len(points.xy), max_elements):
         hit = ignoring(part) | core(part)
         hit = hit & near[:, part, points.level]
         ignored.scatter_reduce_(

@@ -176,7 +176,7 @@ class QFLFoveaHead(FlatPointsMixin, FoveaHead):
             Tensor: (B, P) int64 index of the ground truth, -1 without one.
         """
         return assign_fovea(
-            flat.points, flat.gts, flat.mask, self.scale_ranges, self.sigma
+            flat.points, flat.boxes, flat.mask, self.scale_ranges, self.sigma
         )
 
     def loss_flat(self, flat: FlatPoints) -> dict[str, Tensor]:
@@ -193,7 +193,7 @@ class QFLFoveaHead(FlatPointsMixin, FoveaHead):
         positive = gt >= 0
         labels = gather_gts(flat.labels, gt).where(positive, self.num_classes)
         edges = flat.reg.new_tensor(self.base_edge_list)[flat.points.level]
-        ltrb = box_distances(flat.points.xy, gather_gts(flat.gts, gt))
+        ltrb = box_distances(flat.points.xy, gather_gts(flat.boxes, gt))
         ltrb = (ltrb / edges[:, None]).where(positive[..., None], 1)
         pred = flat.reg.where(positive[..., None], 0)
         iou = distance_iou(pred.detach().exp(), ltrb.clamp(min=0)) * positive

@@ -144,8 +144,8 @@ def location_targets(
     state = boxes.new_full((len(boxes), len(cells)), -1)
     center = torch.zeros_like(state, dtype=torch.bool)
     near = torch.zeros_like(center)
-    batch, gts = mask.shape
-    for part in gt_chunks(batch, gts, len(cells), max_elements):
+    batch, num_gts = mask.shape
+    for part in gt_chunks(batch, num_gts, len(cells), max_elements):
         steps = level_of - own[:, part, None]
         valid = mask[:, part, None]
         region = boxes[:, part, None] / stride_of[:, None]

@@ -49,17 +49,17 @@ class Terms(NamedTuple):
     box_comp: Tensor
 
 
-def matched_counts(gt: Tensor, gts: int) -> Tensor:
+def matched_counts(gt: Tensor, num_gts: int) -> Tensor:
     """Number of anchors of each ground truth.
 
     Args:
         gt: (B, P) int64 index, negative without a ground truth.
-        gts: Number G of (padded) ground truths.
+        num_gts: Number G of (padded) ground truths.
 
     Returns:
         Tensor: (B, G) int64.
     """
-    counts = gt.new_zeros(len(gt), gts)
+    counts = gt.new_zeros(len(gt), num_gts)
     return counts.scatter_add_(1, gt.clamp(min=0), (gt >= 0).long())
 
 

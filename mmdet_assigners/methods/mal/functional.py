@@ -317,15 +317,15 @@ def best_bag(
         tuple: Index of the ground truth (B, P) int64; ties go to the
         first, -1 for anchors in no bag; their weight (B, P), else 1.
     """
-    batch, gts, _ = bags.shape
+    batch, num_gts, _ = bags.shape
     index = bags.flatten(1)
     weight = weight.where(mask[..., None], -1).flatten(1)
     best = weight.new_full((batch, num_priors), -1)
     best = best.scatter_reduce(1, index, weight, 'amax')
     wins = (weight == best.gather(1, index)) & (weight >= 0)
-    gt = torch.arange(gts, device=bags.device)
-    gt = gt[:, None].expand_as(bags).flatten(1).where(wins, gts)
-    first = gt.new_full((batch, num_priors), gts)
+    gt = torch.arange(num_gts, device=bags.device)
+    gt = gt[:, None].expand_as(bags).flatten(1).where(wins, num_gts)
+    first = gt.new_full((batch, num_priors), num_gts)
     first = first.scatter_reduce(1, index, gt, 'amin')
-    found = first < gts
+    found = first < num_gts
     return first.where(found, -1), best.where(found, 1)

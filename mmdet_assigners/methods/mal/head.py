@@ -171,7 +171,7 @@ class MALRetinaHead(FlatLossMixin, FreeAnchorRetinaHead):
         bags = mal.anchor_bags(
             flat.anchors, flat.boxes, flat.mask, self.pre_anchor_topk
         )
-        batch, gts, size = bags.shape
+        batch, num_gts, size = bags.shape
         own = bags * flat.cls.shape[2] + flat.labels[..., None]
         logits = flat.cls.flatten(1).gather(1, own.flatten(1))
         index = bags.flatten(1)[..., None].expand(-1, -1, 4)
@@ -185,8 +185,8 @@ class MALRetinaHead(FlatLossMixin, FreeAnchorRetinaHead):
             anchors.view(-1, 4), boxes.view(-1, 4)
         )
         loss = self.loss_bbox(deltas, targets, reduction_override='none')
-        located = torch.exp(-loss.sum(-1)).view(batch, gts, size)
-        return bags, logits.sigmoid().view(batch, gts, size) * located
+        located = torch.exp(-loss.sum(-1)).view(batch, num_gts, size)
+        return bags, logits.sigmoid().view(batch, num_gts, size) * located
 
     def assign_flat(self, flat: FlatBatch) -> Assignment:
         """For images: the bag in which an anchor weighs most.

@@ -96,7 +96,7 @@ def nearest_points(
     Returns:
         Tensor: (B, P) int64 index of the ground truth, -1 without one.
     """
-    batch, gts = mask.shape
+    batch, num_gts = mask.shape
     points = len(xy)
     if points == 0:
         return mask.new_full((batch, 0), -1, dtype=torch.long)
@@ -108,7 +108,7 @@ def nearest_points(
     best = xy.new_full((batch, points), float('inf'))
     found = torch.full((batch, points), -1, device=xy.device)
     taken = min(pos_num, points)
-    for part in gt_chunks(batch, gts, points, max_elements):
+    for part in gt_chunks(batch, num_gts, points, max_elements):
         offset = (xy - center[:, part, None]) / size[:, part, None]
         distance = offset.norm(dim=-1)  # (B, part, P)
         usable = (own[:, part, None] == level) & mask[:, part, None]
@@ -125,8 +125,8 @@ def nearest_points(
         least = torch.full_like(best, float('inf'))
         least = least.scatter_reduce(1, where, near, 'amin')
         winner = (near == least.gather(1, where)) & near.isfinite()
-        first = torch.full_like(found, gts).scatter_reduce(
-            1, where, index.where(winner, gts), 'amin'
+        first = torch.full_like(found, num_gts).scatter_reduce(
+            1, where, index.where(winner, num_gts), 'amin'
         )
         better = least < best  # an earlier chunk keeps a tie
         found = torch.where(better, first, found)

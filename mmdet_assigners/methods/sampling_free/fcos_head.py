@@ -72,7 +72,7 @@ class SamplingFreeFCOSHead(FlatPointsMixin, SamplingFreeMixin, FCOSHead):
             flat.points.xy.expand(len(gt), -1, -1), distances
         )
         # a box of its own for points without one: any finite loss
-        target = gather_gts(flat.gts, gt).where(
+        target = gather_gts(flat.boxes, gt).where(
             (gt >= 0)[..., None], pred.detach()
         )
         reg = self.loss_bbox(

@@ -109,7 +109,7 @@ def soft_targets(
     points: AnchorPoints,
     boxes: Tensor,
     labels: Tensor,
-    valid: Tensor,
+    mask: Tensor,
     regions: Tensor,
     level_weights: Tensor,
     selected: Tensor,
@@ -130,7 +130,7 @@ def soft_targets(
         points: P points of L levels.
         boxes: (B, G, 4) xyxy pixels.
         labels: (B, G) int64.
-        valid: (B, G) bool, False for padding.
+        mask: (B, G) bool, False for padding.
         regions: (B, G, 1 or L, 4) from :func:`valid_regions`.
         level_weights: (B, G, L); gradients flow into it.
         selected: (B, G, L) bool, levels on which a ground truth is trained.
@@ -148,7 +148,7 @@ def soft_targets(
         SAPDTargets: Per point; only ``weight`` may carry a gradient.
     """
     num_levels = len(points.strides)
-    everywhere = valid[..., None].expand(-1, -1, num_levels)
+    everywhere = mask[..., None].expand(-1, -1, num_levels)
     selected = selected & everywhere
     search = (points, boxes, regions)
     hide = unselected == 'hide'

@@ -319,7 +319,7 @@ class SAPDHead(DistanceHead):
             weight (B * G,) of the selection network, G >= 1 padded.
         """
         bboxes = [get_box_tensor(gt.bboxes).to(reg_pred) for gt in gts]
-        boxes, labels, valid = pad_gts(bboxes, [gt.labels for gt in gts])
+        boxes, labels, mask = pad_gts(bboxes, [gt.labels for gt in gts])
         regions = sapd.valid_regions(
             boxes, points, self.eps, self.min_one_cell
         )
@@ -339,7 +339,7 @@ class SAPDHead(DistanceHead):
         selected = target[..., None] == index
         level_weights = selected.to(losses)
         # a ground truth without any point has no level to learn
-        learns = valid & (least < sapd.EMPTY_LEVEL_LOSS)
+        learns = mask & (least < sapd.EMPTY_LEVEL_LOSS)
         select = dict(target=target.flatten(), weight=learns.flatten())
         if self.soft_select:
             logits = self._select(feats, bboxes)
@@ -354,7 +354,7 @@ class SAPDHead(DistanceHead):
             points,
             boxes,
             labels,
-            valid,
+            mask,
             regions,
             level_weights,
             selected,

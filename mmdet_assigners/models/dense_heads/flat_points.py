@@ -31,7 +31,7 @@ class FlatPoints:
         reg: (B, P, 4) distances as the head returned them.
         factor: (B, P) logits of centerness or objectness, None without them.
         points: The P points.
-        gts: (B, G, 4) ground truths in pixels, padded, G >= 1.
+        boxes: (B, G, 4) ground truths in pixels, padded, G >= 1.
         labels: (B, G) int64.
         mask: (B, G) bool, False for padding.
     """
@@ -40,7 +40,7 @@ class FlatPoints:
     reg: Tensor
     factor: Tensor | None
     points: AnchorPoints
-    gts: Tensor
+    boxes: Tensor
     labels: Tensor
     mask: Tensor
 
@@ -126,7 +126,7 @@ class FlatPointsMixin:
         radius = self.center_sample_radius if self.center_sampling else None
         return assign_points(
             flat.points,
-            flat.gts,
+            flat.boxes,
             flat.labels,
             flat.mask,
             self.regress_ranges,

@@ -170,7 +170,7 @@ class RankingFCOSHead(RankingMixin, FlatPointsMixin, FCOSHead):
         gt = self.assign_flat(flat)
         positive = gt >= 0
         xy = flat.points.xy
-        ltrb = box_distances(xy, gather_gts(flat.gts, gt))
+        ltrb = box_distances(xy, gather_gts(flat.boxes, gt))
         # points without a box get one of side 2
         target = ltrb.where(positive[..., None], 1)
         central = centerness(target)

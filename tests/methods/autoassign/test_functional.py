@@ -57,10 +57,10 @@ def two_points(prob, box, gt=(0, 0, 20, 20), label=0):
         xy=torch.tensor([[8.0, 8.0], [40.0, 40.0]]),
         stride=torch.tensor([8.0, 8.0]),
         cls=torch.tensor([[[prob], [prob]]]),
-        boxes=torch.tensor([[box, box]], dtype=torch.float32),
+        decoded=torch.tensor([[box, box]], dtype=torch.float32),
         mean=torch.zeros(1, 2),
         sigma=torch.ones(1, 2),
-        gts=torch.tensor([[gt]], dtype=torch.float32),
+        boxes=torch.tensor([[gt]], dtype=torch.float32),
         labels=torch.tensor([[label]]),
         mask=torch.ones(1, 1, dtype=torch.bool),
     )
@@ -118,10 +118,10 @@ def test_last_object_of_a_class_decides():
         xy=torch.tensor([[8.0, 8.0], [30.0, 30.0]]),
         stride=torch.tensor([8.0, 8.0]),
         cls=torch.full((1, 2, 2), 0.5),
-        boxes=torch.tensor([[poor, exact]]),
+        decoded=torch.tensor([[poor, exact]]),
         mean=torch.zeros(2, 2),
         sigma=torch.ones(2, 2),
-        gts=torch.tensor([gts], dtype=torch.float32),
+        boxes=torch.tensor([gts], dtype=torch.float32),
         labels=torch.zeros(1, 2, dtype=torch.long),
         mask=torch.ones(1, 2, dtype=torch.bool),
     )
@@ -130,7 +130,7 @@ def test_last_object_of_a_class_decides():
     torch.testing.assert_close(
         weight[0], torch.tensor([[0.0, 1.0], [0.0, 1.0]])
     )
-    swapped = replace(inputs, gts=inputs.gts.flip(1))
+    swapped = replace(inputs, boxes=inputs.boxes.flip(1))
     weight = aa.negative_weights(swapped, RULES)
     assert weight[0, :, 0].tolist() == pytest.approx([1, 0])
 
@@ -186,8 +186,8 @@ def test_batch_equals_single_images():
                 replace(
                     both,
                     cls=both.cls[one],
+                    decoded=both.decoded[one],
                     boxes=both.boxes[one],
-                    gts=both.gts[one],
                     labels=both.labels[one],
                     mask=both.mask[one],
                 ),
@@ -257,7 +257,7 @@ def test_saturated_probabilities_stay_finite():
                 for name in ('xy', 'stride', 'mean', 'sigma', 'gts')
             },
             cls=cls,
-            boxes=box.expand(1, len(inputs.xy), 4),
+            decoded=box.expand(1, len(inputs.xy), 4),
         )
         sums = aa.loss_sums(single, RULES)
         loss = sums.positive + sums.negative

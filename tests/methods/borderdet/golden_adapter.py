@@ -148,7 +148,7 @@ def losses(case):
         reg=flat_levels(case, 'bbox_pred'),
         factor=flat_levels(case, 'centerness').squeeze(-1),
         points=None,
-        gts=None,
+        boxes=None,
         labels=None,
         mask=None,
         border_cls=flat_levels(case, 'border_cls_score'),
