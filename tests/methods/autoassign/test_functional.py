@@ -254,7 +254,7 @@ def test_saturated_probabilities_stay_finite():
             inputs,
             **{
                 name: getattr(inputs, name).detach().float()
-                for name in ('xy', 'stride', 'mean', 'sigma', 'gts')
+                for name in ('xy', 'stride', 'mean', 'sigma', 'boxes')
             },
             cls=cls,
             decoded=box.expand(1, len(inputs.xy), 4),
