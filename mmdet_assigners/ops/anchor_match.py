@@ -1,6 +1,6 @@
-"""IoU matching of priors and ground truths for whole batches.
+"""Batched IoU matching of priors and ground truths.
 
-The seam of the assigners. Ground truths are padded to (B, G) with a mask
+Ground truths are padded to (B, G) with a mask
 (:func:`~mmdet_assigners.ops.anchor_points.pad_gts`); work on (B, G, P) tensors
 is done in chunks of ground truths, so memory stays bounded with thousands of
 them. Indices of ground truths: 0 to G - 1, ``NEGATIVE`` or ``IGNORED``.
@@ -108,9 +108,9 @@ def max_iou_match(
        go to the first); IoU < ``neg_iou_thr``: negative; between: ignored.
     2. ``low_quality``: each ground truth also gets the priors that have its
        best IoU, ties included, if that is at least ``min_pos_iou`` and not 0.
-       'own' (maskrcnn-benchmark): such a prior takes **its own** best ground
-       truth. 'gt' (mmdet): it takes the ground truth for which it is best, of
-       several the last.
+       'own' (maskrcnn-benchmark): such a prior is assigned to **its own**
+       best ground truth. 'gt' (mmdet): to the ground truth for which it is
+       best; of several the last.
 
     Args:
         priors: (P, 4) or (B, P, 4) in pixels.
@@ -139,9 +139,10 @@ def max_iou_match(
         low_quality = None  # no prior to choose
     best = boxes.new_zeros(shape)
     argmax = torch.zeros(shape, dtype=torch.long, device=boxes.device)
-    gt_best = []
+    gt_best = []  # best IoU of each ground truth, chunk by chunk
     chunks: Iterable[tuple[slice, Tensor]] = ()
     for part, iou in iou_chunks(priors, boxes, mask, valid, max_elements):
+        # a later chunk wins only if it is better: ties go to the first
         highest, index = iou.max(1)
         argmax = torch.where(highest > best, index + part.start, argmax)
         best = torch.maximum(best, highest)
@@ -153,7 +154,7 @@ def max_iou_match(
     if low_quality:
         bound = torch.cat(gt_best, 1)
         found = (bound > 0) & (bound >= min_pos_iou)
-        if not chunks:  # too large to keep: once more
+        if not chunks:  # too large to keep: computed again
             chunks = iou_chunks(priors, boxes, mask, valid, max_elements)
         for part, iou in chunks:
             ties = (iou == bound[:, part, None]) & found[:, part, None]

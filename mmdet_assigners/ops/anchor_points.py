@@ -1,6 +1,6 @@
 """Anchor points: locations of a feature pyramid that predict distances.
 
-The seam of the point-based methods. All levels are concatenated to P points,
+Shared by the point-based methods. All levels are concatenated to P points,
 the ground truths of a batch are padded to (B, G), and work on (B, G, P)
 tensors is done in chunks of ground truths, so memory stays bounded with
 thousands of them.
@@ -284,7 +284,8 @@ def assign_smallest_area(
             ltrb = box_distances(points.xy, chunk).clamp(min=0)
             sides = ltrb[..., :2] + ltrb[..., 2:]
         area = sides.prod(-1).where(wins, float('inf'))
-        least, index = area.min(dim=1)
-        assigned = torch.where(least < best, index + part.start, assigned)
-        best = torch.minimum(best, least)
+        smallest, index = area.min(dim=1)
+        # strictly smaller: ties go to the earlier chunk
+        assigned = torch.where(smallest < best, index + part.start, assigned)
+        best = torch.minimum(best, smallest)
     return assigned

@@ -35,8 +35,8 @@ def deform_conv(
         weight: Shape [C_out, C, K, K].
         stride: Stride in cells.
         padding: Zero padding in cells.
-        deform_groups: Number D of equal groups of channels with their own
-            offsets.
+        deform_groups: Number D of channel groups with offsets of their
+            own.
 
     Returns:
         Shape [B, C_out, H', W'].

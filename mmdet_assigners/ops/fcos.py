@@ -1,4 +1,4 @@
-"""FCOS: targets of points and the centerness ablation, for whole batches.
+"""FCOS: batched targets of points, and its centerness ablation.
 
 All levels are concatenated to P points and ground truths are padded to
 (B, G); tensors (B, G, P) are made in chunks of ground truths.
@@ -21,7 +21,7 @@ from .anchor_points import (
 
 
 class PointTargets(NamedTuple):
-    """What FCOS decides for each point.
+    """FCOS's assignment of each point.
 
     Attributes:
         gt: (B, P) int64 index of the ground truth, -1 without one.
@@ -82,14 +82,17 @@ def assign_points(
     best = boxes.new_full(shape, torch.inf)
     gt = torch.full(shape, NEGATIVE, device=boxes.device)
     count = torch.zeros_like(gt)
-    most = torch.full_like(gt, -1)
-    least = torch.full_like(gt, torch.iinfo(gt.dtype).max)
+    # lowest and highest label of the candidates: they differ if mixed
+    high_label = torch.full_like(gt, -1)
+    low_label = torch.full_like(gt, torch.iinfo(gt.dtype).max)
     if ranges is not None:
         low, high = points.xy.new_tensor(ranges)[points.level].unbind(-1)
     for part in gt_chunks(batch, num_gts, shape[1], max_elements):
         chunk = boxes[:, part, None]
         ltrb = box_distances(points.xy, chunk)
+        # strictly inside a real box
         found = (ltrb.amin(-1) > 0) & mask[:, part, None]
+        # farthest side within the range of the level
         if ranges is not None:
             reach = ltrb.amax(-1)
             found &= (reach >= low) & (reach <= high)
@@ -104,21 +107,23 @@ def assign_points(
                 -1,
             )
             found &= box_distances(points.xy, region).amin(-1) > 0
+        # the smallest candidate of this chunk against the best so far
         area = (chunk[..., 2:] - chunk[..., :2]).prod(-1)
         area, index = area.where(found, torch.inf).min(1)
         gt = torch.where(area < best, index + part.start, gt)
         best = torch.minimum(best, area)
         count += found.sum(1)
         own = labels[:, part, None]
-        most = torch.maximum(most, own.where(found, -1).amax(1))
-        least = torch.minimum(least, own.where(found, least[:, None]).amin(1))
-    return PointTargets(gt, count, (count > 1) & (least < most))
+        high_label = torch.maximum(high_label, own.where(found, -1).amax(1))
+        own = own.where(found, low_label[:, None])
+        low_label = torch.minimum(low_label, own.amin(1))
+    return PointTargets(gt, count, (count > 1) & (low_label < high_label))
 
 
 def box_loss(
     terms: Tensor, target: Tensor, positive: Tensor, weighted: bool
 ) -> tuple[Tensor, Tensor]:
-    """Sum of the box loss over positives, and what it is divided by.
+    """Sum of the box loss over positives, and its normalizer.
 
     Args:
         terms: (...) loss of each point, finite for negatives too.

@@ -1,6 +1,6 @@
 """Losses of ground truths by pyramid level, the rule of FSAF and SAPD.
 
-The seam of point methods that choose levels by loss. Names of dimensions:
+For point methods that choose levels by loss. Names of dimensions:
 B images, G ground truths (padded), L levels, P points, C classes.
 """
 
@@ -54,7 +54,7 @@ def focal_terms(
         wrong = 1 - pred if positive else pred
         cross_entropy = -torch.log((prob if positive else 1 - prob) + 1e-7)
     else:
-        # the wrongly given probability is the sigmoid of the flipped logit
+        # the probability of the wrong answer: sigmoid of the flipped logit
         logit = -pred if positive else pred
         wrong, cross_entropy = logit.sigmoid(), F.softplus(logit)
     weight = alpha if positive else 1 - alpha
@@ -142,13 +142,16 @@ def level_losses(
     unit = (z * points.stride)[:, None]
     parts = []
     for part in gt_chunks(batch, num_gts, len(points.xy), max_elements):
+        # classification: all classes background, then swap in the true one
         own_class = labels[:, part, None].expand(-1, -1, len(points.xy))
         own = by_class.gather(1, own_class)
         loss = background + focal_terms(own, True, *options)
         loss = loss - focal_terms(own, False, *options)
+        # regression: -log IoU of the distances
         target = box_distances(points.xy, boxes[:, part, None]).clamp(min=0)
         iou = distance_iou(reg_pred[:, None], target / unit, iou_eps)
         loss = loss - iou.clamp(min=min_iou).log()
+        # mean over the points of the region, per level
         inside = members(points, regions, part).to(loss)
         count = inside @ on_level
         mean = (loss * inside) @ on_level / count.clamp(min=1)

@@ -219,7 +219,7 @@ def test_own_best_object():
 def test_wrong_loss(kind):
     with pytest.raises(TypeError, match=r'APLoss or DRLoss, got FocalLoss'):
         build(kind, loss_cls=FOCAL)
-    with pytest.raises(ValueError, match='must say use_sigmoid=True'):
+    with pytest.raises(ValueError, match='must have use_sigmoid=True'):
         build(kind, loss_cls=dict(type='APLoss'))
 
 

@@ -1,4 +1,4 @@
-"""The seam of heads whose points predict distances to the box sides."""
+"""Base class of heads whose points predict distances to the box sides."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from ...ops.anchor_points import AnchorPoints, anchor_points
 class DistanceHead(AnchorFreeHead):
     """Two towers, class logits and rectified distances in units of z * stride.
 
-    Shared by methods that differ in training only. A method writes
+    For methods that differ in training only. A subclass writes
     ``loss_by_feat``, which also receives the feature maps.
 
     Args:

@@ -1,4 +1,4 @@
-"""The seam of anchor heads whose loss sees all levels and images at once."""
+"""Base class of anchor heads whose loss sees the whole batch at once."""
 
 import inspect
 from abc import abstractmethod
@@ -30,7 +30,7 @@ from ..task_modules.assigners._base import (
 
 @dataclass(frozen=True)
 class FlatBatch:
-    """Predictions, anchors and ground truths of B images, levels joined.
+    """Predictions, anchors and ground truths of B images, levels concatenated.
 
     P anchors: level-major, then row-major location, then anchor of the
     location. Floating tensors are float32 or finer.
@@ -69,13 +69,13 @@ class FlatBatch:
 
 
 class FlatLossMixin:
-    """Mixin before an ``AnchorHead``: the method writes ``loss_flat``.
+    """Mixin before an ``AnchorHead``; a subclass writes ``loss_flat``.
 
     ``class MyHead(FlatLossMixin, RetinaHead)`` with ``loss_flat(flat) ->
     dict`` gets one :class:`FlatBatch` instead of lists of levels and images.
-    The losses are computed outside autocast. Any assigner works: those of
-    this package get the whole batch (with predictions), those of mmdet are
-    called per image.
+    Losses are computed outside autocast. Any assigner works: those of this
+    package see the whole batch with its predictions, those of mmdet are
+    called once per image.
     """
 
     # of the AnchorHead behind it
@@ -88,7 +88,7 @@ class FlatLossMixin:
 
     @property
     def assignment_uses_predictions(self) -> bool:
-        """Whether an image of the assignment depends on the weights."""
+        """Whether the assignment depends on the predictions."""
         if isinstance(self.assigner, MaxIoUAssigner):
             return False
         return getattr(self.assigner, 'uses_predictions', True)
@@ -111,7 +111,7 @@ class FlatLossMixin:
 
     @abstractmethod
     def loss_flat(self, flat: FlatBatch) -> dict[str, Tensor]:
-        """Losses of a batch; for the method to write.
+        """Losses of a batch; a subclass writes it.
 
         Args:
             flat: Predictions, anchors and ground truths.
@@ -123,7 +123,7 @@ class FlatLossMixin:
     def flatten(
         self, outs: Sequence[list[Tensor]], gts: InstanceList, metas: list
     ) -> FlatBatch:
-        """Join levels and images.
+        """Concatenate levels and stack images.
 
         Args:
             outs: Class logits, deltas and further maps, L levels
@@ -136,6 +136,7 @@ class FlatLossMixin:
         """
         sizes = [tuple(scores.shape[-2:]) for scores in outs[0]]
         device = outs[0][0].device
+        # anchors of all levels, and which level each is on
         levels = self.prior_generator.grid_priors(sizes, device=device)
         counts = tuple(len(level) for level in levels)
         cls, deltas, *others = (
@@ -215,13 +216,13 @@ class FlatLossMixin:
         return labels.where(gt >= 0, self.num_classes)
 
     def assign_flat(self, flat: FlatBatch) -> Assignment:
-        """What the assigner of ``train_cfg`` says; without gradient."""
+        """The assignment by ``train_cfg.assigner``, without gradient."""
         return self.assign_with(self.assigner, flat)
 
     def assign_with(
         self, assigner: BaseAssigner, flat: FlatBatch
     ) -> Assignment:
-        """What an assigner says; without gradient.
+        """The assignment by any assigner, without gradient.
 
         Args:
             assigner: Of this package or of mmdet.
@@ -248,7 +249,7 @@ class FlatLossMixin:
     def _assign_singly(
         self, flat: FlatBatch, decoded: Tensor, assigner: BaseAssigner
     ) -> Assignment:
-        """Assigners of mmdet know one image and no invalid priors."""
+        """For assigners of mmdet: image by image, without invalid priors."""
         gt = torch.full_like(flat.valid, IGNORED, dtype=torch.long)
         iou = flat.deltas.new_zeros(gt.shape)
         parameters = inspect.signature(assigner.assign).parameters
@@ -278,7 +279,7 @@ class FlatLossMixin:
     def assignment_weight(
         self, flat: FlatBatch, assignment: Assignment
     ) -> Tensor:
-        """Weight (B, P) of each anchor in an image of the assignment."""
+        """Loss weight (B, P) of each anchor, for the analysis tools."""
         return (assignment.gt != IGNORED).to(flat.cls)
 
     @torch.no_grad()
@@ -289,7 +290,7 @@ class FlatLossMixin:
         batch_img_metas: list[dict],
         feats: Sequence[Tensor] | None = None,
     ) -> InstanceList:
-        """The assignment of B images, for images and tables.
+        """The assignment of B images, for the analysis tools.
 
         Args:
             outs: What ``forward`` returned.
@@ -317,7 +318,7 @@ class FlatLossMixin:
 
 
 def refuse_sampling(head: nn.Module) -> None:
-    """For heads that train on all anchors.
+    """Refuse a sampler, for heads that train on all anchors.
 
     Args:
         head: An ``AnchorHead``, built.

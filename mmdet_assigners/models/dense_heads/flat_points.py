@@ -1,4 +1,4 @@
-"""The seam of FCOS-like heads whose loss sees the whole batch at once."""
+"""Base class of FCOS-like heads whose loss sees the whole batch at once."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from .distance_head import assignment_of_points
 
 @dataclass(frozen=True)
 class FlatPoints:
-    """Predictions, points and ground truths of B images, levels joined.
+    """Predictions, points and ground truths of B images, levels concatenated.
 
     Floating tensors are float32 or finer.
 
@@ -46,10 +46,10 @@ class FlatPoints:
 
 
 class FlatPointsMixin:
-    """Mixin before an ``FCOSHead``: the method writes ``loss_flat``.
+    """Mixin before an ``FCOSHead``; a subclass writes ``loss_flat``.
 
     ``forward`` returns class logits, distances and, if there are any, the
-    logits of score factors. The losses are computed outside autocast.
+    logits of score factors. Losses are computed outside autocast.
     """
 
     # of the FCOSHead behind it
@@ -77,7 +77,7 @@ class FlatPointsMixin:
 
     @abstractmethod
     def loss_flat(self, flat: FlatPoints) -> dict[str, Tensor]:
-        """Losses of a batch; for the method to write.
+        """Losses of a batch; a subclass writes it.
 
         Args:
             flat: Predictions, points and ground truths.
@@ -89,7 +89,7 @@ class FlatPointsMixin:
     def flatten(
         self, outs: Sequence[list[Tensor]], gts: InstanceList
     ) -> FlatPoints:
-        """Join levels and images.
+        """Concatenate levels and stack images.
 
         Args:
             outs: Two or three lists of L maps (B, channels, H_l, W_l), see
@@ -134,7 +134,7 @@ class FlatPointsMixin:
         ).gt
 
     def assigned(self, flat: FlatPoints) -> tuple[Tensor, Tensor]:
-        """What an image of the assignment shows.
+        """Assignment and weights, for the analysis tools.
 
         Args:
             flat: Predictions, points and ground truths.
@@ -153,7 +153,7 @@ class FlatPointsMixin:
         batch_img_metas: list[dict],
         feats: Sequence[Tensor] | None = None,
     ) -> InstanceList:
-        """The assignment of B images, for images and tables.
+        """The assignment of B images, for the analysis tools.
 
         Args:
             outs: What ``forward`` returned.

@@ -11,13 +11,13 @@ from .flat_head import FlatBatch, FlatLossMixin, refuse_sampling
 
 @MODELS.register_module()
 class FlatRetinaHead(FlatLossMixin, RetinaHead):
-    """RetinaNet's head with targets and losses of the whole batch at once.
+    """RetinaNet's head with batched targets and losses.
 
     The losses are those of mmdet's ``RetinaHead`` (equal up to the order of
-    sums), for any assigner: those of this package also get the level sizes
-    and the predictions, so assignment rules of other detectors can be placed
-    under RetinaNet. No random sampling; the loss path does not wait for the
-    device with an assigner of this package.
+    summation), for any assigner: those of this package also get the level
+    sizes and the predictions, so the assignment of another detector can be
+    used in RetinaNet. No random sampling. With an assigner of this package
+    the loss path does not synchronize with the device.
 
     Takes the arguments of ``RetinaHead``.
 
@@ -47,7 +47,7 @@ class FlatRetinaHead(FlatLossMixin, RetinaHead):
             pred = self.decode(flat).where(positive[..., None], target)
         else:
             pred, target = flat.deltas, self.encode(flat, target)
-        # without weights: with them some losses synchronize with the device
+        # weighted below: given weights, some losses synchronize
         terms = self.loss_bbox(
             pred.flatten(0, 1),
             target.flatten(0, 1),
@@ -59,7 +59,7 @@ class FlatRetinaHead(FlatLossMixin, RetinaHead):
         return dict(loss_cls=loss_cls, loss_bbox=loss_bbox)
 
     def count_positives(self, positive: Tensor) -> Tensor:
-        """What both losses are divided by, at least 1.
+        """The normalizer of both losses, at least 1.
 
         Args:
             positive: (B, P) bool.

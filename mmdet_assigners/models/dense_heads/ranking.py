@@ -1,4 +1,4 @@
-"""What heads under a ranking loss share."""
+"""Base class of heads whose classification loss ranks all scores."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from ..losses.ranking_loss import RankingLoss
 
 
 class RankingMixin:
-    """Mixin before a dense head: a score threshold per level."""
+    """Mixin before a dense head: checks, and a score threshold per level."""
 
     # of the head behind it
     loss_bbox: nn.Module
@@ -31,7 +31,7 @@ class RankingMixin:
             )
         if not self.use_sigmoid_cls:
             raise ValueError(
-                f'loss_cls of {name} must say use_sigmoid=True, got '
+                f'loss_cls of {name} must have use_sigmoid=True, got '
                 f'{type(self.loss_cls).__name__} without it'
             )
 
@@ -64,7 +64,7 @@ class RankingMixin:
                     'test_cfg.score_thr must be one number or one per level, '
                     f'{len(cls_score_list)}, got {thresholds}'
                 )
-            # a score of 0 is above no threshold
+            # logits below their threshold get score 0, which passes none
             cls_score_list = [
                 logits.masked_fill(logits.sigmoid() <= thr, -torch.inf)
                 for logits, thr in zip(cls_score_list, thresholds, strict=True)
@@ -82,7 +82,7 @@ class RankingMixin:
         central: Tensor,
         positive: Tensor,
         per_image: int,
-        least: float,
+        min_weight: float,
     ) -> dict[str, Tensor]:
         """Losses of box and centerness, normalized over all processes.
 
@@ -93,13 +93,12 @@ class RankingMixin:
             central: (B, P) centerness targets, weights of the box loss.
             positive: (B, P) bool.
             per_image: Minimum number of positives that an image counts.
-            least: Minimum sum of the weights.
+            min_weight: Minimum sum of the weights.
 
         Returns:
             dict: Scalars ``loss_bbox`` and ``loss_centerness``.
         """
-        # without weights: some losses of mmdet synchronize with the device
-        # with them
+        # weighted below: given weights, some losses synchronize
         terms = self.loss_bbox(
             pred.where(positive[..., None], target).flatten(0, 1),
             target.flatten(0, 1),
@@ -110,7 +109,7 @@ class RankingMixin:
         norms = reduce_mean(torch.stack((count, central.sum())))
         box = weight_reduce_loss(terms.sum(-1), central, avg_factor=1.0)
         return dict(
-            loss_bbox=box / norms[1].clamp(min=least),
+            loss_bbox=box / norms[1].clamp(min=min_weight),
             loss_centerness=self.loss_centerness(
                 factor.flatten(),
                 central.flatten(),

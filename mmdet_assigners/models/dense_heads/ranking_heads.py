@@ -26,27 +26,26 @@ class RankingRetinaHead(RankingMixin, FlatRetinaHead):
     CVPR 2020, arXiv 1907.10156. One call of the loss sees the scores of all
     levels and images of the process. The box loss is divided by the number of
     positives of the process, at least 1; both official codes use the gradient
-    of a fourth of it, ``loss_weight=0.25`` (what AP-loss logs is four times
-    as much).
+    of a quarter of it, ``loss_weight=0.25`` (AP-loss logs four times that).
 
     ``test_cfg.score_thr`` may be a list with one value per level, as the
     official AP-loss has it.
 
-    Differences from the official codes, and what restores them: an anchor
-    that is the best of some object belongs to that object (``low_quality=
-    'own'`` of ``BatchMaxIoUAssigner``: to its own best one); corners are
-    exclusive (``legacy_plus_one=True`` of the assigner, with
+    Differences from the official code, and the options that restore it: the
+    best anchor of an object is assigned to that object (``low_quality='own'``
+    of ``BatchMaxIoUAssigner``: to the object of its own best IoU); corners
+    are exclusive (``legacy_plus_one=True`` of the assigner, with
     ``LegacyDeltaXYWHBBoxCoder``); anchor centers are those of the anchor
     generator (``center_offset=0.5``: half a stride).
 
     Args:
         *args: Of ``RetinaHead``.
         **kwargs: Of ``RetinaHead``. ``loss_cls`` must be ``APLoss`` or
-            ``DRLoss`` and say ``use_sigmoid=True``.
+            ``DRLoss`` with ``use_sigmoid=True``.
 
     Raises:
         TypeError: ``loss_cls`` is of another type.
-        ValueError: It doesn't say ``use_sigmoid=True``, or
+        ValueError: It has ``use_sigmoid=False``, or
             ``train_cfg.sampler`` samples.
     """
 
@@ -55,7 +54,7 @@ class RankingRetinaHead(RankingMixin, FlatRetinaHead):
         self._check_ranking()
 
     def count_positives(self, positive: Tensor) -> Tensor:
-        """What the box loss is divided by.
+        """The normalizer of the box loss.
 
         Args:
             positive: (B, P) bool.
@@ -85,19 +84,19 @@ class RankingRetinaHead(RankingMixin, FlatRetinaHead):
 class RankingATSSHead(RankingMixin, FlatLossMixin, ATSSHead):
     """ATSS' head under ``APLoss`` or ``DRLoss``; not in the papers.
 
-    All but the classification loss is mmdet's ``ATSSHead``, computed for the
-    whole batch at once. See :class:`RankingRetinaHead`.
+    All but the classification loss is mmdet's ``ATSSHead``, batched. See
+    :class:`RankingRetinaHead`.
 
     Args:
         *args: Of ``ATSSHead``.
         **kwargs: Of ``ATSSHead``. ``loss_cls`` must be ``APLoss`` or
-            ``DRLoss`` and say ``use_sigmoid=True``; the assigner must be one
+            ``DRLoss`` with ``use_sigmoid=True``; the assigner must be one
             of this package, such as ``BatchATSSAssigner``.
 
     Raises:
         TypeError: ``loss_cls`` is of another type.
-        ValueError: It doesn't say ``use_sigmoid=True``, the assigner is
-            another one, or ``train_cfg.sampler`` samples.
+        ValueError: It has ``use_sigmoid=False``, the assigner is
+            not of this package, or ``train_cfg.sampler`` samples.
     """
 
     def __init__(self, *args: object, **kwargs: object) -> None:
@@ -139,17 +138,17 @@ class RankingATSSHead(RankingMixin, FlatLossMixin, ATSSHead):
 class RankingFCOSHead(RankingMixin, FlatPointsMixin, FCOSHead):
     """FCOS' head under ``APLoss`` or ``DRLoss``; not in the papers.
 
-    All but the classification loss is mmdet's ``FCOSHead``, computed for the
-    whole batch at once. See :class:`RankingRetinaHead`.
+    All but the classification loss is mmdet's ``FCOSHead``, batched. See
+    :class:`RankingRetinaHead`.
 
     Args:
         *args: Of ``FCOSHead``.
         **kwargs: Of ``FCOSHead``. ``loss_cls`` must be ``APLoss`` or
-            ``DRLoss`` and say ``use_sigmoid=True``.
+            ``DRLoss`` with ``use_sigmoid=True``.
 
     Raises:
         TypeError: ``loss_cls`` is of another type.
-        ValueError: It doesn't say ``use_sigmoid=True``.
+        ValueError: It has ``use_sigmoid=False``.
     """
 
     assignment_uses_predictions = False
@@ -171,7 +170,7 @@ class RankingFCOSHead(RankingMixin, FlatPointsMixin, FCOSHead):
         positive = gt >= 0
         xy = flat.points.xy
         ltrb = box_distances(xy, gather_gts(flat.boxes, gt))
-        # points without a box get one of side 2
+        # background points get a box of side 2, finite and unused
         target = ltrb.where(positive[..., None], 1)
         central = centerness(target)
         if self.norm_on_bbox:

@@ -1,4 +1,4 @@
-"""Variance voting as the NMS of any head that knows its boxes' sigmas."""
+"""Variance voting as the NMS of any head that predicts sigmas."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -47,7 +47,7 @@ class BoxVoting:
 
     @classmethod
     def of(cls, nms_cfg: Mapping | None) -> 'BoxVoting | None':
-        """Read ``test_cfg.nms``; None if it is another kind of NMS."""
+        """Read ``test_cfg.nms``; None if it is another type of NMS."""
         if nms_cfg is None or nms_cfg.get('type') != 'var_voting':
             return None
         return cls(nms_cfg)
@@ -69,7 +69,7 @@ class BoxVoting:
             of the picked candidates, their sigmas among them.
 
         Raises:
-            ValueError: The candidates have no sigmas of the asked kind.
+            ValueError: The candidates have no sigmas in these units.
         """
         name = 'box_sigmas'
         if self.units == 'normalized' or (

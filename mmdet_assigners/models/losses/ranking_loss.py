@@ -9,15 +9,15 @@ from .weighted_loss import check_sigmoid
 
 
 class RankingLoss(nn.Module):
-    """Base class: a method writes :meth:`rank`.
+    """Base class of ranking losses; a subclass writes :meth:`rank`.
 
-    A ranking loss needs all levels of an image in one call, so its place is
-    in the heads ``RankingRetinaHead``, ``RankingFCOSHead`` and
-    ``RankingATSSHead``; mmdet's anchor heads call their loss once per level.
+    A ranking loss needs all levels of an image in one call. Use it in
+    ``RankingRetinaHead``, ``RankingFCOSHead`` or ``RankingATSSHead``; mmdet's
+    anchor heads call their loss once per level.
 
     Args:
-        per_image: Rank each image by itself and take the mean of the losses;
-            otherwise all images of this process are one list. Processes are
+        per_image: Rank each image separately and average the losses;
+            otherwise all images of a process form one list. Processes are
             never ranked together.
         use_sigmoid: Must be True; heads read it.
         loss_weight: Factor of the loss.
@@ -40,7 +40,7 @@ class RankingLoss(nn.Module):
 
     @abstractmethod
     def rank(self, pred: Tensor, target: Tensor, ignored: Tensor) -> Tensor:
-        """Loss of lists; for the method to write.
+        """Loss of each list; a subclass writes it.
 
         Args:
             pred: (B, P, C) logits of B lists, float32 or finer.

@@ -1,4 +1,4 @@
-"""The seam of assigners: whole batches inside, mmdet's interface outside."""
+"""Base class of assigners: batched inside, mmdet's interface outside."""
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class AssignInputs:
         level_sizes: Number of priors of each of the L levels; None if the
             caller doesn't say.
         valid: (B, P) bool, False for priors that are excluded, for example
-            outside the image; None if all do.
+            outside the image; None if there are none.
         pred_scores: (B, P, C) logits, or None.
         pred_boxes: (B, P, 4) decoded predictions in pixels, or None.
         anchors_per_location: Number of priors of each location; 1 if the
@@ -61,14 +61,14 @@ class Assignment:
 
 
 class BatchAssigner(BaseAssigner):
-    """Base class: a method writes :meth:`assign_batch`.
+    """Base class of assigners; a subclass writes :meth:`assign_batch`.
 
     Heads on :class:`~mmdet_assigners.models.dense_heads.FlatRetinaHead` call
     it once per batch; heads of mmdet call :meth:`assign` per image.
 
     Args:
         max_elements: Bound on the number of elements of (B, G, P) tensors;
-            larger problems are worked off in chunks of ground truths.
+            larger problems are processed in chunks of ground truths.
 
     Attributes:
         uses_predictions: Whether the assignment depends on predictions.
@@ -162,7 +162,7 @@ def _batch_of_one(instances: InstanceData, name: str) -> Tensor | None:
 
 
 def need_levels(inputs: AssignInputs, name: str) -> tuple[int, ...]:
-    """The level sizes, or an error that says who passes them.
+    """The level sizes; an error that says which heads pass them.
 
     Args:
         inputs: Of an assigner.
@@ -189,7 +189,7 @@ def need_levels(inputs: AssignInputs, name: str) -> tuple[int, ...]:
 
 
 def need_predictions(inputs: AssignInputs, name: str) -> Tensor:
-    """The predicted boxes (B, P, 4), or an error that says who passes them.
+    """The predicted boxes (B, P, 4); an error that says who passes them.
 
     Args:
         inputs: Of an assigner.

@@ -1,4 +1,4 @@
-"""mmdet's IoU thresholds for whole batches."""
+"""mmdet's ``MaxIoUAssigner``, batched."""
 
 import torch
 from mmdet.registry import TASK_UTILS
@@ -10,21 +10,21 @@ from ._base import AssignInputs, Assignment, BatchAssigner
 
 @TASK_UTILS.register_module()
 class BatchMaxIoUAssigner(BatchAssigner):
-    """``MaxIoUAssigner`` without a loop over images and without waiting.
+    """``MaxIoUAssigner`` without loops over images or synchronization.
 
     Differs from mmdet's in one point: an object that overlaps no prior
-    matches none, where mmdet with ``min_pos_iou=0`` gives it all priors
-    without overlap.
+    matches none; with ``min_pos_iou=0`` mmdet gives it all priors that
+    overlap nothing.
 
     Args:
         pos_iou_thr: Minimum IoU of a positive.
         neg_iou_thr: IoU below which a prior is negative; from here to
             ``pos_iou_thr`` it is ignored.
         min_pos_iou: Minimum IoU of a low-quality match.
-        low_quality: Priors of the best IoU of some object are positive
-            whatever their IoU. 'gt', as in mmdet: for that object; 'own', as
-            in maskrcnn-benchmark: for the object of their own best IoU; None:
-            no such matches.
+        low_quality: The priors with the best IoU of some object are positive
+            whatever that IoU is. 'gt', as in mmdet: assigned to that object;
+            'own', as in maskrcnn-benchmark: to the object of their own best
+            IoU; None: no such matches.
         legacy_plus_one: Corners are inclusive, sides are ``x2 - x1 + 1``, and
             IoUs are computed in float64, as in older code.
         max_elements: Bound on the number of elements of (B, G, P) tensors.
