@@ -31,6 +31,22 @@ BOXES = [
     [2, 2, 150, 120],
 ]
 
+STRIDES = [8, 16, 32]
+# a RetinaNet-like head for images of 128x160
+TINY_RETINA = dict(
+    num_classes=2,
+    in_channels=8,
+    feat_channels=8,
+    stacked_convs=1,
+    anchor_generator=dict(
+        type='AnchorGenerator',
+        octave_base_scale=4,
+        scales_per_octave=2,
+        ratios=[0.5, 1.0],
+        strides=STRIDES,
+    ),
+)
+
 
 def leaf_configs() -> list[Path]:
     """Every config that a user can train."""
@@ -106,6 +122,40 @@ def mini_model(path, num_classes=2, seed=0):
     model = MODELS.build(mini_config(path, num_classes).model)
     model.init_weights()
     return model
+
+
+def make_feats(
+    strides=STRIDES,
+    batch=2,
+    size=(128, 160),
+    channels=8,
+    seed=1,
+    dtype=torch.float32,
+):
+    """Random feature maps (batch, channels, H_l, W_l) of an image size."""
+    generator = torch.Generator().manual_seed(seed)
+    height, width = size
+    return [
+        torch.randn(
+            (batch, channels, height // stride, width // stride),
+            generator=generator,
+            dtype=dtype,
+        )
+        for stride in strides
+    ]
+
+
+def make_gts(boxes_per_image, labels_per_image, dtype=torch.float32):
+    """Ground truths of images, as ``loss_by_feat`` takes them."""
+    return [
+        InstanceData(
+            bboxes=torch.tensor(boxes, dtype=dtype).view(-1, 4),
+            labels=torch.tensor(labels, dtype=torch.long),
+        )
+        for boxes, labels in zip(
+            boxes_per_image, labels_per_image, strict=True
+        )
+    ]
 
 
 def demo_batch(boxes_per_image, size=(128, 160), seed=0, num_classes=2):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import BOXES, demo_batch, total_loss
+from helpers import BOXES, TINY_RETINA, demo_batch, make_feats, total_loss
 from mmdet.models.dense_heads import RetinaHead
 from mmdet.models.utils import unpack_gt_instances
 from mmengine.config import ConfigDict
@@ -16,18 +16,8 @@ IOU = dict(type='GIoULoss', loss_weight=1.0)
 def build(head, **options):
     torch.manual_seed(0)
     head = head(
-        num_classes=2,
-        in_channels=8,
+        **TINY_RETINA,
         loss_cls=dict(type='FocalLoss', use_sigmoid=True),
-        feat_channels=8,
-        stacked_convs=1,
-        anchor_generator=dict(
-            type='AnchorGenerator',
-            octave_base_scale=4,
-            scales_per_octave=2,
-            ratios=[0.5, 1.0],
-            strides=STRIDES,
-        ),
         train_cfg=ConfigDict(
             assigner=dict(
                 type='MaxIoUAssigner',
@@ -47,18 +37,7 @@ def build(head, **options):
 
 
 def inputs(boxes):
-    generator = torch.Generator().manual_seed(1)
-    feats = [
-        torch.randn(
-            2,
-            8,
-            128 // s,
-            160 // s,
-            generator=generator,
-            dtype=torch.float64,
-        )
-        for s in STRIDES
-    ]
+    feats = make_feats(STRIDES, dtype=torch.float64)
     samples = demo_batch(boxes)['data_samples']
     # the second image is padded on the right
     samples[1].set_metainfo(dict(img_shape=(128, 100), pad_shape=(128, 104)))

@@ -2,7 +2,14 @@
 
 import pytest
 import torch
-from helpers import BOXES, demo_batch, losses_of, mini_model, total_loss
+from helpers import (
+    BOXES,
+    demo_batch,
+    losses_of,
+    make_feats,
+    mini_model,
+    total_loss,
+)
 from mmdet.models.utils import unpack_gt_instances
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
@@ -79,13 +86,7 @@ def build(kind, **options):
 
 
 def inputs(boxes):
-    generator = torch.Generator().manual_seed(1)
-    feats = [
-        torch.randn(
-            len(boxes), 8, 128 // s, 160 // s, generator=generator
-        ).double()
-        for s in STRIDES
-    ]
+    feats = make_feats(STRIDES, len(boxes), dtype=torch.float64)
     samples = demo_batch(boxes)['data_samples']
     for sample in samples:
         sample.gt_instances.bboxes = sample.gt_instances.bboxes.double()

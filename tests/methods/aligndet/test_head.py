@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import BOXES, demo_batch, total_loss
+from helpers import BOXES, demo_batch, make_feats, total_loss
 from mmdet.models.utils import unpack_gt_instances
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
@@ -55,13 +55,7 @@ def build(kind='AlignDetHead', std=0.1, **options):
 
 
 def inputs(boxes):
-    generator = torch.Generator().manual_seed(1)
-    feats = [
-        torch.randn(
-            len(boxes), 8, 128 // s, 160 // s, generator=generator
-        ).double()
-        for s in STRIDES
-    ]
+    feats = make_feats(STRIDES, len(boxes), dtype=torch.float64)
     samples = demo_batch(boxes)['data_samples']
     for sample in samples:
         sample.gt_instances.bboxes = sample.gt_instances.bboxes.double()

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import make_feats, make_gts
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
@@ -59,12 +60,9 @@ def make_head(kind=AutoAssignAblationHead, seed=0, **kwargs):
     return head.double()
 
 
-def make_feats(seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    return [
-        torch.randn(2, 8, SIZE // s, SIZE // s, generator=generator).double()
-        for s in STRIDES
-    ]
+def feats_of(seed=1):
+    size = (SIZE, SIZE)
+    return make_feats(STRIDES, size=size, seed=seed, dtype=torch.float64)
 
 
 def make_outs(maps=3, seed=2):
@@ -86,14 +84,8 @@ def make_outs(maps=3, seed=2):
     return outs
 
 
-def make_gts(boxes=BOXES, labels=LABELS):
-    return [
-        InstanceData(
-            bboxes=torch.tensor(b, dtype=torch.float64).view(-1, 4),
-            labels=torch.tensor(x, dtype=torch.long),
-        )
-        for b, x in zip(boxes, labels, strict=True)
-    ]
+def gts_of(boxes=BOXES, labels=LABELS):
+    return make_gts(boxes, labels, torch.float64)
 
 
 def metas():
@@ -116,7 +108,7 @@ def losses_and_grads(head, gts):
 @pytest.mark.parametrize('case', CASES)
 def test_losses_equal_mmdet(case, force_topk):
     """Values and gradients in float64, mean and sigma included."""
-    gts = make_gts(*CASES[case])
+    gts = gts_of(*CASES[case])
     kwargs = dict(force_topk=force_topk, topk=3)
     ours, grads = losses_and_grads(make_head(**kwargs), gts)
     theirs, expected = losses_and_grads(
@@ -189,7 +181,7 @@ def test_network_equals_mmdet():
     head = make_head()
     other = make_head('AutoAssignHead', seed=1)
     other.load_state_dict(head.state_dict(), strict=True)
-    for one, two in zip(head(make_feats()), other(make_feats()), strict=True):
+    for one, two in zip(head(feats_of()), other(feats_of()), strict=True):
         assert all(map(torch.equal, one, two))
 
 
@@ -199,16 +191,16 @@ def test_without_objectness_the_rest_stays():
     state = full.state_dict()
     names = [name for name in state if 'conv_centerness' not in name]
     head.load_state_dict({name: state[name] for name in names}, strict=True)
-    outs = head(make_feats())
+    outs = head(feats_of())
     assert len(outs) == 2
-    for one, two in zip(outs, full(make_feats())[:2], strict=True):
+    for one, two in zip(outs, full(feats_of())[:2], strict=True):
         assert all(map(torch.equal, one, two))
     outs = [[x.float() for x in levels] for levels in outs]
     assert len(head.predict_by_feat(*outs, batch_img_metas=metas())) == 2
 
 
 def test_no_objectness_is_objectness_one():
-    gts = make_gts()
+    gts = gts_of()
     losses, _ = losses_and_grads(make_head(objectness='none'), gts)
     cls, reg, obj = make_outs()
     certain = [torch.full_like(x, 60.0) for x in obj]
@@ -219,7 +211,7 @@ def test_no_objectness_is_objectness_one():
 
 def test_explicit_objectness():
     """It is trained by its own loss alone, and the other losses see it."""
-    gts = make_gts()
+    gts = gts_of()
     head = make_head(objectness='explicit')
     outs = make_outs()
     losses = head.loss_by_feat(*outs, gts, metas(), None)
@@ -265,8 +257,8 @@ def test_shared_equals_equal_rows():
     for name in ('mean', 'sigma'):
         value = getattr(shared.center_prior, name).data
         getattr(rows.center_prior, name).data = value.repeat(3, 1)
-    losses, grads = losses_and_grads(shared, make_gts())
-    expected, row_grads = losses_and_grads(rows, make_gts())
+    losses, grads = losses_and_grads(shared, gts_of())
+    expected, row_grads = losses_and_grads(rows, gts_of())
     for name, value in expected.items():
         torch.testing.assert_close(losses[name], value)
     for one, two in zip(grads[-2:], row_grads[-2:], strict=True):
@@ -277,19 +269,19 @@ def test_shared_equals_equal_rows():
 def test_priors_without_parameters(kind):
     head = make_head(center_prior=kind)
     assert not [n for n in head.state_dict() if 'center_prior' in n]
-    losses, _ = losses_and_grads(head, make_gts())
+    losses, _ = losses_and_grads(head, gts_of())
     assert losses['loss_center'] == 0
     if kind == 'fixed':
         learned = make_head()
         learned.center_prior.mean.data.fill_(0)
         learned.center_prior.sigma.data.fill_(1)
-        expected, _ = losses_and_grads(learned, make_gts())
+        expected, _ = losses_and_grads(learned, gts_of())
         for name in ('loss_pos', 'loss_neg'):
             torch.testing.assert_close(losses[name], expected[name])
 
 
 def test_lambda_comes_from_the_box_loss():
-    gts = make_gts()
+    gts = gts_of()
     weight, _ = losses_and_grads(
         make_head(loss_bbox=dict(type='GIoULoss', loss_weight=2.0)), gts
     )
@@ -302,7 +294,7 @@ def test_lambda_comes_from_the_box_loss():
 def test_weights_concentrate_where_training_goes():
     """The entropy of the weights of a bag falls."""
     head = make_head()
-    outs, gts = make_outs(), make_gts([[BOXES[0][0]], []], [[0], []])
+    outs, gts = make_outs(), gts_of([[BOXES[0][0]], []], [[0], []])
     leaves = [x for levels in outs for x in levels]
     optimizer = torch.optim.Adam(leaves, lr=0.2)
 
@@ -326,7 +318,7 @@ def test_weights_concentrate_where_training_goes():
 
 def test_assignment_for_images():
     result, empty = make_head().get_assignment(
-        make_outs(), make_gts([BOXES[0], []], [LABELS[0], []]), metas()
+        make_outs(), gts_of([BOXES[0], []], [LABELS[0], []]), metas()
     )
     assert result.priors.shape == (64 + 16, 2)
     assert result.priors[1].tolist() == [8, 0]  # offset 0

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
+from helpers import make_feats, make_gts
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
-from mmengine.structures import InstanceData
 
 from mmdet_assigners.analysis.adapters import HeadRun, find_adapter
 from mmdet_assigners.methods.borderdet import head as border_det_head
@@ -55,27 +55,17 @@ def make_head(kind='BorderDetHead', seed=0, **kwargs):
     return head
 
 
-def make_feats(batch=2, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    return [
-        torch.randn(batch, 8, SIZE // s, SIZE // s, generator=generator)
-        for s in STRIDES
-    ]
+def feats_of(batch=2):
+    return make_feats(STRIDES, batch, (SIZE, SIZE))
 
 
-def make_gts(boxes=BOXES, labels=LABELS):
-    return [
-        InstanceData(
-            bboxes=torch.tensor(b, dtype=torch.float32).reshape(-1, 4),
-            labels=torch.tensor(n, dtype=torch.long),
-        )
-        for b, n in zip(boxes, labels, strict=True)
-    ]
+def gts_of(boxes=BOXES, labels=LABELS):
+    return make_gts(boxes, labels)
 
 
 def losses_of(head, gts=None, feats=None):
-    outs = head(feats or make_feats())
-    return head.loss_by_feat(*outs, gts or make_gts(), [META] * 2, None)
+    outs = head(feats or feats_of())
+    return head.loss_by_feat(*outs, gts or gts_of(), [META] * 2, None)
 
 
 def good_bias(head, ltrb=2.0):
@@ -91,13 +81,13 @@ def test_first_stage_is_fcos():
     parent = make_head('FCOSHead', **FCOS)
     state = ours.state_dict()
     parent.load_state_dict({name: state[name] for name in parent.state_dict()})
-    feats = make_feats()
+    feats = feats_of()
     parent.eval()
     for found, expected in zip(ours(feats)[:3], parent(feats), strict=True):
         for value, wanted in zip(found, expected, strict=True):
             assert torch.equal(value, wanted)
     parent.train()
-    wanted = parent.loss_by_feat(*parent(feats), make_gts(), [META] * 2, None)
+    wanted = parent.loss_by_feat(*parent(feats), gts_of(), [META] * 2, None)
     found = losses_of(ours)
     for name, value in wanted.items():
         torch.testing.assert_close(found[name], value)
@@ -117,7 +107,7 @@ def test_initial_scores():
 
 
 def test_same_outputs_in_training_and_at_test():
-    head, feats = make_head(), make_feats()
+    head, feats = make_head(), feats_of()
     outs, other = head.train()(feats), head.eval()(feats)
     for maps, expected in zip(outs, other, strict=True):
         assert all(map(torch.equal, maps, expected))
@@ -159,7 +149,7 @@ def test_normalizers_are_means_of_processes(monkeypatch):
 )
 def test_few_objects(boxes):
     head = make_head()
-    gts = make_gts(boxes, [[1] * len(b) for b in boxes])
+    gts = gts_of(boxes, [[1] * len(b) for b in boxes])
     losses = losses_of(head, gts)
     assert losses.keys() == losses_of(head).keys()
     total = sum(losses.values())
@@ -172,7 +162,7 @@ def test_few_objects(boxes):
 
 def test_all_coarse_boxes_are_points():
     head = good_bias(make_head(), -100.0)
-    outs = head(make_feats())
+    outs = head(feats_of())
     assert all((level == 0).all() for level in outs[1])
     losses = losses_of(head)
     assert losses['loss_border_bbox'] == 0
@@ -187,7 +177,7 @@ def test_all_coarse_boxes_are_points():
 
 def test_assignments():
     head = good_bias(make_head())
-    outs, gts = head(make_feats()), make_gts()
+    outs, gts = head(feats_of()), gts_of()
     first = head.get_assignment(outs, gts, [META] * 2)
     assert first[0].priors.shape == (80, 2)
     assert (first[0].priors[0] == 0).all()  # the corner of its cell
@@ -200,7 +190,7 @@ def test_assignments():
     with pytest.raises(ValueError, match='stage must be 1 or 2, got 3'):
         head.get_assignment(outs, gts, [META] * 2, stage=3)
     adapter = find_adapter(head)
-    run = HeadRun(outs, gts, [META] * 2, [None] * 2, make_feats())
+    run = HeadRun(outs, gts, [META] * 2, [None] * 2, feats_of())
     assert len(adapter.read(head, run)) == 2
     assert not adapter.uses_predictions
 
@@ -259,7 +249,7 @@ def test_nms_keeps_classes_apart_left_of_the_image():
 def test_clip_after_nms_and_rescale():
     head = good_bias(make_head().eval(), 6.0)
     with torch.no_grad():
-        outs = head(make_feats())
+        outs = head(feats_of())
     small = [dict(img_shape=(40, 48), scale_factor=(2.0, 4.0))] * 2
     found = head.predict_by_feat(*outs, batch_img_metas=small)[0]
     assert len(found) and found.bboxes.amin() >= 0
@@ -273,7 +263,7 @@ def test_clip_after_nms_and_rescale():
 def test_exponential_distances():
     """norm_on_bbox=False: pixels from an exponential, as in FCOS."""
     head = make_head(norm_on_bbox=False, centerness_on_reg=False)
-    outs = head(make_feats())
+    outs = head(feats_of())
     assert all((level > 0).all() for level in outs[1])
     assert sum(losses_of(head).values()).isfinite()
 
@@ -300,7 +290,7 @@ def test_wrong_key():
 def test_proposal_network():
     """One class, the same losses; labels are all 0."""
     head = good_bias(make_head('BorderRPNHead', num_classes=1))
-    gts = make_gts(labels=[[0] * 3, [0]])
+    gts = gts_of(labels=[[0] * 3, [0]])
     assert losses_of(head, gts).keys() == losses_of(make_head()).keys()
     cfg = ConfigDict(
         nms_pre=50,
@@ -308,7 +298,7 @@ def test_proposal_network():
         nms=dict(type='nms', iou_threshold=0.7),
         min_bbox_size=0,
     )
-    outs = head(make_feats())
+    outs = head(feats_of())
     found = head.predict_by_feat(*outs, batch_img_metas=[META] * 2, cfg=cfg)
     assert 0 < len(found[0]) <= 20 and (found[0].labels == 0).all()
     with pytest.raises(ValueError, match='must be 1, got 3'):

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from helpers import make_feats, make_gts
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
-from mmengine.structures import InstanceData
 
 from mmdet_assigners.analysis.adapters import HeadRun, find_adapter
 from mmdet_assigners.ops.anchor_points import centerness
@@ -44,12 +44,8 @@ def make_head(kind='FCOSAblationHead', seed=0, **kwargs):
     return head
 
 
-def make_feats(batch=2, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    return [
-        torch.randn(batch, 8, SIZE // s, SIZE // s, generator=generator)
-        for s in STRIDES
-    ]
+def feats_of(batch=2):
+    return make_feats(STRIDES, batch, (SIZE, SIZE))
 
 
 def make_outs(maps=3, seed=2):
@@ -71,14 +67,8 @@ def make_outs(maps=3, seed=2):
     return outs
 
 
-def make_gts(boxes=BOXES, labels=LABELS):
-    return [
-        InstanceData(
-            bboxes=torch.tensor(b, dtype=torch.float64).view(-1, 4),
-            labels=torch.tensor(x, dtype=torch.long),
-        )
-        for b, x in zip(boxes, labels, strict=True)
-    ]
+def gts_of(boxes=BOXES, labels=LABELS):
+    return make_gts(boxes, labels, torch.float64)
 
 
 def metas():
@@ -134,7 +124,7 @@ def test_network_and_detections_equal_mmdet(norm_on_bbox):
     for training in (True, False):
         head.train(training), other.train(training)
         with torch.no_grad():
-            ours, theirs = head(make_feats()), other(make_feats())
+            ours, theirs = head(feats_of()), other(feats_of())
         for one, two in zip(ours, theirs, strict=True):
             assert all(map(torch.equal, one, two))
     found = head.predict_by_feat(*ours, batch_img_metas=metas())
@@ -157,7 +147,7 @@ def test_without_branch(kind, norm_on_bbox):
     head.load_state_dict({name: state[name] for name in names}, strict=True)
     for training in (True, False):
         head.train(training), with_branch.train(training)
-        ours, theirs = head(make_feats()), with_branch(make_feats())
+        ours, theirs = head(feats_of()), with_branch(feats_of())
         assert len(ours) == 2
         for one, two in zip(ours, theirs[:2], strict=True):
             assert all(map(torch.equal, one, two))
@@ -199,7 +189,7 @@ def test_none_ranks_by_the_class_score():
 
 def test_box_loss_weights():
     """'none' and 'from_reg' train alike; weights change the box loss only."""
-    gts = make_gts()
+    gts = gts_of()
     outs = make_outs()
     default = make_head().loss_by_feat(*outs, gts, metas(), None)
     plain = make_head(weight_reg_by_centerness=False)
@@ -223,7 +213,7 @@ def test_scale_switch():
     other = make_head()
     other.load_state_dict(head.state_dict(), strict=False)  # scales are 1
     for one, two in zip(
-        head(make_feats())[1], other(make_feats())[1], strict=True
+        head(feats_of())[1], other(feats_of())[1], strict=True
     ):
         assert torch.equal(one, two)
 
@@ -235,7 +225,7 @@ def test_convolutions_without_norm_have_a_bias():
 
 
 def test_assignment_equals_mmdet():
-    outs, gts = make_outs(), make_gts()
+    outs, gts = make_outs(), gts_of()
     head = make_head()
     ours = head.get_assignment(outs, gts, metas())
     other = make_head('FCOSHead')

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import BOXES, demo_batch
+from helpers import BOXES, demo_batch, make_feats
 from mmdet.models.dense_heads import FSAFHead, RetinaHead
 from mmdet.models.utils import unpack_gt_instances
 from mmengine.config import ConfigDict
@@ -93,12 +93,7 @@ def retina(cls, **options):
 
 
 def feats_of(batch):
-    generator = torch.Generator().manual_seed(1)
-    sizes = [(128 // s, 160 // s) for s in STRIDES]
-    return [
-        torch.randn(batch, 8, *size, generator=generator, dtype=torch.float64)
-        for size in sizes
-    ]
+    return make_feats(STRIDES, batch, dtype=torch.float64)
 
 
 def losses_of(head, boxes):

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from helpers import make_feats
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
@@ -66,10 +67,8 @@ def make_head(
     return head
 
 
-def make_feats():
-    generator = torch.Generator().manual_seed(1)
-    shapes = [(2, 8, SIZE // s, SIZE // s) for s in STRIDES]
-    return [torch.randn(s, generator=generator) for s in shapes]
+def feats_of():
+    return make_feats(STRIDES, size=(SIZE, SIZE))
 
 
 def make_gts(boxes):
@@ -95,7 +94,7 @@ def metas():
 
 
 def losses_of(head, boxes=BOXES):
-    outs = head(make_feats())
+    outs = head(feats_of())
     losses = head.loss_by_feat(*outs, make_gts(boxes), metas(), None)
     return {
         name: sum(value) if isinstance(value, list) else value
@@ -112,7 +111,7 @@ def grads_of(losses, head):
 def predict(head, rescale=False):
     with torch.no_grad():
         return head.predict_by_feat(
-            *head(make_feats()), batch_img_metas=metas(), rescale=rescale
+            *head(feats_of()), batch_img_metas=metas(), rescale=rescale
         )
 
 
@@ -284,7 +283,7 @@ def test_iou_branch_learns_the_iou():
         bbox_coder=dict(type='AnchorPointCoder', octave_base_scale=4),
     )
     gts = make_gts([[[8, 8, 40, 40]]] * 2)
-    outs = [[x.detach() for x in maps] for maps in head(make_feats())]
+    outs = [[x.detach() for x in maps] for maps in head(feats_of())]
     flat = head.flatten(outs, gts, metas())
     gt = head.assign_flat(flat).gt
     assert (gt >= 0).any()
@@ -339,7 +338,7 @@ def test_gaussian_init():
     head = make_head(reg_prior='gaussian', noise=0)
     assert head.gfl_alpha.weight.std() < 2e-4
     assert (head.gfl_reg.bias == 4).all()
-    outs = head([torch.zeros_like(x) for x in make_feats()])
+    outs = head([torch.zeros_like(x) for x in feats_of()])
     assert (outs[1][0][:, :4] > 0).all()
 
 
@@ -348,7 +347,7 @@ def test_assignment_is_mmdets(assigner):
     theirs = mmdets()
     runs = []
     for head in (make_head(assigner=assigner), theirs):
-        feats = make_feats()
+        feats = feats_of()
         run = HeadRun(head(feats), make_gts(BOXES), metas(), None, feats)
         runs.append(find_adapter(head).read(head, run))
     for a, b in zip(*runs, strict=True):
@@ -359,7 +358,7 @@ def test_assignment_is_mmdets(assigner):
 
 def test_assignment_shows_centerness():
     head = make_head(quality='centerness_branch')
-    outs = head(make_feats())
+    outs = head(feats_of())
     for result in head.get_assignment(outs, make_gts(BOXES), metas()):
         weight = result.weight[result.assigned_gt >= 0]
         assert (weight > 0).all() and (weight < 1).any()
@@ -371,7 +370,7 @@ def test_distribution_learns_the_distance():
     gts = make_gts([[[5, 9, 43, 51]]] * 2)
     outs = [
         [torch.zeros_like(x, requires_grad=True) for x in maps]
-        for maps in head(make_feats())
+        for maps in head(feats_of())
     ]
     optimizer = torch.optim.Adam([x for maps in outs for x in maps], lr=0.5)
     for _ in range(40):

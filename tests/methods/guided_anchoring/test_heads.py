@@ -8,7 +8,7 @@ import mmcv
 import numpy as np
 import pytest
 import torch
-from helpers import BOXES, demo_batch
+from helpers import BOXES, demo_batch, make_feats
 from mmdet.models.dense_heads import GARetinaHead, GARPNHead
 from mmdet.models.dense_heads.guided_anchor_head import FeatureAdaption
 from mmdet.models.utils import unpack_gt_instances
@@ -92,11 +92,7 @@ def build(cls, **options):
 
 
 def feats_of(batch, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    return [
-        torch.randn(batch, 8, 128 // s, 160 // s, generator=generator)
-        for s in STRIDES
-    ]
+    return make_feats(STRIDES, batch, seed=seed)
 
 
 def losses_of(head, boxes):

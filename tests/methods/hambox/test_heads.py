@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import BOXES, demo_batch, total_loss
+from helpers import BOXES, demo_batch, make_feats, total_loss
 from mmdet.models.dense_heads import RetinaHead, RPNHead
 from mmdet.models.utils import unpack_gt_instances
 from mmengine.config import ConfigDict
@@ -63,18 +63,7 @@ def build(kind, assigner, sampler=None, **options):
 
 
 def inputs(boxes):
-    generator = torch.Generator().manual_seed(1)
-    feats = [
-        torch.randn(
-            2,
-            8,
-            128 // s,
-            160 // s,
-            generator=generator,
-            dtype=torch.float64,
-        )
-        for s in STRIDES
-    ]
+    feats = make_feats(STRIDES, dtype=torch.float64)
     samples = demo_batch(boxes)['data_samples']
     # the second image is padded on the right
     samples[1].set_metainfo(dict(img_shape=(128, 100), pad_shape=(128, 104)))

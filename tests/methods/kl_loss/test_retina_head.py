@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import BOXES, demo_batch, total_loss
+from helpers import BOXES, TINY_RETINA, demo_batch, make_feats, total_loss
 from mmdet.models.dense_heads import RetinaHead
 from mmdet.models.utils import unpack_gt_instances
 from mmdet.registry import MODELS
@@ -23,17 +23,7 @@ def build(kind='KLRetinaHead', nms=NMS, **options):
     torch.manual_seed(0)
     config = dict(
         type=kind,
-        num_classes=2,
-        in_channels=8,
-        feat_channels=8,
-        stacked_convs=1,
-        anchor_generator=dict(
-            type='AnchorGenerator',
-            octave_base_scale=4,
-            scales_per_octave=2,
-            ratios=[0.5, 1.0],
-            strides=STRIDES,
-        ),
+        **TINY_RETINA,
         train_cfg=ConfigDict(
             assigner=dict(
                 type='MaxIoUAssigner',
@@ -65,11 +55,7 @@ def randomise(head):
 
 
 def inputs(boxes, scale=(1.0, 1.0)):
-    generator = torch.Generator().manual_seed(1)
-    feats = [
-        torch.randn(len(boxes), 8, 128 // s, 160 // s, generator=generator)
-        for s in STRIDES
-    ]
+    feats = make_feats(STRIDES, len(boxes))
     samples = demo_batch(boxes)['data_samples']
     for sample in samples:
         sample.set_metainfo(dict(scale_factor=scale))

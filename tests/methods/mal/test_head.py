@@ -4,7 +4,13 @@ import pickle
 
 import pytest
 import torch
-from helpers import BOXES, demo_batch, total_loss, train_with_progress
+from helpers import (
+    BOXES,
+    demo_batch,
+    make_feats,
+    total_loss,
+    train_with_progress,
+)
 from mmdet.models.dense_heads import FreeAnchorRetinaHead
 from mmdet.models.utils import unpack_gt_instances
 from mmengine.config import ConfigDict
@@ -55,11 +61,7 @@ def build(head=MALRetinaHead, pre_anchor_topk=12, **options):
 
 
 def inputs(boxes):
-    generator = torch.Generator().manual_seed(1)
-    feats = [
-        torch.randn(2, 8, 128 // s, 160 // s, generator=generator)
-        for s in STRIDES
-    ]
+    feats = make_feats(STRIDES)
     samples = demo_batch(boxes)['data_samples']
     return feats, samples
 

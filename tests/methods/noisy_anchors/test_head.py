@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import BOXES, demo_batch, total_loss
+from helpers import BOXES, TINY_RETINA, demo_batch, make_feats, total_loss
 from mmdet.models.utils import unpack_gt_instances
 from mmdet.registry import MODELS, TASK_UTILS
 from mmengine.config import ConfigDict
@@ -25,17 +25,7 @@ def build(kind='NoisyAnchorRetinaHead', **options):
     loss = 'FocalLoss' if kind == 'FlatRetinaHead' else 'SoftFocalLoss'
     config = dict(
         type=kind,
-        num_classes=2,
-        in_channels=8,
-        feat_channels=8,
-        stacked_convs=1,
-        anchor_generator=dict(
-            type='AnchorGenerator',
-            octave_base_scale=4,
-            scales_per_octave=2,
-            ratios=[0.5, 1.0],
-            strides=STRIDES,
-        ),
+        **TINY_RETINA,
         loss_cls=dict(type=loss, use_sigmoid=True, alpha=ALPHA, gamma=GAMMA),
         loss_bbox=dict(type='SmoothL1Loss', beta=0.1),
         train_cfg=ConfigDict(
@@ -52,13 +42,7 @@ def build(kind='NoisyAnchorRetinaHead', **options):
 
 
 def inputs(boxes):
-    generator = torch.Generator().manual_seed(1)
-    feats = [
-        torch.randn(
-            len(boxes), 8, 128 // s, 160 // s, generator=generator
-        ).double()
-        for s in STRIDES
-    ]
+    feats = make_feats(STRIDES, len(boxes), dtype=torch.float64)
     samples = demo_batch(boxes)['data_samples']
     for sample in samples:
         sample.gt_instances.bboxes = sample.gt_instances.bboxes.double()

@@ -4,7 +4,7 @@ import mmcv
 import numpy as np
 import pytest
 import torch
-from helpers import BOXES, demo_batch, mini_config, total_loss
+from helpers import BOXES, demo_batch, make_feats, mini_config, total_loss
 from mmcv.transforms import Compose
 from mmdet.models.utils import unpack_gt_instances
 from mmdet.registry import MODELS
@@ -71,11 +71,7 @@ def build(kind='BatchRepPointsHead', anchor=False, std=0.1, **options):
 
 
 def inputs(boxes):
-    generator = torch.Generator().manual_seed(1)
-    feats = [
-        torch.randn(len(boxes), 8, 128 // s, 160 // s, generator=generator)
-        for s in STRIDES
-    ]
+    feats = make_feats(STRIDES, len(boxes))
     return feats, demo_batch(boxes)['data_samples']
 
 

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from helpers import demo_batch, losses_of, mini_config, total_loss
+from helpers import demo_batch, losses_of, make_feats, mini_config, total_loss
 from mmdet.models.dense_heads import AnchorFreeHead
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
@@ -55,12 +55,8 @@ def make_head(seed=0, **kwargs):
     return head
 
 
-def make_feats(batch=2, seed=1, channels=8):
-    generator = torch.Generator().manual_seed(seed)
-    return [
-        torch.randn(batch, channels, SIZE // s, SIZE // s, generator=generator)
-        for s in STRIDES
-    ]
+def feats_of(batch=2, seed=1, channels=8):
+    return make_feats(STRIDES, batch, (SIZE, SIZE), channels, seed)
 
 
 def make_samples(*images, box_type=torch.Tensor):
@@ -104,7 +100,7 @@ def test_equals_plain_anchor_point_detector():
         test_cfg=TEST_CFG,
     )  # fmt: skip
     plain.load_state_dict(head.state_dict(), strict=True)
-    feats, samples = make_feats(), make_samples([], [])
+    feats, samples = feats_of(), make_samples([], [])
     scores, distances = plain(feats)
     distances = [d.relu() for d in distances]
     ours = head(feats)
@@ -126,7 +122,7 @@ def test_equals_plain_anchor_point_detector():
 
 def test_selection_net_is_not_part_of_inference():
     head = make_head().eval()
-    feats, samples = make_feats(1), make_samples([])
+    feats, samples = feats_of(1), make_samples([])
     with torch.no_grad():
         expected = head.predict(feats, samples)[0]
         exported = torch.export.export(head, (feats,), strict=False)
@@ -154,7 +150,7 @@ def levels_used(assignment, gt):
 
 def test_phases():
     """One level, of the smallest loss, then the best levels of the net."""
-    head, feats = make_head(soft_weight=False), make_feats()
+    head, feats = make_head(soft_weight=False), feats_of()
     samples = make_samples(BOXES, BOXES[:1])
     gts = [sample.gt_instances for sample in samples]
 
@@ -196,7 +192,7 @@ def test_phases():
 
 
 def test_soft_weight_applies_in_both_phases():
-    head, feats = make_head(soft_select=False), make_feats(1)
+    head, feats = make_head(soft_select=False), feats_of(1)
     gts = [make_samples(BOXES)[0].gt_instances]
     found = head.get_assignment(head(feats), gts, [{}])[0]
     positive = found.assigned_gt >= 0
@@ -217,14 +213,14 @@ def test_soft_weight_applies_in_both_phases():
 def test_without_soft_select_there_is_no_network():
     head = make_head(soft_select=False)
     assert not any('select' in name for name, _ in head.named_parameters())
-    losses = head.loss(make_feats(), make_samples(BOXES, BOXES))
+    losses = head.loss(feats_of(), make_samples(BOXES, BOXES))
     assert set(losses) == {'loss_cls', 'loss_bbox', 'num_pos'}
 
 
 @pytest.mark.parametrize('soft', [True, False])
 @pytest.mark.parametrize('centerness', [True, False])
 def test_no_ground_truth(soft, centerness):
-    head, feats = make_head(with_centerness=centerness), make_feats()
+    head, feats = make_head(with_centerness=centerness), feats_of()
     head.soft_phase = soft
     keys = head.loss(feats, make_samples(BOXES, BOXES)).keys()
     losses = head.loss(feats, make_samples([], []))
@@ -241,7 +237,7 @@ def test_no_ground_truth(soft, centerness):
 
 
 def test_box_without_a_point_teaches_no_level():
-    head, feats = make_head(), make_feats(1)
+    head, feats = make_head(), feats_of(1)
     losses = head.loss(feats, make_samples([[41, 41, 42, 42]]))
     assert losses['loss_select'] == 0 and losses['num_pos'] == 0
     both = head.loss(feats, make_samples([BOXES[0], [41, 41, 42, 42]]))
@@ -254,7 +250,7 @@ def test_box_without_a_point_teaches_no_level():
 
 def test_thousands_of_ground_truths():
     """Finite, bounded chunks, every parameter in the graph."""
-    head, feats = make_head(), make_feats(1)
+    head, feats = make_head(), feats_of(1)
     generator = torch.Generator().manual_seed(0)
     xy = torch.rand(1500, 2, generator=generator) * 100
     boxes = torch.cat([xy, xy + 4 + xy.flip(1) / 4], 1)
@@ -265,7 +261,7 @@ def test_thousands_of_ground_truths():
 
 
 def test_detached_level_weights():
-    feats, samples = make_feats(), make_samples(BOXES, BOXES[1:])
+    feats, samples = feats_of(), make_samples(BOXES, BOXES[1:])
 
     def network_gradient(detach):
         head = make_head(detach_level_weights=detach)
@@ -282,7 +278,7 @@ def test_detached_level_weights():
 
 
 def test_loss_weights_are_used():
-    feats, samples = make_feats(), make_samples(BOXES, BOXES[1:])
+    feats, samples = feats_of(), make_samples(BOXES, BOXES[1:])
     base = make_head().loss(feats, samples)
     focal = dict(type='FocalLoss', use_sigmoid=True, loss_weight=2.0)
     scaled = make_head(
@@ -297,7 +293,7 @@ def test_loss_weights_are_used():
 
 
 def test_unselected_ignore_marks_points():
-    head, feats = make_head(unselected='ignore'), make_feats(1)
+    head, feats = make_head(unselected='ignore'), feats_of(1)
     gts = [make_samples(BOXES)[0].gt_instances]
     found = head.get_assignment(head(feats), gts, [{}], feats=feats)[0]
     ignored = found.assigned_gt == -2
@@ -306,7 +302,7 @@ def test_unselected_ignore_marks_points():
 
 
 def test_assignment_format():
-    head, feats = make_head(), make_feats(2)
+    head, feats = make_head(), feats_of(2)
     gts = [s.gt_instances for s in make_samples(BOXES, [])]
     found = head.get_assignment(head(feats), gts, [{}, {}], feats=feats)
     count = 16 * 16 + 8 * 8 + 4 * 4
@@ -319,7 +315,7 @@ def test_assignment_format():
 
 
 def test_centerness():
-    head, feats = make_head(with_centerness=True), make_feats(1)
+    head, feats = make_head(with_centerness=True), feats_of(1)
     samples = make_samples(BOXES)
     outs = head(feats)
     assert [tuple(c.shape[1:]) for c in outs[2]] == [
@@ -347,7 +343,7 @@ def test_centerness():
 
 
 def test_loss_and_predict():
-    head, feats = make_head(), make_feats()
+    head, feats = make_head(), feats_of()
     samples = make_samples(BOXES, BOXES[1:])
     losses, detections = head.loss_and_predict(feats, samples)
     expected = head.loss(feats, samples)
@@ -357,7 +353,7 @@ def test_loss_and_predict():
 
 
 def test_box_types():
-    head, feats = make_head(), make_feats(1)
+    head, feats = make_head(), feats_of(1)
     plain = head.loss(feats, make_samples(BOXES))
     wrapped = head.loss(feats, make_samples(BOXES, box_type=HorizontalBoxes))
     assert plain == wrapped
@@ -365,7 +361,7 @@ def test_box_types():
 
 def test_batch_equals_joined_single_images():
     """With the clamp inactive, numerators and normalizer add up."""
-    head, feats = make_head(soft_weight=False), make_feats(2)
+    head, feats = make_head(soft_weight=False), feats_of(2)
     images = [BOXES, BOXES[:2]]
     both = head.loss(feats, make_samples(*images))
     parts, norms = [], []
@@ -384,7 +380,7 @@ def test_batch_equals_joined_single_images():
 
 
 def test_autocast():
-    head, feats = make_head(with_centerness=True), make_feats()
+    head, feats = make_head(with_centerness=True), feats_of()
     samples = make_samples(BOXES, BOXES[1:])
     with torch.autocast('cpu', torch.bfloat16):
         losses = head.loss(feats, samples)
@@ -398,10 +394,10 @@ def test_autocast():
 
 def test_double_precision():
     head = make_head().double()
-    feats = [feat.double() for feat in make_feats()]
+    feats = [feat.double() for feat in feats_of()]
     losses = head.loss(feats, make_samples(BOXES, BOXES))
     assert losses['loss_bbox'].dtype == torch.float64
-    single = make_head().loss(make_feats(), make_samples(BOXES, BOXES))
+    single = make_head().loss(feats_of(), make_samples(BOXES, BOXES))
     torch.testing.assert_close(
         losses['loss_bbox'].float(), single['loss_bbox']
     )
@@ -435,7 +431,7 @@ def test_bad_losses():
 
 
 def test_missing_features():
-    head, feats = make_head(), make_feats(1)
+    head, feats = make_head(), feats_of(1)
     gts = [make_samples(BOXES)[0].gt_instances]
     with pytest.raises(ValueError, match='feats is None'):
         head.get_assignment(head(feats), gts, [{}])

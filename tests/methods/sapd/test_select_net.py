@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers import make_feats
 from mmdet.registry import MODELS
 
 import mmdet_assigners  # noqa: F401
@@ -18,12 +19,8 @@ def make_net(**kwargs):
     return net
 
 
-def make_feats(batch, size=128):
-    generator = torch.Generator().manual_seed(1)
-    return [
-        torch.randn(batch, 8, size // s, size // s, generator=generator)
-        for s in STRIDES
-    ]
+def feats_of(batch, size=128):
+    return make_feats(STRIDES, batch, (size, size))
 
 
 ROIS = torch.tensor([[0.0, 32, 40, 96, 80], [1, 2, 3, 100, 30]])
@@ -38,7 +35,7 @@ def test_shapes_and_initialization():
     ]
     assert 0.005 < net.convs[1].weight.std() < 0.015
     assert (net.fc.bias == 0).all()
-    assert net(make_feats(2), ROIS).shape == (2, 3)
+    assert net(feats_of(2), ROIS).shape == (2, 3)
     assert make_net().convs[0].out_channels == 8  # as the features
 
 
@@ -56,14 +53,14 @@ def test_looks_at_the_same_box_on_every_level():
 
 
 def test_reads_any_memory_format():
-    net, feats = make_net(), make_feats(2)
+    net, feats = make_net(), feats_of(2)
     last = [feat.to(memory_format=torch.channels_last) for feat in feats]
     torch.testing.assert_close(net(last, ROIS), net(feats, ROIS))
 
 
 def test_parts_equal_whole(monkeypatch):
     """Above a number of boxes the network works on parts of them."""
-    net, feats = make_net(), make_feats(2)
+    net, feats = make_net(), feats_of(2)
     corner = torch.rand(7, 2) * 60
     rois = torch.cat([torch.arange(7)[:, None] % 2, corner, corner + 40], 1)
 
@@ -80,7 +77,7 @@ def test_parts_equal_whole(monkeypatch):
 
 
 def test_box_without_area_is_finite():
-    logits = make_net()(make_feats(1), torch.tensor([[0.0, 9, 9, 9, 9]]))
+    logits = make_net()(feats_of(1), torch.tensor([[0.0, 9, 9, 9, 9]]))
     assert logits.isfinite().all()
 
 
@@ -88,4 +85,4 @@ def test_bad_arguments():
     with pytest.raises(ValueError, match='must be at least 1, got 0'):
         make_net(sampling_ratio=0)
     with pytest.raises(ValueError, match=r'feats has 2 levels.*for 3'):
-        make_net()(make_feats(2)[:2], ROIS)
+        make_net()(feats_of(2)[:2], ROIS)
