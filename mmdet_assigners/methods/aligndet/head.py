@@ -11,7 +11,6 @@ from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import SampleList
 from mmdet.utils import InstanceList, reduce_mean
 from mmengine.dist import get_world_size
-from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ...models.dense_heads.flat_head import (
@@ -19,6 +18,7 @@ from ...models.dense_heads.flat_head import (
     FlatLossMixin,
     refuse_sampling,
 )
+from ...models.dense_heads.instances import assignment_instances
 from ...models.task_modules.assigners._base import Assignment
 from ...ops.anchor_match import IGNORED, NEGATIVE
 from ...ops.anchor_points import flatten_levels
@@ -350,15 +350,6 @@ class AlignDetHead(FlatLossMixin, RetinaHead):
             flat = replace(flat, anchors=flat.anchors.minimum(limit))
         assignment = self.assign_with(assigner, flat)
         weights = self.assignment_weight(flat, assignment)
-        return [
-            InstanceData(
-                priors=priors,
-                level=flat.level,
-                stride=flat.strides,
-                assigned_gt=gt,
-                weight=weight,
-            )
-            for priors, gt, weight in zip(
-                flat.batch_anchors, assignment.gt, weights, strict=True
-            )
-        ]
+        return assignment_instances(
+            flat.anchors, flat.level, flat.strides, assignment.gt, weights
+        )

@@ -6,18 +6,16 @@ from typing import Any
 import torch
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.models.losses import FocalLoss, IoULoss
-from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import InstanceList, reduce_mean
 from mmengine.config import ConfigDict
 from mmengine.dist import get_world_size
 from torch import Tensor, nn
 
-from ...models.dense_heads.distance_head import assignment_of_points
+from ...models.dense_heads.instances import assignment_instances, pad_instances
 from ...ops.anchor_points import (
     AnchorPoints,
     anchor_points,
     flatten_levels,
-    pad_gts,
 )
 from . import functional as fsaf
 
@@ -129,7 +127,7 @@ class AnchorFreeBranch(BaseDenseHead):
             batch_gt_instances: B instances with bboxes and labels.
 
         Returns:
-            list: See :func:`.distance_head.assignment_of_points`; points that
+            list: See :func:`.instances.assignment_instances`; points that
             are ignored for some class count as ignored.
         """
         points = self.points(cls_scores)
@@ -139,7 +137,9 @@ class AnchorFreeBranch(BaseDenseHead):
         kept = targets.cls_weight.amin(-1) > 0
         weight = (targets.positive | kept).to(targets.distances)
         assigned = targets.assigned.where(weight > 0, -2)
-        return assignment_of_points(points, assigned, weight)
+        return assignment_instances(
+            points.xy, points.level, points.stride, assigned, weight
+        )
 
     def points(self, levels: Sequence[Tensor]) -> AnchorPoints:
         """The P points of L maps (B, K, H_l, W_l), at least float32."""
@@ -169,10 +169,7 @@ class AnchorFreeBranch(BaseDenseHead):
         reg_pred: Tensor,
         gts: InstanceList,
     ) -> fsaf.FSAFTargets:
-        boxes, labels, mask = pad_gts(
-            [get_box_tensor(gt.bboxes).to(reg_pred) for gt in gts],
-            [gt.labels for gt in gts],
-        )
+        boxes, labels, mask = pad_instances(gts, reg_pred)
         return fsaf.fsaf_targets(
             points,
             boxes,

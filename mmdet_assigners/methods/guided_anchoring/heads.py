@@ -6,12 +6,13 @@ from typing import Any
 import torch
 from mmdet.models.dense_heads import GARetinaHead, GARPNHead, GuidedAnchorHead
 from mmdet.registry import MODELS
-from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import InstanceList, reduce_mean
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ...ops.anchor_points import flatten_levels, pad_gts
+from ...models.dense_heads.instances import assignment_instances, pad_instances
+from ...ops.anchor_match import IGNORED
+from ...ops.anchor_points import flatten_levels
 from .functional import location_mask, location_targets
 from .layers import BatchFeatureAdaption, BatchMaskedConv
 
@@ -183,10 +184,7 @@ class BatchGuidedAnchorHead(GuidedAnchorHead):
         gts: InstanceList,
     ) -> Tensor:
         pred = _flatten(loc_preds)
-        boxes, _, mask = pad_gts(
-            [get_box_tensor(gt.bboxes).to(pred) for gt in gts],
-            [gt.labels for gt in gts],
-        )
+        boxes, _, mask = pad_instances(gts, pred)
         generator = self.approx_anchor_generator
         target, weight = location_targets(
             boxes,
@@ -304,24 +302,23 @@ class BatchGuidedAnchorHead(GuidedAnchorHead):
         strides = guided.new_tensor(
             [stride[0] for stride in self.square_anchor_generator.strides]
         )
-        results = []
+        found = []
         for anchors, flags, gts in zip(
             guided, inside, batch_gt_instances, strict=True
         ):
             keep = torch.cat(flags)
             priors = InstanceData(priors=anchors[keep])
-            gt = torch.full_like(level, -2)
+            gt = torch.full_like(level, IGNORED)
             gt[keep] = self.assigner.assign(priors, gts).gt_inds - 1
-            results.append(
-                InstanceData(
-                    priors=anchors,
-                    level=level,
-                    stride=strides[level],
-                    assigned_gt=gt,
-                    weight=(gt != -2).to(anchors),
-                )
-            )
-        return results
+            found.append(gt)
+        assigned = torch.stack(found)
+        return assignment_instances(
+            guided,
+            level,
+            strides[level],
+            assigned,
+            (assigned != IGNORED).to(guided),
+        )
 
 
 @MODELS.register_module()

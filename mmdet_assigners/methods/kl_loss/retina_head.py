@@ -8,6 +8,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ...models.checks import check_parts
 from ...models.dense_heads.box_sigmas import BoxSigmaMixin
 from ...models.dense_heads.flat_head import FlatBatch
 from ...models.dense_heads.flat_retina_head import FlatRetinaHead
@@ -56,16 +57,7 @@ class KLRetinaHead(BoxSigmaMixin, FlatRetinaHead):
         super().__init__(
             *args, bbox_coder=bbox_coder, loss_bbox=loss_bbox, **kwargs
         )
-        for name, kind in (
-            ('bbox_coder', CornerDeltaBBoxCoder),
-            ('loss_bbox', KLLoss),
-        ):
-            part = getattr(self, name)
-            if not isinstance(part, kind):
-                raise TypeError(
-                    f'{name} must be a {kind.__name__}, got '
-                    f'{type(part).__name__}'
-                )
+        check_parts(self, bbox_coder=CornerDeltaBBoxCoder, loss_bbox=KLLoss)
         if self.reg_decoded_bbox:
             raise ValueError(
                 'reg_decoded_bbox must be False, got True: variances belong '

@@ -10,6 +10,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ...models.checks import check_parts
 from ...models.layers.box_voting import BoxVoting
 from .coder import CornerDeltaBBoxCoder
 from .dict_roi_head import DictBBoxHeadMixin, DictRoIHead
@@ -65,16 +66,7 @@ class KLBBoxHead(DictBBoxHeadMixin, Shared2FCBBoxHead):
             init_cfg=init_cfg,
             **kwargs,
         )
-        for name, kind in (
-            ('bbox_coder', CornerDeltaBBoxCoder),
-            ('loss_bbox', KLLoss),
-        ):
-            part = getattr(self, name)
-            if not isinstance(part, kind):
-                raise TypeError(
-                    f'{name} must be a {kind.__name__}, got '
-                    f'{type(part).__name__}'
-                )
+        check_parts(self, bbox_coder=CornerDeltaBBoxCoder, loss_bbox=KLLoss)
         if not self.with_reg:
             raise ValueError('with_reg must be True, got False')
         if self.reg_decoded_bbox:

@@ -7,6 +7,7 @@ from mmdet.models.losses import SmoothL1Loss
 from mmdet.registry import MODELS
 from torch import Tensor
 
+from ...models.checks import check_parts
 from ...models.dense_heads.flat_head import FlatBatch
 from ...models.dense_heads.flat_retina_head import FlatRetinaHead
 from ...models.task_modules.assigners._base import Assignment
@@ -95,16 +96,7 @@ class NoisyAnchorRetinaHead(FlatRetinaHead):
                 raise ValueError(
                     f"{name} must be 'official' or 'paper', got {mode!r}"
                 )
-        for name, kind in (
-            ('loss_cls', SoftFocalLoss),
-            ('loss_bbox', SmoothL1Loss),
-        ):
-            loss = getattr(self, name)
-            if not isinstance(loss, kind):
-                raise TypeError(
-                    f'{name} must be a {kind.__name__}, got '
-                    f'{type(loss).__name__}'
-                )
+        check_parts(self, loss_cls=SoftFocalLoss, loss_bbox=SmoothL1Loss)
         if self.reg_decoded_bbox:
             raise ValueError(
                 'reg_decoded_bbox must be False, got True: smooth L1 is '

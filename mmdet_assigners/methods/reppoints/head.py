@@ -5,18 +5,17 @@ from collections.abc import Sequence
 import torch
 from mmdet.models.task_modules.samplers import PseudoSampler
 from mmdet.registry import MODELS
-from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import InstanceList, reduce_mean
-from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ...models.dense_heads.instances import assignment_instances, pad_instances
 from ...models.task_modules.assigners._base import (
     AssignInputs,
     Assignment,
     BatchAssigner,
 )
 from ...ops.anchor_match import IGNORED, gather_gts
-from ...ops.anchor_points import flatten_levels, pad_gts
+from ...ops.anchor_points import flatten_levels
 from ...ops.deform_conv import deform_conv
 from .assigner import BatchPointAssigner
 from .functional import METHODS, points_to_boxes, scale_gradient
@@ -197,10 +196,7 @@ class BatchRepPointsHead(PointSetPredictMixin):
         priors, _, valid = self._locations(outs[0], metas)
         logits = flatten_levels(outs[0], len(priors))
         first, refined = (self._boxes(maps, priors) for maps in outs[1:])
-        padded = pad_gts(
-            [get_box_tensor(gt.bboxes).to(first) for gt in gts],
-            [gt.labels for gt in gts],
-        )
+        padded = pad_instances(gts, first)
         boxes, labels, _ = padded
         init = self.assign_init(priors, valid, padded)
         refine = self.assign_refine(first, valid, padded)
@@ -339,23 +335,13 @@ class BatchRepPointsHead(PointSetPredictMixin):
             raise ValueError(f"stage must be 'init' or 'refine', got {stage}")
         priors, level, valid = self._locations(outs[0], batch_img_metas)
         boxes = self._boxes(outs[1], priors)
-        padded = pad_gts(
-            [get_box_tensor(gt.bboxes).to(boxes) for gt in batch_gt_instances],
-            [gt.labels for gt in batch_gt_instances],
-        )
+        padded = pad_instances(batch_gt_instances, boxes)
         if stage == 'init':
             found = self.assign_init(priors, valid, padded).gt
-            shown = priors[:, :2].expand(len(found), -1, -1)
+            shown = priors[:, :2]
         else:
             found = self.assign_refine(boxes, valid, padded).gt
             shown = boxes
-        return [
-            InstanceData(
-                priors=own,
-                level=level,
-                stride=priors[:, 2],
-                assigned_gt=gt,
-                weight=(gt != IGNORED).to(boxes),
-            )
-            for own, gt in zip(shown, found, strict=True)
-        ]
+        return assignment_instances(
+            shown, level, priors[:, 2], found, (found != IGNORED).to(boxes)
+        )

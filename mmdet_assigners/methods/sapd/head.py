@@ -11,17 +11,16 @@ from mmdet.utils import InstanceList, reduce_mean
 from mmengine.dist import get_world_size
 from torch import Tensor
 
-from ...models.dense_heads.distance_head import (
-    DistanceHead,
-    assignment_of_points,
-)
+from ...models.dense_heads.instances import assignment_instances, pad_instances
 from ...ops.anchor_points import (
     AnchorPoints,
     flatten_levels,
-    pad_gts,
     pad_rows,
 )
 from . import functional as sapd
+from .distance_head import (
+    DistanceHead,
+)
 
 if TYPE_CHECKING:
     from ...engine.hooks.train_progress_hook import TrainProgress
@@ -318,8 +317,7 @@ class SAPDHead(DistanceHead):
             tuple: Targets; logits (B * G, L), target level (B * G,) and
             weight (B * G,) of the selection network, G >= 1 padded.
         """
-        bboxes = [get_box_tensor(gt.bboxes).to(reg_pred) for gt in gts]
-        boxes, labels, mask = pad_gts(bboxes, [gt.labels for gt in gts])
+        boxes, labels, mask = pad_instances(gts, reg_pred)
         regions = sapd.valid_regions(
             boxes, points, self.eps, self.min_one_cell
         )
@@ -342,7 +340,8 @@ class SAPDHead(DistanceHead):
         learns = mask & (least < sapd.EMPTY_LEVEL_LOSS)
         select = dict(target=target.flatten(), weight=learns.flatten())
         if self.soft_select:
-            logits = self._select(feats, bboxes)
+            rois = [get_box_tensor(gt.bboxes).to(boxes) for gt in gts]
+            logits = self._select(feats, rois)
             select['logits'] = logits.flatten(0, 1)
             if self.soft_phase:
                 if self.detach_level_weights:
@@ -410,4 +409,6 @@ class SAPDHead(DistanceHead):
         )
         weight = targets.weight
         assigned = targets.assigned.where(weight > 0, -2)
-        return assignment_of_points(points, assigned, weight)
+        return assignment_instances(
+            points.xy, points.level, points.stride, assigned, weight
+        )

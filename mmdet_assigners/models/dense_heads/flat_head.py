@@ -14,18 +14,18 @@ from mmdet.models.task_modules import (
 from mmdet.models.task_modules.coders import BaseBBoxCoder
 from mmdet.models.task_modules.prior_generators import anchor_inside_flags
 from mmdet.models.task_modules.samplers import PseudoSampler
-from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import InstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ...ops.anchor_match import IGNORED, gather_gts
-from ...ops.anchor_points import flatten_levels, pad_gts
+from ...ops.anchor_points import flatten_levels
 from ..task_modules.assigners._base import (
     AssignInputs,
     Assignment,
     BatchAssigner,
 )
+from .instances import assignment_instances, pad_instances
 
 
 @dataclass(frozen=True)
@@ -149,10 +149,7 @@ class FlatLossMixin:
         level = torch.arange(len(counts), device=device).repeat_interleave(
             torch.tensor(counts, device=device), output_size=sum(counts)
         )
-        boxes, labels, mask = pad_gts(
-            [get_box_tensor(gt.bboxes).to(anchors) for gt in gts],
-            [gt.labels for gt in gts],
-        )
+        boxes, labels, mask = pad_instances(gts, anchors)
         border = (self.train_cfg or {}).get('allowed_border', -1)
         valid = torch.stack(
             [
@@ -305,16 +302,9 @@ class FlatLossMixin:
         flat = self.flatten(outs, batch_gt_instances, batch_img_metas)
         assignment = self.assign_flat(flat)
         weights = self.assignment_weight(flat, assignment)
-        return [
-            InstanceData(
-                priors=flat.anchors,
-                level=flat.level,
-                stride=flat.strides,
-                assigned_gt=gt,
-                weight=weight,
-            )
-            for gt, weight in zip(assignment.gt, weights, strict=True)
-        ]
+        return assignment_instances(
+            flat.anchors, flat.level, flat.strides, assignment.gt, weights
+        )
 
 
 def refuse_sampling(head: nn.Module) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import InstanceList
 from torch import Tensor
 
@@ -14,10 +13,9 @@ from ...ops.anchor_points import (
     AnchorPoints,
     anchor_points,
     flatten_levels,
-    pad_gts,
 )
 from ...ops.fcos import assign_points
-from .distance_head import assignment_of_points
+from .instances import assignment_instances, pad_instances
 
 
 @dataclass(frozen=True)
@@ -107,10 +105,7 @@ class FlatPointsMixin:
             device=cls.device,
             dtype=torch.promote_types(cls.dtype, reg.dtype),
         )
-        padded = pad_gts(
-            [get_box_tensor(gt.bboxes).to(reg) for gt in gts],
-            [gt.labels for gt in gts],
-        )
+        padded = pad_instances(gts, reg)
         logits = factor[0].squeeze(-1) if factor else None
         return FlatPoints(cls, reg, logits, points, *padded)
 
@@ -167,4 +162,7 @@ class FlatPointsMixin:
             :meth:`assigned`.
         """
         flat = self.flatten(outs, batch_gt_instances)
-        return assignment_of_points(flat.points, *self.assigned(flat))
+        points = flat.points
+        return assignment_instances(
+            points.xy, points.level, points.stride, *self.assigned(flat)
+        )

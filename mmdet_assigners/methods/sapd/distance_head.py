@@ -7,7 +7,6 @@ from mmdet.models.dense_heads import AnchorFreeHead
 from mmdet.models.utils import multi_apply, unpack_gt_instances
 from mmdet.utils import InstanceList
 from mmengine.config import ConfigDict
-from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ...ops.anchor_points import AnchorPoints, anchor_points
@@ -216,33 +215,6 @@ class DistanceHead(AnchorFreeHead):
             device=levels[0].device,
             dtype=torch.promote_types(levels[0].dtype, torch.float32),
         )
-
-
-def assignment_of_points(
-    points: AnchorPoints, assigned: Tensor, weight: Tensor
-) -> InstanceList:
-    """What ``get_assignment`` of a point head returns.
-
-    Args:
-        points: P points.
-        assigned: (B, P) int64 index of the ground truth, -1 negative, -2
-            ignored.
-        weight: (B, P) weight in the loss.
-
-    Returns:
-        list: B instances with ``priors`` (P, 2) in pixels and, of shape (P,),
-        ``level``, ``stride``, ``assigned_gt`` and ``weight``.
-    """
-    return [
-        InstanceData(
-            priors=points.xy,
-            level=points.level,
-            stride=points.stride,
-            assigned_gt=gt,
-            weight=w,
-        )
-        for gt, w in zip(assigned, weight, strict=True)
-    ]
 
 
 def _default_init() -> dict:
