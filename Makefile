@@ -30,7 +30,6 @@ lint: env  ## ruff, mypy, codespell and the repository's own checks
 	$(PY) -m mypy
 	$(VENV)/bin/codespell
 	$(PY) tools/dev/check_repo.py
-	$(PY) tools/dev/small_scale.py check
 
 clean:  ## remove caches, builds and work_dirs/demo; keeps .venv and data
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

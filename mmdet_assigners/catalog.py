@@ -1,164 +1,315 @@
 """The methods of the package, as their metafiles describe them.
 
-Reads ``configs/<method>/metafile.yml`` and the sources as text: imports
-neither torch nor mmengine, so ``list`` answers at once.
+``configs/<method>/metafile.yml`` is the only place that holds the facts of a
+method: paper, status, tables with the published numbers, small-scale rows.
+``configs/baselines.yml`` holds those of mmdet's configs. Both are read as
+text: this module imports neither torch nor mmengine, so ``list`` answers at
+once.
 """
 
 import difflib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-STATUSES = {
-    'draft': 'generated, not written yet',
-    'M0': 'parity with the reference on golden vectors',
-    'M1': 'trains at small scale on real data',
-    'M2': 'official weights convert',
-    'M3': 'a COCO number was measured',
-}
-KINDS = (
-    'assigner',
-    'backbone',
-    'coder',
-    'detector',
-    'head',
-    'hook',
-    'layer',
-    'loss',
-    'metric',
-    'neck',
-    'roi_head',
-    'sampler',
-    'transform',
+from .facts import (
+    CATEGORIES,
+    STATUSES,
+    MetafileError,
+    Method,
+    Model,
+    Published,
+    Reference,
+    SmallScaleRow,
+    Table,
 )
+
+__all__ = [
+    'CATEGORIES',
+    'STATUSES',
+    'MetafileError',
+    'Method',
+    'Model',
+    'Published',
+    'Reference',
+    'SmallScaleRow',
+    'Table',
+    'closest',
+    'find_classes',
+    'iter_sources',
+    'read_baselines',
+    'read_catalog',
+    'read_method',
+]
+
+# the one in C is ten times faster; not every build of PyYAML has it
+_LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
+BASELINES = 'baselines.yml'
+# keys of mim and mmengine, then ours
+_COLLECTION_KEYS = ('Name', 'Metadata', 'Paper', 'README', 'Code')
+_COLLECTION_KEYS += ('Sources', 'Tables', 'Small Scale', 'Ablation')
+_MODEL_KEYS = ('Name', 'In Collection', 'Config', 'Metadata', 'Results')
+_MODEL_KEYS += ('Weights', 'Description', 'In Paper', 'Published')
 _CLASS = re.compile(r'^class (\w+)', re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Paper:
-    """The paper of a method."""
+class _Entry:
+    """A mapping of a metafile, whose values are checked when read."""
 
-    title: str
-    url: str
+    def __init__(self, content: Any, where: str) -> None:
+        if not isinstance(content, dict):
+            raise MetafileError(f'{where}: {content!r}, expected a mapping')
+        self.content = content
+        self.where = where
+
+    def get(self, key: str, kind: type, default: Any = ...) -> Any:
+        """A value of a required type; required itself without a default."""
+        if key not in self.content:
+            if default is ...:
+                raise MetafileError(f'{self.where}: key {key!r} is missing')
+            return default
+        value = self.content[key]
+        if not isinstance(value, kind) or (kind is not bool and value is True):
+            raise MetafileError(
+                f'{self.where}: {key} is {value!r}, expected {kind.__name__}'
+            )
+        return value
+
+    def entry(self, key: str) -> '_Entry':
+        """A mapping in this one."""
+        return _Entry(self.get(key, dict), self.where)
+
+    def entries(self, key: str) -> list['_Entry']:
+        """A list of mappings; empty if the key is missing."""
+        return [_Entry(e, self.where) for e in self.get(key, list, [])]
+
+    def names(self, key: str) -> tuple[str, ...]:
+        """A list of strings that isn't empty."""
+        values = self.get(key, list)
+        if not values or not all(isinstance(value, str) for value in values):
+            raise MetafileError(
+                f'{self.where}: {key} is {values!r}, expected a list of names'
+            )
+        return tuple(values)
+
+    def only(self, *keys: str) -> '_Entry':
+        """Refuse keys that nothing reads."""
+        for key in self.content:
+            if key not in keys:
+                raise MetafileError(
+                    f'{self.where}: unknown key {key!r}; '
+                    f'{closest(str(key), keys)}'
+                )
+        return self
 
 
-@dataclass(frozen=True)
-class Model:
-    """One entry of a metafile: a config and what was measured with it.
+def _read(path: Path, where: str) -> _Entry:
+    try:
+        text = path.read_text(encoding='utf-8')
+        return _Entry(yaml.load(text, Loader=_LOADER), where)
+    except yaml.YAMLError as error:
+        raise MetafileError(f'{where}: not YAML: {error}') from error
 
-    ``path`` is relative to the folder above ``configs``, with ``/``.
+
+def _reference(entry: _Entry) -> Reference:
+    entry.only('Title', 'URL')
+    return Reference(entry.get('Title', str), entry.get('URL', str))
+
+
+def _sources(entry: _Entry) -> dict[str, Reference]:
+    return {
+        key: _reference(_Entry(value, entry.where))
+        for key, value in entry.get('Sources', dict, {}).items()
+    }
+
+
+def _published(
+    entry: _Entry, sources: dict[str, Reference]
+) -> tuple[Published, ...]:
+    found = []
+    for item in entry.entries('Published'):
+        item.only('Metric', 'Value', 'Dataset', 'Source', 'Note')
+        number = Published(
+            item.get('Metric', str),
+            item.get('Value', float),
+            item.get('Dataset', str),
+            item.get('Source', str),
+            item.get('Note', str, ''),
+        )
+        if number.source_key not in sources:
+            raise MetafileError(
+                f'{entry.where}: Source {number.source!r} is unknown; '
+                f'{closest(number.source_key, tuple(sources))}'
+            )
+        found.append(number)
+    return tuple(found)
+
+
+def _cost(entry: _Entry) -> dict[str, float | None]:
+    return {
+        'parameters': entry.get('Parameters', float, None),
+        'flops': entry.get('FLOPs', float, None),
+    }
+
+
+def read_baselines(
+    configs: Path,
+) -> tuple[dict[str, Model], dict[str, Reference]]:
+    """The configs of mmdet by name, and the sources that all tables share.
+
+    Args:
+        configs: Folder with ``baselines.yml``, which may be missing.
     """
-
-    name: str
-    path: str
-    metadata: dict[str, Any]
-    results: tuple[dict[str, Any], ...]
-
-
-@dataclass(frozen=True)
-class Method:
-    """A method: one folder of configs with its metafile."""
-
-    slug: str
-    name: str
-    kinds: tuple[str, ...]
-    paper: Paper
-    status: str
-    classes: tuple[str, ...]
-    files: tuple[str, ...]
-    models: tuple[Model, ...]
-
-    @property
-    def configs(self) -> tuple[str, ...]:
-        """Names of the configs, without folder and suffix."""
-        return tuple(model.name for model in self.models)
-
-
-class MetafileError(ValueError):
-    """A metafile breaks the contract; says the file and what is expected."""
-
-
-def _get(entry: Any, key: str, kind: type, where: str) -> Any:
-    """A required value of a metafile, of a required type."""
-    if not isinstance(entry, dict) or key not in entry:
-        raise MetafileError(f'{where}: key {key!r} is missing')
-    if not isinstance(entry[key], kind):
-        raise MetafileError(
-            f'{where}: {key} is {entry[key]!r}, expected a {kind.__name__}'
+    path = configs / BASELINES
+    if not path.is_file():
+        return {}, {}
+    content = _read(path, f'configs/{BASELINES}').only('Sources', 'Baselines')
+    sources = _sources(content)
+    found = {}
+    for entry in content.entries('Baselines'):
+        entry.only(
+            'Config', 'Label', 'Description', 'Parameters', 'FLOPs',
+            'Published',
+        )  # fmt: skip
+        config = entry.get('Config', str)
+        found[config] = Model(
+            config,
+            config,
+            entry.get('Description', str),
+            entry.get('Label', str, ''),
+            published=_published(entry, sources),
+            **_cost(entry),
         )
-    return entry[key]
+    return found, sources
 
 
-def _names(entry: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
-    values = _get(entry, key, list, where)
-    if not values or not all(isinstance(value, str) for value in values):
-        raise MetafileError(
-            f'{where}: {key} is {values!r}, expected a list of names'
+def _model(entry: _Entry, sources: dict[str, Reference]) -> Model:
+    entry.only(*_MODEL_KEYS)
+    metadata = _Entry(entry.get('Metadata', dict, {}), entry.where)
+    return Model(
+        entry.get('Name', str),
+        entry.get('Config', str),
+        entry.get('Description', str, ''),
+        in_paper=entry.get('In Paper', bool, True),
+        published=_published(entry, sources),
+        **_cost(metadata),
+        metadata=metadata.content,
+        results=tuple(entry.get('Results', list, [])),
+    )
+
+
+def _table(
+    entry: _Entry, known: dict[str, Model], sources: dict[str, Reference]
+) -> Table:
+    entry.only('ID', 'Caption', 'Rows')
+    rows = []
+    for content in entry.get('Rows', list):
+        if isinstance(content, str):
+            content = {'Config': content}
+        row = _Entry(content, entry.where)
+        row.only('Config', 'Description', 'Published')
+        config = row.get('Config', str)
+        if config not in known:
+            raise MetafileError(
+                f'{entry.where}: table {entry.get("ID", str)!r} has a row '
+                f'{config!r}, which is neither in Models nor in '
+                f'configs/{BASELINES}'
+            )
+        model = known[config]
+        rows.append(
+            replace(
+                model,
+                description=row.get('Description', str, model.description),
+                published=model.published + _published(row, sources),
+            )
         )
-    return tuple(values)
+    return Table(
+        entry.get('ID', str), entry.get('Caption', str, ''), tuple(rows)
+    )
 
 
-def read_method(metafile: Path, class_files: dict[str, str]) -> Method:
+def _small_scale(entry: _Entry, key: str) -> tuple[SmallScaleRow, ...]:
+    return tuple(
+        SmallScaleRow(
+            row.get('Label', str),
+            row.get('Config', str),
+            row.get('Baseline', str, None),
+            row.get('COCO128', bool, False),
+        )
+        for row in entry.entries(key)
+        if row.only('Label', 'Config', 'Baseline', 'COCO128')
+    )
+
+
+def read_method(
+    metafile: Path,
+    class_files: dict[str, str],
+    baselines: dict[str, Model] | None = None,
+    sources: dict[str, Reference] | None = None,
+) -> Method:
     """Read one metafile.
 
     Args:
         metafile: ``configs/<slug>/metafile.yml``.
         class_files: Where each class is, see :func:`find_classes`; classes
             that it doesn't know have no file.
+        baselines: Configs of mmdet, see :func:`read_baselines`.
+        sources: Sources that every method may name.
 
     Raises:
-        MetafileError: Not YAML, or a key is missing or of a wrong kind.
+        MetafileError: Not YAML, a key is missing or of a wrong type, or a
+            name refers to nothing.
     """
     where = f'configs/{metafile.parent.name}/metafile.yml'
-    try:
-        content = yaml.safe_load(metafile.read_text(encoding='utf-8'))
-    except yaml.YAMLError as error:
-        raise MetafileError(f'{where}: not YAML: {error}') from error
-    collections = _get(content, 'Collections', list, where)
+    content = _read(metafile, where)
+    collections = content.entries('Collections')
     if len(collections) != 1:
         raise MetafileError(
             f'{where}: {len(collections)} Collections, expected one'
         )
-    name = _get(collections[0], 'Name', str, where)
-    metadata = _get(collections[0], 'Metadata', dict, where)
-    paper = _get(collections[0], 'Paper', dict, where)
-    kinds = _names(metadata, 'Kind', where)
-    classes = _names(metadata, 'Classes', where)
-    status = _get(metadata, 'Status', str, where)
-    for value, known in [(status, STATUSES), *((k, KINDS) for k in kinds)]:
+    (collection,) = collections
+    name = collection.only(*_COLLECTION_KEYS).get('Name', str)
+    metadata = collection.entry('Metadata')
+    paper = _reference(collection.entry('Paper'))
+    categories = metadata.names('Categories')
+    classes = metadata.names('Classes')
+    status = metadata.get('Status', str)
+    checks = [(status, STATUSES), *((c, CATEGORIES) for c in categories)]
+    for value, known in checks:
         if value not in known:
             raise MetafileError(
                 f'{where}: {value!r} is none of {", ".join(known)}'
             )
+    sources = {**(sources or {}), 'paper': paper, **_sources(collection)}
     models = []
-    for entry in _get(content, 'Models', list, where):
-        model = Model(
-            _get(entry, 'Name', str, where),
-            _get(entry, 'Config', str, where),
-            entry.get('Metadata') or {},
-            tuple(entry.get('Results') or ()),
-        )
-        if _get(entry, 'In Collection', str, where) != name:
+    for entry in content.entries('Models'):
+        models.append(_model(entry, sources))
+        if entry.get('In Collection', str) != name:
             raise MetafileError(
-                f'{where}: {model.name} is not in collection {name!r}'
+                f'{where}: {models[-1].name} is not in collection {name!r}'
             )
-        models.append(model)
+    rows = {**(baselines or {}), **{m.name: m for m in models}}
     files = dict.fromkeys(class_files[c] for c in classes if c in class_files)
     return Method(
         metafile.parent.name,
         name,
-        kinds,
-        Paper(
-            _get(paper, 'Title', str, where), _get(paper, 'URL', str, where)
-        ),
+        metadata.get('Summary', str),
+        metadata.get('Venue', str),
+        categories,
+        paper,
         status,
         classes,
         tuple(files),
         tuple(models),
+        tuple(_table(e, rows, sources) for e in collection.entries('Tables')),
+        sources,
+        _small_scale(collection, 'Small Scale'),
+        _small_scale(collection, 'Ablation'),
+        metadata.get('Synchronizations', int, None),
     )
 
 
@@ -201,8 +352,9 @@ def read_catalog(
 
         configs = config_root()
     class_files = find_classes(package or Path(__file__).parent)
+    baselines, sources = read_baselines(configs)
     return [
-        read_method(path, class_files)
+        read_method(path, class_files, baselines, sources)
         for path in sorted(configs.glob('*/metafile.yml'))
     ]
 

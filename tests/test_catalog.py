@@ -4,6 +4,8 @@ import pytest
 
 from mmdet_assigners.catalog import (
     MetafileError,
+    Published,
+    SmallScaleRow,
     closest,
     find_classes,
     read_catalog,
@@ -14,19 +16,56 @@ METAFILE = """\
 Collections:
   - Name: Toy
     Metadata:
+      Summary: a toy
+      Venue: CVPR 2020
       Training Data: COCO
-      Kind: [neck, head]
+      Categories: [neck, head]
       Status: M1
       Classes: [ToyNeck, ToyHead]
+      Synchronizations: 3
     Paper: {URL: 'https://arxiv.org/abs/1', Title: Toys}
     README: configs/toy/README.md
+    Sources:
+      README: {Title: the README, URL: 'https://toys.org'}
+    Small Scale:
+      - {Label: Toy A, Config: toy_a, Baseline: mmdet::x/x.py, COCO128: true}
+    Ablation:
+      - {Label: Toy B, Config: toy_b}
+    Tables:
+      - ID: main
+        Caption: All toys.
+        Rows:
+          - Config: mmdet::x/x.py
+            Published:
+              - {Metric: AP50, Value: 9.0, Dataset: COCO val, Source: README}
+          - toy_a
+          - {Config: toy_b, Description: other words}
 Models:
   - Name: toy_a
     In Collection: Toy
     Config: configs/toy/toy_a.py
-    Metadata: {Epochs: 12}
+    Metadata: {Epochs: 12, Parameters: 2.5e+6, FLOPs: 1.0e+9}
+    Description: the toy
+    Published:
+      - Metric: box AP
+        Value: 7.0
+        Dataset: COCO val
+        Source: paper, table 2
+        Note: small
     Results: [{Task: Object Detection, Metrics: {box AP: 1.5}}]
-  - {Name: toy_b, In Collection: Toy, Config: configs/toy/toy_b.py}
+  - Name: toy_b
+    In Collection: Toy
+    Config: configs/toy/toy_b.py
+    In Paper: false
+"""
+BASELINES = """\
+Sources: {mmdet: {Title: zoo, URL: 'https://mmdet.org'}}
+Baselines:
+  - Config: mmdet::x/x.py
+    Label: X (mmdet)
+    Description: X
+    Parameters: 3.0e+6
+    Published: [{Metric: box AP, Value: 8.0, Dataset: COCO val, Source: mmdet}]
 """
 
 
@@ -35,6 +74,7 @@ def tree(tmp_path):
     package = tmp_path / 'pkg'
     for file, text in {
         'configs/toy/metafile.yml': METAFILE,
+        'configs/baselines.yml': BASELINES,
         'pkg/necks/toy.py': 'class ToyNeck(Base):\n    pass\n',
         'pkg/heads/toy.py': 'class ToyHead:\n    class Inner:\n        pass',
         'pkg/.mim/tools/copy.py': 'class Hidden:\n    pass\n',
@@ -48,8 +88,9 @@ def tree(tmp_path):
 def test_reads_every_field(tree):
     (method,) = read_catalog(*tree)
     assert (method.slug, method.name) == ('toy', 'Toy')
-    assert method.kinds == ('neck', 'head')
-    assert method.status == 'M1'
+    assert (method.summary, method.venue) == ('a toy', 'CVPR 2020')
+    assert method.categories == ('neck', 'head')
+    assert (method.status, method.synchronizations) == ('M1', 3)
     assert (method.paper.title, method.paper.url) == (
         'Toys',
         'https://arxiv.org/abs/1',
@@ -57,8 +98,43 @@ def test_reads_every_field(tree):
     assert method.classes == ('ToyNeck', 'ToyHead')
     assert method.files == ('pkg/necks/toy.py', 'pkg/heads/toy.py')
     assert method.configs == ('toy_a', 'toy_b')
-    assert method.models[0].results[0]['Metrics'] == {'box AP': 1.5}
-    assert method.models[1].results == ()
+    first, second = method.models
+    assert first.results[0]['Metrics'] == {'box AP': 1.5}
+    assert first.description == 'the toy'
+    assert (first.parameters, first.flops) == (2.5e6, 1e9)
+    (number,) = first.published
+    assert number == Published(
+        'box AP', 7.0, 'COCO val', 'paper, table 2', 'small'
+    )
+    assert number.source_key == 'paper'
+    assert (first.in_paper, second.in_paper) == (True, False)
+    assert (second.results, second.flops) == ((), None)
+    assert method.small_scale == (
+        SmallScaleRow('Toy A', 'toy_a', 'mmdet::x/x.py', True),
+    )
+    assert method.ablation == (SmallScaleRow('Toy B', 'toy_b'),)
+
+
+def test_tables_hold_our_configs_and_baselines(tree):
+    (method,) = read_catalog(*tree)
+    (table,) = method.tables
+    assert (table.id, table.caption) == ('main', 'All toys.')
+    base, first, second = table.rows
+    assert (base.is_ours, first.is_ours) == (False, True)
+    assert (base.description, base.parameters) == ('X', 3e6)
+    # the row's numbers come behind those that mmdet has itself
+    assert [n.value for n in base.published] == [8.0, 9.0]
+    assert first == method.models[0]
+    assert second.description == 'other words'
+    assert method.models[1].description == ''
+    assert set(method.sources) == {'mmdet', 'paper', 'README'}
+    assert method.sources['paper'] == method.paper
+
+
+def test_baselines_can_be_missing(tree):
+    (tree[0] / 'baselines.yml').unlink()
+    with pytest.raises(MetafileError, match=r"a row 'mmdet::x/x\.py'"):
+        read_catalog(*tree)
 
 
 def test_classes_are_top_level_and_not_hidden(tree):
@@ -75,14 +151,24 @@ def test_our_own_metafiles_are_readable():
     [
         ('Status: M1', 'Status: M9', "'M9' is none of draft, M0"),
         ('[neck, head]', '[nose]', "'nose' is none of assigner"),
-        ('[neck, head]', 'neck', "Kind is 'neck', expected a list"),
-        ('[neck, head]', '[]', r'Kind is \[\], expected a list of names'),
+        ('[neck, head]', 'neck', "Categories is 'neck', expected list"),
+        ('[neck, head]', '[]', r'Categories is \[\], expected a list of'),
         ('Classes:', 'Class:', "key 'Classes' is missing"),
-        ('Title: Toys', 'Year: 1', "key 'Title' is missing"),
-        ('Name: toy_a', 'Name: 3', 'Name is 3, expected a str'),
+        ('Title: Toys', 'Year: 1', "unknown key 'Year'; there are Title"),
+        ('Name: toy_a', 'Name: 3', 'Name is 3, expected str'),
         ('In Collection: Toy\n', 'In Collection: X\n', 'not in collection'),
         ('Models:', '  - Name: Two\nModels:', '2 Collections, expected one'),
         ('Collections:', 'Collections: [', 'not YAML'),
+        ('Value: 7.0', 'Value: about 7', "Value is 'about 7', expected float"),
+        ('Value: 7.0', 'Value: 7', 'Value is 7, expected float'),
+        ('paper, table 2', 'papers', "Source 'papers' is unknown; did you me"),
+        ('Source: README', 'Source: x', "Source 'x' is unknown; there are mm"),
+        ('Published:\n      - Me', 'Publish:\n      - Me', "key 'Publish'; d"),
+        ('Note: small', 'Not: small', "unknown key 'Not'; did you mean Note?"),
+        ('- toy_a\n', '- toy_c\n', "table 'main' has a row 'toy_c', which is"),
+        ('Synchronizations: 3', 'Synchronizations: true', 'expected int'),
+        ('In Paper: false', 'In Paper: 0', 'In Paper is 0, expected bool'),
+        ('- toy_a\n', '- [1]\n', r'\[1\], expected a mapping'),
     ],
 )
 def test_a_broken_metafile_is_named(tree, old, new, message):

@@ -4,24 +4,29 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / 'tools'))
-
+import check_code
+import check_facts
 import check_repo
 import generate_index
+import pytest
+import readme_blocks
 import similarity
+import small_scale_page
+from source_tree import Tree
 
 ROOT = Path(__file__).parents[1]
-NECK = 'mmdet_assigners/models/necks/toy_neck.py'
+CODE = 'mmdet_assigners/methods/toy'
+NECK = f'{CODE}/neck.py'
 CONFIG = 'configs/toy/toy_r50_1x_coco.py'
 METAFILE = 'configs/toy/metafile.yml'
 README = 'configs/toy/README.md'
+TESTS = 'tests/methods/toy'
 TODO = 'TODO' + '(new-method)'
 
 STATEMENTS = '\n'.join(f'    v{i} = f{i}(x, {i})' for i in range(12))
 FILES = {
     'mmdet_assigners/__init__.py': '"""Package."""\n',
+    f'{CODE}/__init__.py': '',
     NECK: f'''\
 """Toy neck."""
 
@@ -47,42 +52,69 @@ def compute(x: int) -> int:
     return v0
 ''',
     CONFIG: """\
-# paper: table 1, AP 40.1, 8 GPUs x 2, lr 0.01
-_base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
+# paper: table 1, AP 40.1 (base: 36.5), 8 GPUs x 2, lr 0.01
+_base_ = 'mmdet::base/base.py'
 model = dict(neck=dict(type='ToyNeck'))
 """,
     METAFILE: """\
 Collections:
   - Name: Toy
-    Metadata: {Kind: [neck], Status: M0, Classes: [ToyNeck]}
+    Metadata:
+      Summary: a toy
+      Venue: CVPR 2020
+      Categories: [neck]
+      Status: M0
+      Classes: [ToyNeck]
     Paper: {URL: 'https://arxiv.org/abs/1', Title: Toys}
     README: configs/toy/README.md
+    Small Scale:
+      - {Label: Toy, Config: toy_r50_1x_coco, Baseline: mmdet::base/base.py}
+    Tables:
+      - ID: main
+        Caption: All toys.
+        Rows: [mmdet::base/base.py, toy_r50_1x_coco]
 Models:
   - Name: toy_r50_1x_coco
     In Collection: Toy
     Config: configs/toy/toy_r50_1x_coco.py
-    Metadata: {Baseline: 'mmdet::base/base.py'}
+    Metadata: {Baseline: mmdet::base/base.py, Parameters: 2.5e+6}
+    Description: the toy
+    Published:
+      - {Metric: box AP, Value: 40.1, Dataset: COCO val, Source: 'paper, t 1'}
+""",
+    'configs/baselines.yml': """\
+Sources: {mmdet: {Title: zoo, URL: 'https://mmdet.org'}}
+Baselines:
+  - Config: mmdet::base/base.py
+    Description: base
+    Published:
+      - {Metric: box AP, Value: 36.5, Dataset: COCO val, Source: mmdet}
 """,
     README: """\
 # Toy
-Status: M0: numbers.
+
+<!-- status -->
+<!-- end -->
+
 | key | value |
 | --- | --- |
 | other | table |
 
-| config | paper AP | our AP |
-| --- | --- | --- |
-| [toy_r50_1x_coco](toy_r50_1x_coco.py) | 40.1 | not run |
-| mmdet::base/base.py | 36.5 | not run |
+<!-- table: main -->
+<!-- end -->
+
+<!-- sources -->
+<!-- end -->
 """,
-    'README.md': f'| [Toy]({README}) | a toy | 1 | M0 |\n',
-    'tests/golden/toy/manifest.json': '{}\n',
-    'tests/adapters/toy.py': 'x = 1\n',
+    'README.md': '# All\n\n<!-- methods -->\n<!-- end -->\n',
+    f'{TESTS}/golden/manifest.json': '{}\n',
+    f'{TESTS}/golden_adapter.py': 'x = 1\n',
     'mmdet/necks/fpn.py': 'class FPN:\n    pass\n',
     'mmdet/.mim/configs/base/base.py': 'x = 1\n',
 }
 RESULTS = """\
-    Results: [{Task: Object Detection, Metrics: {box AP: 39.9}}]
+    Results:
+      - {Task: Object Detection, Dataset: COCO val, Metrics: {box AP: 39.9}}
 """
 
 
@@ -115,7 +147,7 @@ class Fake:
         self.write(name, text.replace(old, new), **kwargs)
 
     def problems(self):
-        tree = check_repo.Tree(self.root, self.mmdet)
+        tree = Tree(self.root, self.mmdet)
         return [str(problem) for problem in check_repo.check(tree)]
 
 
@@ -146,7 +178,7 @@ def test_allowed_copies_are_silent(fake, monkeypatch):
     body = f'"""Copy."""\n\n\ndef _g(x):\n{STATEMENTS}\n'
     (fake.mmdet / 'necks' / 'copy.py').write_text(body)
     allowed = {(NECK, 'mmdet/necks/copy.py'): 'reason'}
-    monkeypatch.setattr(check_repo, 'SIMILAR_ON_PURPOSE', allowed)
+    monkeypatch.setattr(check_code, 'SIMILAR_ON_PURPOSE', allowed)
     assert fake.problems() == []
 
 
@@ -186,7 +218,7 @@ class {name}:
         (NECK, '"""No tensors here."""', '', f'{NECK}:19: compute has no doc'),
         (NECK, '"""A toy."""', '', f'{NECK}:8: ToyNeck has no docstring'),
         (NECK, '"""Toy neck."""\n', '', f'{NECK}:1: the module has no docs'),
-        (NECK, 'ToyNeck', 'Toy2Neck', f'{METAFILE}:3: there is no class ToyN'),
+        (NECK, 'ToyNeck', 'Toy2Neck', f'{METAFILE}:8: there is no class ToyN'),
         (NECK, 'ToyNeck', 'FPN', f'{NECK}:8: FPN is taken by mmdet/necks/fpn'),
         (
             NECK,
@@ -198,36 +230,36 @@ class {name}:
             NECK,
             'def compute',
             CLASS.format(name='NewNeck') + '\n\ndef compute',
-            'NewNeck: no metafile lists it under Classes',
+            'NewNeck: the metafile does not list it',
         ),
         (NECK, 'return v0', '# /wo' + 'rk/x\n', "'/wo" + "rk/x' belongs to"),
-        (README, 'table', 'http:' + '//10.0.0.7/x', 'belongs to one machine'),
-        (README, 'table', TODO, f'{README}:5: to do: | other | {TODO} |'),
-        (README, 'not run |\n|', '40.0 |\n|', f"{README}:9: our AP is '40.0'"),
-        (README, '[toy_r50', '[toy_r51', f'{README}:9: there is no config'),
-        (README, '[toy_r50', '[toy_r51', f'{CONFIG}:1: no row with "our AP"'),
-        (README, 'our AP', 'ours', f'{CONFIG}:1: no row with "our AP"'),
-        (CONFIG, '40.1', '39.1', f"{CONFIG}:1: the header lacks the paper's"),
+        (README, 'table |', 'http:' + '//10.0.0.7/x', 'belongs to one machin'),
+        (README, 'other', TODO, f'{README}:9: to do: | {TODO} | table |'),
+        (CONFIG, '40.1', '39.1', f'{CONFIG}:1: the header lacks the publishe'),
+        (CONFIG, '40.1', '39.1', f'{CONFIG}:1: 39.1 in the header is not in'),
         (CONFIG, '# paper', 'x = 1\n# paper', f'{CONFIG}:1: no header comm'),
         (CONFIG, 'model', 'x = 1\n' * 24 + 'model', f'{CONFIG}:1: 26 lines'),
         (
             METAFILE,
             'Config: configs/toy/toy_r50',
             'Config: configs/toy/toy_r51',
-            f'{METAFILE}:7: there is no configs/toy/toy_r51_1x_coco.py',
+            f'{METAFILE}:12: there is no configs/toy/toy_r51_1x_coco.py',
         ),
-        (METAFILE, 'Name: toy_r50', 'Name: x', f'{METAFILE}:7: x_1x_coco is '),
-        (METAFILE, 'base/base', 'base/no', 'there is no Baseline mmdet::base'),
-        (METAFILE, 'M0', 'draft', f'{METAFILE}:3: Status is draft'),
-        (METAFILE, 'M0', 'M1', f'{README}:2: no "Status: M1" at the start'),
-        (METAFILE, 'M0', 'M1', "README.md:1: must end in '| 1 | M1 |'"),
-        ('README.md', 'toy/', 'x/', f'README.md:1: no row links {README}'),
         (
             METAFILE,
-            "base/base.py'}\n",
-            f"base/base.py'}}\n{RESULTS}",
-            f"{README}:9: our AP is 'not run', Results say ['39.9']",
+            'Config: configs/toy/toy_r50',
+            'Config: configs/toy/toy_r51',
+            f'{METAFILE}:12: toy_r50_1x_coco is not the name of configs/toy',
         ),
+        (METAFILE, ', toy_r50_1x_coco]', ']', 'no table shows toy_r50_1x_co'),
+        (METAFILE, 'Config: toy_r50', 'Config: toy_r51', ': no model toy_r51'),
+        (
+            METAFILE,
+            'Baseline: mmdet::base/base',
+            'Baseline: mmdet::base/no',
+            'mmdet has no config base/no.py',
+        ),
+        (METAFILE, 'M0', 'draft', f'{METAFILE}:7: Status is draft'),
     ],
 )
 def test_rules(fake, name, old, new, expected):
@@ -235,21 +267,71 @@ def test_rules(fake, name, old, new, expected):
     assert any(expected in line for line in fake.problems()), fake.problems()
 
 
-def test_measured_results_agree(fake):
-    fake.replace(METAFILE, "base.py'}\n", f"base.py'}}\n{RESULTS}")
-    fake.replace(README, '40.1 | not run', '40.1 | 39.9 (3 seeds)')
-    assert fake.problems() == []
+@pytest.mark.parametrize(
+    ('name', 'old', 'new', 'expected'),
+    [
+        (METAFILE, 'M0', 'M1', f'{README}:1: not up to date'),
+        (METAFILE, 'a toy', 'a game', 'README.md:1: not up to date'),
+        (METAFILE, 'the toy', 'the game', f'{README}:1: not up to date'),
+        ('configs/baselines.yml', '36.5', '36.6', f'{README}:1: not up to'),
+        (README, '| 40.1', '| 40.2', f'{README}:1: not up to date'),
+        (README, 'not run', '40.0', f'{README}:1: not up to date'),
+        ('README.md', '| 1 | M0 |', '| 2 | M0 |', 'README.md:1: not up to da'),
+        (README, ' main -->', ' x -->', 'no lines "<!-- table: main -->"'),
+        (METAFILE, 'ID: main', 'ID: x', 'no lines "<!-- table: x -->"'),
+        (README, 'end -->', 'end -->\n<!-- x -->\n<!-- end -->', 'unknown'),
+        ('README.md', '<!-- end', '<!-- fin', 'no lines "<!-- methods -->"'),
+    ],
+)
+def test_generated_parts(fake, name, old, new, expected):
+    fake.replace(name, old, new, generate=False)
+    assert any(expected in line for line in fake.problems()), fake.problems()
 
 
-def test_shared_classes_need_no_metafile(fake, monkeypatch):
-    fake.replace(
-        NECK, 'def compute', CLASS.format(name='Seam') + 'def compute'
+def test_readme_of_a_method(fake):
+    """All that the README of the fixture takes from its metafile."""
+    assert (
+        (fake.root / README).read_text()
+        == f"""\
+# Toy
+
+<!-- status -->
+Status: M0 - reference cases pass.
+<!-- end -->
+
+| key | value |
+| --- | --- |
+| other | table |
+
+<!-- table: main -->
+
+All toys.
+
+| config | what | published | our AP | params | FLOPs |
+| --- | --- | --- | --- | --- | --- |
+| `mmdet::base/base.py` | base | 36.5 (val; mmdet) | not run | not counted \
+| not counted |
+| [toy_r50_1x_coco](toy_r50_1x_coco.py) | the toy | 40.1 (val; paper, t 1) \
+| not run | 2.50 M | not counted |
+
+<!-- end -->
+
+<!-- sources -->
+{readme_blocks.LEGEND}
+
+Sources:
+
+- mmdet: [zoo](https://mmdet.org)
+- paper: [Toys](https://arxiv.org/abs/1)
+<!-- end -->
+"""
     )
-    fake.write('tests/test_seam.py', 'Seam\n')
-    assert any('Seam: no metafile' in line for line in fake.problems())
-    monkeypatch.setattr(check_repo, 'SHARED_CLASSES', {'Seam': 'reason'})
+
+
+def test_measured_results_are_shown(fake):
+    fake.replace(METAFILE, '    Published', f'{RESULTS}    Published')
+    assert '| 39.9 (COCO val) |' in (fake.root / README).read_text()
     assert fake.problems() == []
-    assert '| `Seam` |' in (fake.root / 'METHODS.md').read_text()
 
 
 def test_two_classes_of_one_name(fake):
@@ -258,10 +340,18 @@ def test_two_classes_of_one_name(fake):
     assert any('ToyNeck is taken by mmdet_a' in s for s in fake.problems())
 
 
-@pytest.mark.parametrize('name', [*list(FILES)[-4:-2], README])
+@pytest.mark.parametrize(
+    'name',
+    [
+        README,
+        f'{CODE}/__init__.py',
+        f'{TESTS}/golden/manifest.json',
+        f'{TESTS}/golden_adapter.py',
+    ],
+)
 def test_missing_files(fake, name):
     (fake.root / name).unlink()
-    assert any(name in line for line in fake.problems())
+    assert f'{METAFILE}:1: there is no {name}' in fake.problems()
 
 
 def test_long_file(fake):
@@ -280,9 +370,9 @@ def test_config_without_entry_and_same_name(fake):
     ]
     (fake.root / other).unlink()
     fake.write('configs/toy/toy_new.py', FILES[CONFIG])
-    assert fake.problems() == [
-        f'configs/toy/toy_new.py:1: {METAFILE} does not list it'
-    ]
+    assert f'configs/toy/toy_new.py:1: {METAFILE} does not list it' in (
+        fake.problems()
+    )
 
 
 @pytest.mark.parametrize('name', ['METHODS.md', 'model-index.yml'])
@@ -295,18 +385,31 @@ def test_generated_files_are_current(fake, name):
 
 
 def test_generated_texts(fake):
-    text = (fake.root / 'METHODS.md').read_text()
-    for part in (
-        '## Toy\n',
-        '[Toys](https://arxiv.org/abs/1). Status: M0. '
-        '[README](configs/toy/README.md).',
-        f'| `ToyNeck` | [toy_neck.py]({NECK}) |',
-        f'1 configs: [toy_r50_1x_coco.py]({CONFIG}).',
-        '[toy](tests/golden/toy)',
-    ):
-        assert part in text
+    assert (
+        '| [Toy](configs/toy/README.md) '
+        '| [CVPR 2020](https://arxiv.org/abs/1) | neck | M0 | 1 '
+        f'| [methods/toy]({CODE}) | [methods/toy]({TESTS}) |'
+    ) in (fake.root / 'METHODS.md').read_text()
+    text = (fake.root / 'README.md').read_text()
+    assert '| [Toy](configs/toy/README.md) (CVPR 2020) | a toy | 1 |' in text
+    assert 'Status: M0 reference cases pass; M1 trains' in text
     index = (fake.root / 'model-index.yml').read_text()
     assert index == f'Import:\n  - {METAFILE}\n'
+
+
+def test_two_baselines_of_small_scale_rows(fake):
+    """Rows of one baseline stand together, behind it."""
+    fake.replace(
+        METAFILE,
+        '    Tables:',
+        '      - {Label: Alone, Config: toy_r50_1x_coco}\n    Tables:',
+    )
+    rows = small_scale_page.compared_rows(fake.root)
+    assert [row.config for row in rows] == [
+        'mmdet::base/base.py',
+        'toy_r50_1x_coco',
+        'toy_r50_1x_coco',
+    ]
 
 
 def test_a_broken_metafile_is_one_problem(fake, capsys):
@@ -333,7 +436,7 @@ def test_a_broken_metafile_is_one_problem(fake, capsys):
     ],
 )
 def test_shape_words(text, named):
-    assert bool(check_repo.SHAPE.search(text)) is named
+    assert bool(check_code.SHAPE.search(text)) is named
 
 
 @pytest.mark.parametrize(
@@ -349,7 +452,7 @@ def test_shape_words(text, named):
     ],
 )
 def test_machine_paths(text, found):
-    assert bool(check_repo.MACHINE.search(text)) is found
+    assert bool(check_facts.MACHINE.search(text)) is found
 
 
 def test_git_decides_what_is_tracked(fake):
@@ -363,7 +466,7 @@ def test_git_decides_what_is_tracked(fake):
 
 def test_this_tree_has_no_problems():
     done = subprocess.run(
-        [sys.executable, ROOT / 'tools' / 'check_repo.py'],
+        [sys.executable, ROOT / 'tools' / 'dev' / 'check_repo.py'],
         capture_output=True,
         text=True,
     )

@@ -1,18 +1,19 @@
-"""Counts operators that make the host wait for the device.
+"""Counts operators that synchronize with the device.
 
-The counts per method are in ``sync_counts.json`` and only go down.
+The count of each method stands in its metafile and only goes down.
 """
 
-import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
-from helpers import BOXES, demo_batch, main_configs, mini_model
+from helpers import BOXES, demo_batch, mini_model
 from torch.utils._python_dispatch import TorchDispatchMode
 
-RECORD = Path(__file__).with_name('sync_counts.json')
+from mmdet_assigners.catalog import read_catalog
+from mmdet_assigners.utils import config_path
+
 SYNC = {
     'aten._local_scalar_dense.default',
     'aten.nonzero.default',
@@ -60,10 +61,9 @@ def test_counter_counts():
     assert sum(counter.count.values()) >= 2
 
 
-@pytest.mark.parametrize('path', main_configs(), ids=lambda p: p.stem)
-def test_loss_path_does_not_sync_more(path):
-    recorded = json.loads(RECORD.read_text())
-    assert path.stem in recorded, (
-        f'record {count_syncs(path)} in {RECORD.name}'
-    )
-    assert count_syncs(path) <= recorded[path.stem]
+@pytest.mark.parametrize('method', read_catalog(), ids=lambda m: m.slug)
+def test_loss_path_does_not_sync_more(method):
+    count = count_syncs(Path(config_path(method.configs[0])))
+    recorded = method.synchronizations
+    assert recorded is not None, f'record Synchronizations: {count}'
+    assert count <= recorded

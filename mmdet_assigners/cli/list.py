@@ -1,11 +1,11 @@
-"""``list``: methods with their kind, paper, status and configs."""
+"""``list``: methods with their categories, paper, status and configs."""
 
 import argparse
 import fnmatch
 import sys
 
 from ..catalog import (
-    KINDS,
+    CATEGORIES,
     STATUSES,
     MetafileError,
     Method,
@@ -13,7 +13,7 @@ from ..catalog import (
     read_catalog,
 )
 
-_HEADER = ('METHOD', 'KIND', 'STATUS', 'CONFIGS', 'PAPER')
+_HEADER = ('METHOD', 'CATEGORIES', 'STATUS', 'CONFIGS', 'PAPER')
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -28,7 +28,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         nargs='?',
         help='method, class or config, or a pattern such as "sepc*"',
     )
-    parser.add_argument('--kind', help=f'one of {", ".join(KINDS)}')
+    parser.add_argument(
+        '--kind',
+        metavar='CATEGORY',
+        help=f'one of {", ".join(CATEGORIES)}',
+    )
     parser.add_argument('--status', help=f'one of {", ".join(STATUSES)}')
     parser.add_argument(
         '--paper', metavar='TEXT', help='words of the title, or of the URL'
@@ -53,9 +57,10 @@ def _error(message: str) -> int:
 def _table(methods: list[Method]) -> list[str]:
     rows = [_HEADER]
     for method in methods:
-        kinds, count = ', '.join(method.kinds), str(len(method.models))
+        count = str(len(method.models))
+        names = ', '.join(method.categories)
         rows.append(
-            (method.slug, kinds, method.status, count, method.paper.title)
+            (method.slug, names, method.status, count, method.paper.title)
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADER))]
     return [
@@ -70,10 +75,10 @@ def run(args: argparse.Namespace) -> int:
     """Print the methods that pass every filter.
 
     Returns:
-        0; 1 if a metafile can't be read; 2 if a filter is misspelt or
+        0; 1 if a metafile can't be read; 2 if a filter is misspelled or
         nothing passes all of them.
     """
-    for option, known in (('kind', KINDS), ('status', tuple(STATUSES))):
+    for option, known in (('kind', CATEGORIES), ('status', tuple(STATUSES))):
         value = getattr(args, option)
         if value is not None and value not in known:
             return _error(f'--{option} {value!r}: {closest(value, known)}')
@@ -93,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         method
         for method in methods
         if (not args.name or _matches(method, args.name))
-        and (not args.kind or args.kind in method.kinds)
+        and (not args.kind or args.kind in method.categories)
         and (not args.status or args.status == method.status)
         and (
             not args.paper

@@ -9,22 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from mmdet_assigners.catalog import MetafileError, Method, Model, Paper
+from mmdet_assigners.catalog import MetafileError, Method, Model, Reference
 from mmdet_assigners.cli import list as list_command
 
 ROOT = Path(__file__).parents[2]
 
 
 def model(name):
-    return Model(name, f'configs/x/{name}.py', {}, ())
+    return Model(name, f'configs/x/{name}.py')
 
 
 METHODS = [
     Method(
         'toy',
         'Toy',
+        'a toy',
+        'CVPR 2020',
         ('neck', 'head'),
-        Paper('Toys for All', 'https://arxiv.org/abs/1'),
+        Reference('Toys for All', 'https://arxiv.org/abs/1'),
         'M1',
         ('ToyNeck',),
         (),
@@ -33,8 +35,10 @@ METHODS = [
     Method(
         'game',
         'Game',
+        'a game',
+        'CVPR 2021',
         ('loss',),
-        Paper('Games', 'https://arxiv.org/abs/22'),
+        Reference('Games', 'https://arxiv.org/abs/22'),
         'M0',
         ('GameLoss',),
         (),
@@ -61,7 +65,7 @@ def test_table(run):
     assert run() == (
         0,
         [
-            'METHOD  KIND        STATUS  CONFIGS  PAPER',
+            'METHOD  CATEGORIES  STATUS  CONFIGS  PAPER',
             'toy     neck, head  M1      2        Toys for All',
             'game    loss        M0      1        Games',
         ],

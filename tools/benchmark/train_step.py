@@ -18,9 +18,9 @@ from mmdet_assigners.small_scale import (
     shrink_model,
 )
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parent.parent / 'dev'))
 
-from small_scale import METHODS
+from small_scale_page import compared_rows
 
 HEIGHT, WIDTH, GTS = 240, 320, 13
 
@@ -59,11 +59,15 @@ def cases(quick: bool) -> Iterator[Case]:
     """One row per method; with ``quick`` one image instead of four."""
     register_all_modules()
     batch = 1 if quick else 4
-    for name, (ours, baseline) in METHODS.items():
-        if baseline is not None:
-            peer, _ = METHODS[baseline]
-            row = f'{name} train step B={batch} {WIDTH}x{HEIGHT} G={GTS}'
-            yield Case(row, peer, step(ours, batch), step(peer, batch))
+    for row in compared_rows():
+        if row.baseline:
+            size = f'B={batch} {WIDTH}x{HEIGHT} G={GTS}'
+            yield Case(
+                f'{row.label} train step {size}',
+                row.baseline,
+                step(row.config, batch),
+                step(row.baseline, batch),
+            )
 
 
 if __name__ == '__main__':
