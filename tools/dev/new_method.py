@@ -1,120 +1,149 @@
-"""``new-method``: all files of a method, as stubs whose tests fail."""
+"""Writes all files of a new method, as stubs whose tests fail.
+
+``python tools/dev/new_method.py soft_anchor --category assigner``
+
+The files are those of ``template/method`` and of ``template/<category>``,
+with ``$names`` filled in by :class:`string.Template`. What is left to write
+is marked, and ``check_repo.py`` reports it.
+"""
 
 import argparse
-import ast
 import importlib.util
 import keyword
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from ..catalog import closest, find_classes
-from . import templates
-from .kinds import KINDS
-from .templates import BASES
+from mmdet_assigners.catalog import closest, find_classes
 
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATE = Path(__file__).parent / 'template'
+SUFFIX = '.tmpl'
+# Folder of the template -> folder of the method.
+FOLDERS = {
+    'package': 'mmdet_assigners/methods/$slug',
+    'configs': 'configs/$slug',
+    'tests': 'tests/methods/$slug',
+}
+CATEGORIES = sorted(p.name for p in TEMPLATE.iterdir() if p.name != 'method')
+MARK = 'TODO' + '(new-method)'  # in two parts: this file is no stub
 _SLUG = re.compile(r'[a-z][a-z0-9]*(_[a-z0-9]+)*')
-_MAX_SLUG = 24  # longer names break the 79 columns of generated lines
+_MAX_NAME = 23  # longer names break the 79 columns of generated lines
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the arguments of the command."""
-    parser = subparsers.add_parser(
-        'new-method',
-        help='write all files of a new method (in a source tree)',
-        description=__doc__,
-    )
-    parser.add_argument('name', help='in snake case, e.g. soft_anchor')
-    parser.add_argument('--kind', required=True, help=', '.join(KINDS))
-    parser.add_argument(
-        '--base', help=f'{", ".join(BASES)}; default: retinanet or faster-rcnn'
-    )
-    parser.add_argument(
-        '--title',
-        help='name as in the paper, which starts the class name, e.g. SAPD; '
-        'default: NAME in camel case',
-    )
+@dataclass(frozen=True)
+class Base:
+    """An mmdet config to start from.
+
+    Attributes:
+        config: Its path in mmdet's configs.
+        detector: The class of the model.
+        head: The class of its last head.
+        without: Categories whose piece the detector has no place for.
+        two_stage: Whether pieces belong into its second stage.
+    """
+
+    config: str
+    detector: str
+    head: str
+    without: tuple[str, ...]
+    two_stage: bool = False
 
 
-def source_root(package: Path | None = None) -> Path:
-    """The source tree that holds the package.
+BASES = {
+    'retinanet': Base(
+        'retinanet/retinanet_r50_fpn_1x_coco.py',
+        'RetinaNet',
+        'RetinaHead',
+        ('roi_head', 'sampler'),
+    ),
+    'atss': Base(
+        'atss/atss_r50_fpn_1x_coco.py',
+        'ATSS',
+        'ATSSHead',
+        ('roi_head', 'sampler'),
+    ),
+    'fcos': Base(
+        'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
+        'FCOS',
+        'FCOSHead',
+        ('assigner', 'coder', 'roi_head', 'sampler'),
+    ),
+    'faster-rcnn': Base(
+        'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+        'FasterRCNN',
+        'StandardRoIHead',
+        ('head',),
+        two_stage=True,
+    ),
+}
+
+
+def find_base(category: str, base: str | None) -> str:
+    """The base of a category: the named one, or the first that fits.
 
     Raises:
-        FileNotFoundError: The package is installed from a wheel.
+        ValueError: There is no such base, or it doesn't fit.
     """
-    package = package or Path(__file__).parents[1]
-    root = package.parent
-    if not all((root / n).exists() for n in ('pyproject.toml', 'tests')):
-        raise FileNotFoundError(
-            f'new-method works in a source tree; {package} is an installed '
-            'copy. Clone the repository, `pip install -e .` and run it there'
-        )
-    return root
-
-
-def _check(slug: str, kind: str, base: str | None) -> str:
-    """Check the arguments; returns the base."""
-    if not _SLUG.fullmatch(slug) or keyword.iskeyword(slug):
-        raise ValueError(
-            f'NAME {slug!r}: expected snake case such as soft_anchor'
-        )
-    if len(slug) > _MAX_SLUG:
-        raise ValueError(
-            f'NAME {slug!r}: expected at most {_MAX_SLUG} characters'
-        )
-    if kind not in KINDS:
-        raise ValueError(f'--kind {kind!r}: {closest(kind, tuple(KINDS))}')
-    base = base or ('faster-rcnn' if kind == 'roi_head' else 'retinanet')
+    fits = [name for name in BASES if category not in BASES[name].without]
+    if base is None:
+        return fits[0]
     if base not in BASES:
         raise ValueError(f'--base {base!r}: {closest(base, tuple(BASES))}')
-    if kind == 'head' and BASES[base].two_stage:
-        raise ValueError(f'--base {base!r}: expected one stage for a head')
-    if kind == 'roi_head' and not BASES[base].two_stage:
-        raise ValueError(f'--base {base!r}: a roi_head needs faster-rcnn')
-    if kind == 'assigner' and not BASES[base].assigner:
+    if base not in fits:
         raise ValueError(
-            f'--base {base!r}: its head takes no assigner; expected another'
+            f'--base {base!r} has no place for --category {category}; '
+            f'expected {" or ".join(fits)}'
         )
     return base
 
 
-def _natural(module: str) -> list[int | str]:
-    """Sort key of ruff's isort: numbers by value."""
-    parts = re.split(r'(\d+)', module)
-    return [int(part) if part.isdigit() else part for part in parts]
+def _check_names(slug: str, category: str, title: str) -> None:
+    """Refuse names that make no module, class or folder."""
+    if not _SLUG.fullmatch(slug) or keyword.iskeyword(slug):
+        raise ValueError(
+            f'NAME {slug!r}: expected snake case such as soft_anchor'
+        )
+    if len(slug) > _MAX_NAME:
+        raise ValueError(
+            f'NAME {slug!r}: expected at most {_MAX_NAME} characters'
+        )
+    if category not in CATEGORIES:
+        raise ValueError(
+            f'--category {category!r}: {closest(category, CATEGORIES)}'
+        )
+    if not re.fullmatch(rf'[A-Z][A-Za-z0-9]{{0,{_MAX_NAME - 1}}}', title):
+        raise ValueError(
+            f'--title {title!r}: expected a class name such as SAPD of at '
+            f'most {_MAX_NAME} characters'
+        )
 
 
-def add_import(source: str, line: str) -> str:
-    """Add ``from .module import ...`` to an ``__init__``, in sorted order."""
-    module = line.split()[1].removeprefix('.')
-    nodes = [
-        node
-        for node in ast.parse(source).body
-        if isinstance(node, ast.ImportFrom) and node.level == 1
-    ]
-    if any(node.module == module for node in nodes):
-        return source
-    lines = source.splitlines()
-    later = [
-        node.lineno - 1
-        for node in nodes
-        if _natural(node.module or '') > _natural(module)
-    ]
-    if later:
-        lines.insert(later[0], line)
-    elif nodes:
-        lines.insert(nodes[-1].end_lineno or nodes[-1].lineno, line)
-    else:
-        lines += ['', line] if lines else [line]
-    return '\n'.join(lines) + '\n'
+def _read(*candidates: str) -> str:
+    """The first of these templates that there is."""
+    paths = [TEMPLATE / (name + SUFFIX) for name in candidates]
+    path = next(path for path in paths if path.is_file())
+    return path.read_text(encoding='utf-8').rstrip('\n')
+
+
+def _templates(category: str) -> Iterator[tuple[str, str]]:
+    """Path, with ``$names``, and text of each template of a category."""
+    for part in ('method', category):
+        for folder, target in FOLDERS.items():
+            for path in sorted((TEMPLATE / part / folder).glob('*' + SUFFIX)):
+                name = path.name.removesuffix(SUFFIX)
+                yield f'{target}/{name}', path.read_text(encoding='utf-8')
 
 
 def plan(
     root: Path,
     slug: str,
-    kind: str,
+    category: str,
     base: str | None = None,
     title: str | None = None,
 ) -> dict[Path, str]:
@@ -123,39 +152,27 @@ def plan(
     Args:
         root: The source tree.
         slug: Name in snake case.
-        kind: A key of :data:`kinds.KINDS`.
-        base: A key of :data:`templates.BASES`.
-        title: Start of the class name; None makes it from the slug.
+        category: One of :data:`CATEGORIES`.
+        base: A key of :data:`BASES`; the first that fits by default.
+        title: Start of the class name; made from the slug by default.
 
     Raises:
         ValueError: A wrong argument, or the class name is taken.
-        FileExistsError: One of the new files exists.
+        FileExistsError: One of the method's folders exists.
     """
-    base = _check(slug, kind, base)
-    spec, start = KINDS[kind], BASES[base]
-    stem = slug.removesuffix(f'_{kind}')
-    title = title or ''.join(part.capitalize() for part in stem.split('_'))
-    if not re.fullmatch(rf'[A-Z][A-Za-z0-9]{{0,{_MAX_SLUG - 1}}}', title):
-        raise ValueError(
-            f'--title {title!r}: expected a class name such as SAPD of at '
-            f'most {_MAX_SLUG} characters'
-        )
-    module, cls = f'{stem}_{kind}', title + spec.suffix
-    model = spec.config
-    if start.two_stage and spec.config_two_stage:
-        model = spec.config_two_stage
-    test_imports, test = spec.test.split('\n\n\n', 1)
-    head, constant, rest = test_imports.partition('\n\n')
+    if title is None:
+        words = slug.removesuffix(f'_{category}').split('_')
+        title = ''.join(word.capitalize() for word in words)
+    _check_names(slug, category, title)
+    base = find_base(category, base)
+    start = BASES[base]
     names = {
         'base_config': start.config,
-        'cls': cls,
-        'config': f'{slug}_{base}_r50_fpn_1x_coco',
+        'category': category,
+        'config': f'{slug.replace("_", "-")}_{base}_r50_fpn_1x_coco',
+        'detector': start.detector,
         'head': start.head,
-        'kind': kind,
-        'mark': templates.MARK,
-        'method': spec.method,
-        'parent': start.head if spec.parent == '$head' else spec.parent,
-        'registry': spec.registry,
+        'mark': MARK,
         'slug': slug,
         'title': title,
     }
@@ -163,44 +180,26 @@ def plan(
     def fill(text: str) -> str:
         return Template(text).substitute(names)
 
-    names |= {
-        'body': fill(spec.body),
-        'imports': fill(spec.imports),
-        'model': fill(start.extra + model),
+    piece = _read(f'{category}/package/{category}.py')
+    names['cls'] = fill(re.search(r'^class (\S+)\(', piece, re.M)[1])
+    names['paper'] = fill(_read('method/paper'))
+    diffs = (f'{category}/diff_two_stage.py', f'{category}/diff.py')
+    names['diff'] = fill(_read(*diffs[not start.two_stage :]))
+    _refuse_collisions(root, [fill(f) for f in FOLDERS.values()], names['cls'])
+    return {
+        root / fill(target): fill(text)
+        for target, text in _templates(category)
     }
-    models = root / 'mmdet_assigners' / 'models'
-    folder = models / spec.folder
-    configs, tests = root / 'configs' / slug, root / 'tests'
-    new = {
-        folder / f'{module}.py': fill(templates.MODULE),
-        configs / f'{names["config"]}.py': fill(templates.CONFIG),
-        configs / 'metafile.yml': fill(templates.METAFILE),
-        configs / 'README.md': fill(templates.README),
-        tests / 'adapters' / f'{slug}.py': fill(templates.ADAPTER),
-    }
-    names['imports'] = head + '\n'
-    names['test'] = fill(f'{rest}\n\n\n{test}' if constant else test)
-    test_folder = tests / 'test_models' / f'test_{folder.name}'
-    new[test_folder / f'test_{module}.py'] = fill(templates.TEST)
-    _refuse_collisions(root, new, cls)
-
-    edits = {folder / '__init__.py': f'from .{module} import {cls}'}
-    if folder.parent != models:
-        line = f'from .{folder.name} import *  # noqa: F403'
-        edits[folder.parent / '__init__.py'] = line
-    for path, line in edits.items():
-        source = path.read_text(encoding='utf-8') if path.is_file() else ''
-        new[path] = add_import(source, line)
-    return new
 
 
-def _refuse_collisions(root: Path, new: dict[Path, str], cls: str) -> None:
-    taken = [path for path in new if path.exists()]
+def _refuse_collisions(root: Path, folders: list[str], cls: str) -> None:
+    taken = [folder for folder in folders if (root / folder).exists()]
     if taken:
-        names = ', '.join(str(path.relative_to(root)) for path in taken)
-        raise FileExistsError(f'nothing written, there is already {names}')
-    mmdet = importlib.util.find_spec('mmdet')
+        raise FileExistsError(
+            f'nothing written, there is already {", ".join(taken)}'
+        )
     packages = [root / 'mmdet_assigners']
+    mmdet = importlib.util.find_spec('mmdet')
     if mmdet is not None and mmdet.submodule_search_locations:
         packages.append(Path(mmdet.submodule_search_locations[0]))
     for package in packages:
@@ -213,49 +212,62 @@ def _refuse_collisions(root: Path, new: dict[Path, str], cls: str) -> None:
 
 
 def write(files: dict[Path, str]) -> None:
-    """Write all files, or, if one fails, none."""
-    before = {
-        path: path.read_bytes() if path.exists() else None for path in files
-    }
+    """Write the files into new folders, or, if one fails, none."""
+    folders = {path.parent for path in files}
     try:
         for path, content in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content, encoding='utf-8')
-    except OSError:
-        for path, old in before.items():
-            if old is not None:
-                path.write_bytes(old)
-            elif path.is_file():
-                path.unlink()
+        if importlib.util.find_spec('ruff'):  # breaks lines with long names
+            command = [sys.executable, '-m', 'ruff', 'format', '-q', *folders]
+            subprocess.run(command, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
-def run(args: argparse.Namespace) -> int:
-    """Write the files and regenerate the indices.
+def main(argv: list[str] | None = None, root: Path = ROOT) -> int:
+    """Write the files and regenerate the indexes.
 
     Returns:
         0; 1 if the files can't be written; 2 for wrong arguments.
     """
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition('\n')[0],
+        epilog='docs/add_a_method.md says what to do next.',
+    )
+    parser.add_argument('name', help='in snake case, e.g. soft_anchor')
+    parser.add_argument(
+        '--category', required=True, help=', '.join(CATEGORIES)
+    )
+    parser.add_argument(
+        '--base', help=f'{", ".join(BASES)}; default: the first that fits'
+    )
+    parser.add_argument(
+        '--title',
+        help='name as in the paper, which starts the class name, e.g. SAPD; '
+        'default: NAME in camel case',
+    )
+    args = parser.parse_args(argv)
     try:
-        root = source_root()
-        files = plan(root, args.name, args.kind, args.base, args.title)
+        files = plan(root, args.name, args.category, args.base, args.title)
         write(files)
     except ValueError as error:
-        print(f'mmdet-assigners new-method: {error}', file=sys.stderr)
+        print(f'new_method: {error}', file=sys.stderr)
         return 2
-    except OSError as error:
-        print(f'mmdet-assigners new-method: {error}', file=sys.stderr)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f'new_method: {error}', file=sys.stderr)
         return 1
-    python = [str(path) for path in files if path.suffix == '.py']
-    if importlib.util.find_spec('ruff'):  # long names need other line breaks
-        command = [sys.executable, '-m', 'ruff', 'format', '-q', *python]
-        subprocess.run(command, cwd=root, check=False)
-    index = root / 'tools' / 'generate_index.py'
-    done = subprocess.run([sys.executable, str(index)], check=False)
     for path in files:
         print(path.relative_to(root).as_posix())
     print(
-        f'Every {templates.MARK} is yours; `python tools/check_repo.py` '
-        'lists what is missing.'
+        f'Every {MARK} is yours; `python tools/dev/check_repo.py` lists what '
+        'is missing.'
     )
-    return done.returncode
+    index = root / 'tools' / 'dev' / 'generate_index.py'
+    return subprocess.run([sys.executable, index], check=False).returncode
+
+
+if __name__ == '__main__':
+    sys.exit(main())
