@@ -1,4 +1,4 @@
-"""Targets and losses of AlignDet as its official code defines them."""
+"""Targets and losses of AlignDet, as in its official code."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from ...ops.anchor_points import MAX_ELEMENTS
 
 
 class OfficialMatch(NamedTuple):
-    """What a box of the previous stage learns.
+    """Targets of the boxes of the previous stage.
 
     Attributes:
         label_gt: (B, P) int64 ground truth whose class it learns,
@@ -36,17 +36,17 @@ def official_match(
     valid: Tensor | None = None,
     max_elements: int = MAX_ELEMENTS,
 ) -> OfficialMatch:
-    """IoU matching as SimpleDet's RetinaNet and AlignDet do it.
+    """IoU matching as in SimpleDet's RetinaNet and AlignDet.
 
-    1. IoU < ``neg_iou_thr``: negative; others are ignored unless
+    1. IoU < ``neg_iou_thr``: negative; all others are ignored unless
     2. the prior has the best IoU of some ground truth, at least
        ``min_pos_iou``: it learns the class of that one, of several the last;
     3. IoU >= ``pos_iou_thr``: it learns the class of its best ground truth.
 
-    In both cases it learns the **box of its own best** ground truth (ties
-    go to the first), so after rule 2 class and box can be of two objects. With
-    ``min_pos_iou=0`` a ground truth that overlaps nothing takes every prior
-    that overlaps it as little.
+    In both cases it learns the **box of its own best** ground truth (ties go
+    to the first), so after rule 2 class and box can come from two objects.
+    With ``min_pos_iou=0`` a ground truth that overlaps no prior takes every
+    prior that doesn't overlap it.
 
     Args:
         priors: (P, 4) or (B, P, 4) in pixels.
@@ -69,6 +69,7 @@ def official_match(
     if plus_one:
         far = boxes.new_tensor([0, 0, 1, 1])
         priors, boxes = priors + far, boxes + far
+    # best ground truth of each prior, best IoU of each ground truth
     best = boxes.new_zeros(shape)
     argmax = torch.zeros(shape, dtype=torch.long, device=boxes.device)
     gt_best = []
@@ -79,12 +80,14 @@ def official_match(
         gt_best.append(iou.amax(2))
     bound = torch.cat(gt_best, 1)
     found = (bound >= min_pos_iou) & mask
+    # rule 2: the last ground truth for which a prior is the best
     last = torch.full_like(argmax, NEGATIVE)
     for part, iou in iou_chunks(priors, boxes, mask, valid, max_elements):
         ties = (iou == bound[:, part, None]) & found[:, part, None]
         index = torch.arange(part.start, part.stop, device=boxes.device)
         own = index[:, None].where(ties, NEGATIVE).amax(1)
         last = torch.maximum(last, own)
+    # rules 1 to 3, the later over the earlier; all negative without objects
     some = mask.any(1, keepdim=True)
     negative = (best < neg_iou_thr) | ~some
     label = torch.full_like(argmax, IGNORED).masked_fill(negative, NEGATIVE)
@@ -115,7 +118,7 @@ def stage_losses(
         deltas: (B, P, 4).
         labels: (B, P) int64: class, C background, -1 ignored.
         targets: (B, P, 4) encoded boxes, finite everywhere.
-        normalizer: Scalar; by default, as officially, the number of
+        normalizer: Scalar; by default, as in the official code, the number of
             foreground boxes of the batch **plus one**.
 
     Returns:
@@ -132,7 +135,7 @@ def stage_losses(
         known.to(logits).flatten(),
         avg_factor=normalizer,
     )
-    # the terms by themselves: mmdet's mean asks the device for a positive
+    # element-wise: mmdet's mean synchronizes to look for positives
     box = loss_bbox(
         deltas.flatten(0, 1),
         targets.flatten(0, 1),

@@ -72,6 +72,7 @@ def boxes_to_offsets(
     extra = 1 if legacy_plus_one else 0
 
     def taps(start: Tensor, end: Tensor, cell: Tensor) -> Tensor:
+        # centers of the bins in the map, minus where the plain tap would be
         bins = (end - start + extra) / kernel
         at = (start - 0.5)[..., None] + (index + 0.5) * bins[..., None]
         return at - (cell + index - (kernel - 1) / 2)
@@ -98,8 +99,8 @@ def roi_conv(
 
     The samples of all taps are C K K values per cell: 838 MB for the finest
     level of an 800x1333 image with 256 channels and K = 7. Larger maps than
-    ``max_samples`` allows are worked off in tiles of rows, which are sampled
-    once more in the backward pass.
+    ``max_samples`` allows are processed in tiles of rows, which are sampled
+    again in the backward pass.
 
     Args:
         x: (B, C, H, W).
@@ -122,7 +123,7 @@ def roi_conv(
     if rows >= height:
         return deform_conv(x, offset, weight, 1, kernel // 2)
     tiles = []
-    # the offsets of a tile count from its own first row
+    # offsets are relative to a cell: a tile starts at row 0 of its own
     start = torch.zeros_like(offset[:1, :, :1, :1])
     start[:, 0::2] = 1
     for first in range(0, height, rows):

@@ -94,29 +94,33 @@ def error_driven(
     Returns:
         tuple: Scalar and (n,).
     """
+    # positives, ascending
     gradient = torch.zeros_like(logits)
     positive = (targets == POSITIVE).nonzero().squeeze(1)
     count = len(positive)
     if count == 0:
         return logits.new_zeros(()), gradient
     pos, order = logits[positive].double().sort()
-    # a bit lower than necessary: the comparison may round to float32
+    # negatives below every ramp have no part in loss or gradient; the bound is
+    # a bit too low, as the comparison may round to float32
     bound = pos[0] - delta
     bound = bound - bound.abs() * torch.finfo(logits.dtype).eps
-    # written so that NaN is found
+    # negated, so that NaN is kept
     reaches = (targets == NEGATIVE) & ~(logits <= bound)
     negative = reaches.nonzero().squeeze(1)
 
-    # around 0 the sums below are most precise
+    # centered: prefix sums are most precise around 0
     center = pos.mean()
     pos = pos - center
-    # higher ones are above every positive too
+    # clamped: higher ones are equally above every positive
     neg = torch.minimum(logits[negative].double() - center, pos[-1] + delta)
     low, high = band(pos, neg, delta)
+    # precision at each positive
     rank = 0.5 + steps_of_positives(pos, delta)
     above = steps_of_negatives(pos, neg, low, high, delta)
     precision = rank / (rank + above)
     best, weight = precision, 1 / (rank + above)
+    # interpolated: the best precision at no higher score
     if interpolate:
         best = precision.cummax(0).values
         rho = (1 - best) / (1 - precision)
@@ -130,7 +134,7 @@ def error_driven(
     pushed = pushed.sub_(ramp_pos, alpha=0.5 / delta).add_(at_low[0])
     gradient[negative] = (pushed.clamp_(min=0) / count).to(gradient)
     gradient[positive[order]] = ((best - 1) / count).to(gradient)
-    # searches put NaN above everything, where it would not be noticed
+    # searchsorted puts NaN above everything: add it back
     loss = 1 - best.mean() + 0 * neg.sum()
     return loss.to(logits), gradient
 
@@ -181,6 +185,8 @@ def steps_of_negatives(
         Tensor: (P,), at least 0.
     """
     ones = torch.ones_like(neg)
+    # rows: negatives that enter and leave the ramp at a positive, and sums of
+    # their scores
     table = pos.new_zeros(4, len(pos) + 1)
     for row, index, values in (
         (0, low, ones),

@@ -1,4 +1,4 @@
-"""Definitions of positives that ATSS compares, for whole batches.
+"""The definitions of positives that ATSS compares, batched.
 
 Zhang, Chi, Yao, Lei, Li: Bridging the Gap Between Anchor-based and
 Anchor-free Detection via Adaptive Training Sample Selection (CVPR 2020, arXiv
@@ -33,10 +33,11 @@ OUTSIDE = ('ignore', 'negative', 'keep')
 
 
 class Claims(NamedTuple):
-    """Ground truth of each anchor.
+    """The assignment of each anchor.
 
     Attributes:
-        gt: (B, P) int64 index, ``NEGATIVE`` or ``IGNORED``.
+        gt: (B, P) int64 index of the ground truth, ``NEGATIVE`` or
+            ``IGNORED``.
         iou: (B, P) IoU with it, 0 without one.
     """
 
@@ -105,14 +106,17 @@ def atss_match(
     index = _nearest(
         centers, boxes, level_sizes, topk, valid, max_elements
     )  # (B, G, K)
+    # padding and excluded anchors are no candidates
     known = mask[..., None].expand_as(index)
     if valid is not None:
         known = known & gather_gts(valid, index.flatten(1)).view_as(index)
+    # threshold: mean + standard deviation of the candidates' IoU
     iou = _candidate_iou(anchors, boxes, index)
     count = known.sum(-1, keepdim=True)
     mean = (iou * known).sum(-1, keepdim=True) / count.clamp(min=1)
     square = ((iou - mean) * known).square().sum(-1, keepdim=True)
     threshold = mean + (square / (count - 1).clamp(min=1)).sqrt()
+    # positives: above it, with the center inside the box
     wanted = known & (iou >= threshold)
     wanted &= _inside(centers[index], boxes[:, :, None], margin)
     return _highest_iou_wins(index, iou, wanted, len(anchors), valid)
@@ -130,11 +134,11 @@ def topk_match(
 ) -> Claims:
     """The anchors of highest IoU of each ground truth, over all levels.
 
-    The definition 'TOPK' of the official code. Equal IoU: the nearer center
-    comes first, by subtracting d / (1000 d_max) of the distance d and the
-    greatest distance d_max of the image. Of the ``topk`` anchors those whose
-    center lies in the box are positive; of several ground truths the one of
-    highest IoU wins; ties go to the first.
+    The definition 'TOPK' of the official code. With equal IoU the nearer
+    center comes first, by subtracting d / (1000 d_max) of the distance d and
+    the greatest distance d_max of the image. Of the ``topk`` anchors those
+    whose center lies in the box are positive; of several ground truths the one
+    of highest IoU wins; ties go to the first.
 
     Args:
         anchors: (P, 4) in pixels.
@@ -160,7 +164,7 @@ def topk_match(
         ious.append(iou.gather(-1, best))
     index, iou = torch.cat(index, 1), torch.cat(ious, 1)
     wanted = _inside(centers[index], boxes[:, :, None], margin)
-    wanted &= iou >= 0  # not of padding, and valid
+    wanted &= iou >= 0  # -1: padding or excluded
     return _highest_iou_wins(index, iou, wanted, len(anchors), valid)
 
 
@@ -202,9 +206,11 @@ def ssc_match(
     order = area.argsort(stable=True)  # the smallest area first
     rows = gather_gts(boxes, order)
     known = mask.gather(1, order)
+    # rank in this order of the smallest box that takes each anchor
     rank = order.new_full((batch, len(anchors)), num_gts, dtype=torch.int32)
     for part in gt_chunks(batch, num_gts, len(anchors), max_elements):
         x1, y1, x2, y2 = rows[:, part, None].unbind(-1)
+        # center inside the box; far: distance of the farthest side
         wins = known[:, part, None]
         far = None
         for before, after in ((x - x1, x2 - x), (y - y1, y2 - y)):
@@ -212,6 +218,7 @@ def ssc_match(
             longer = torch.maximum(before, after, out=before)
             far = longer if far is None else torch.maximum(far, longer)
         wins &= (far >= low) & (far <= high)
+        # center sampling
         if radius is not None:
             cx, cy = (x1 + x2) / 2, (y1 + y2) / 2
             for center, point in ((cx, x), (cy, y)):
@@ -223,6 +230,7 @@ def ssc_match(
         )
         first = index[:, None].where(wins, num_gts).amin(1)
         rank = torch.minimum(rank, first)
+    # from rank to index
     rank = rank.long()
     gt = order.gather(1, rank.clamp(max=num_gts - 1)).where(
         rank < num_gts, NEGATIVE
@@ -354,7 +362,7 @@ def _highest_iou_wins(
     priors: int,
     valid: Tensor | None,
 ) -> Claims:
-    """Settle candidates (B, G, K) that several ground truths want."""
+    """Assign candidates (B, G, K) to the ground truth of highest IoU."""
     batch, num_gts, _ = index.shape
     owner = torch.arange(num_gts, device=index.device)[:, None].expand_as(
         index
@@ -364,10 +372,12 @@ def _highest_iou_wins(
         owner.flatten(1),
         wanted.flatten(1),
     )
+    # highest IoU at each prior, and the candidates that have it
     score = iou.flatten(1).where(wanted, -1)
     best = iou.new_full((batch, priors), -1)
     best = best.scatter_reduce(1, index, score, 'amax')
     wins = wanted & (score == best.gather(1, index))
+    # ties: the first ground truth
     first = index.new_full((batch, priors), num_gts)
     first = first.scatter_reduce(1, index, owner.where(wins, num_gts), 'amin')
     gt = first.where(first < num_gts, NEGATIVE)

@@ -1,4 +1,4 @@
-"""AutoAssign: bags of weighted points, for whole batches.
+"""AutoAssign: bags of weighted points, batched.
 
 Every point inside an object, on every level, belongs to the object's bag. All
 levels are concatenated to P points and ground truths are padded to (B, G).
@@ -25,7 +25,7 @@ EPS = 1e-12
 
 @dataclass(frozen=True)
 class Rules:
-    """Which weights the losses use.
+    """The weights in the losses.
 
     Attributes:
         center_prior: 'category': a Gaussian per class; 'shared': that of row
@@ -211,12 +211,14 @@ def positive_weights(
         P (B, g, P), the prior G (B, g, P), 0 outside of the bags, and the
         bags (B, g, P) bool.
     """
+    # center prior, 0 outside the box
     inside = members(inputs, part, rules)
     if rules.center_prior == 'none':
         prior = inside.to(inputs.cls)
     else:
         prior = log_prior(inputs, part, rules.center_prior).exp()
         prior = prior.where(inside, 0)
+    # joint confidence: class probability times exp(-lambda * box loss)
     size = (-1, -1, len(inputs.xy))
     labels = inputs.labels[:, part, None].expand(size)
     p_cls = inputs.cls.transpose(1, 2).gather(1, labels)
@@ -226,6 +228,7 @@ def positive_weights(
     used = {'joint': joint, 'cls': p_cls, 'loc': p_loc}
     if rules.confidence == 'none':
         return prior, joint, prior, inside
+    # sharpened by the temperature
     confidence = (used[rules.confidence] / rules.tau).exp()
     return confidence * prior, joint, prior, inside
 
@@ -275,7 +278,7 @@ def bag_sums(inputs: BagInputs, rules: Rules) -> tuple[Tensor, Tensor, Tensor]:
 def _bags(inputs: BagInputs, part: slice, rules: Rules) -> tuple[Tensor, ...]:
     weight, joint, prior, inside = positive_weights(inputs, part, rules)
     norm = weight.sum(-1).clamp(min=EPS)
-    # sums may exceed 1 by rounding, which the logarithm's check refuses
+    # a sum may exceed 1 by rounding, which the cross entropy refuses
     bag = ((weight * joint).sum(-1) / norm).clamp(max=1)
     return bag, prior.sum(-1), inside.any(-1)
 
@@ -297,11 +300,12 @@ def negative_weights(inputs: BagInputs, rules: Rules) -> Tensor:
     """
     batch, num_gts = inputs.mask.shape
     points, classes = inputs.cls.shape[1:]
-    # classes before points: what is scattered needs no copy
+    # classes before points: scatter needs no copy
     weight = inputs.cls.new_ones(batch, classes, points)
     if rules.neg_weight == 'one':
         return weight.transpose(1, 2)
     parts = list(gt_chunks(batch, num_gts, points, rules.max_elements))
+    # best IoU of each prediction with any object
     iou = inputs.cls.new_zeros(batch, points)
     if rules.neg_weight == 'iou':
         for part in parts:
@@ -310,12 +314,14 @@ def negative_weights(inputs: BagInputs, rules: Rules) -> Tensor:
             iou = torch.maximum(iou, overlap.amax(1))
     quality = 1 / (1 - iou).clamp(min=EPS)[:, None]
     for part in parts:
+        # min-max normalized quality inside each box
         inside = members(inputs, part, rules)
         value = torch.zeros_like(inside, dtype=weight.dtype)
         if rules.neg_weight == 'iou':
             low = quality.where(inside, torch.inf).amin(-1, keepdim=True)
             high = quality.where(inside, -torch.inf).amax(-1, keepdim=True)
             value = 1 - (quality - low + EPS) / (high - low + EPS)
+        # the last object of a class decides
         labels = inputs.labels[:, part, None].expand_as(inside)
         order = torch.arange(inside.shape[1], device=inside.device)
         order = order[:, None].where(inside, -1)
@@ -358,7 +364,7 @@ def in_any_bag(inputs: BagInputs, rules: Rules) -> Tensor:
 
 @torch.no_grad()
 def strongest_bag(inputs: BagInputs, rules: Rules) -> tuple[Tensor, Tensor]:
-    """The object in whose bag each point counts most.
+    """The object in whose bag each point has its largest share.
 
     Args:
         inputs: See :class:`BagInputs`.
@@ -398,6 +404,7 @@ def pairwise_giou(boxes: Tensor, decoded: Tensor, eps: float = 1e-6) -> Tensor:
     """
     x1, y1, x2, y2 = boxes[:, :, None].unbind(-1)
     px1, py1, px2, py2 = decoded[:, None].unbind(-1)
+    # intersection, union, enclosing box
     width = torch.minimum(px2, x2) - torch.maximum(px1, x1)
     height = torch.minimum(py2, y2) - torch.maximum(py1, y1)
     overlap = width.clamp(min=0) * height.clamp(min=0)

@@ -1,4 +1,4 @@
-"""BorderDet: boxes, targets and scores of its two stages, for whole batches.
+"""BorderDet: boxes, targets and scores of its two stages, batched.
 
 All levels are concatenated to P points and ground truths are padded to
 (B, G).
@@ -21,7 +21,7 @@ from ...ops.fcos import assign_points
 
 
 class BorderTargets(NamedTuple):
-    """What the points learn in both stages.
+    """Targets of the points in both stages.
 
     Attributes:
         labels: (B, P) int64 class in stage 1, C for background.
@@ -54,7 +54,7 @@ def boxes_from_distances(xy: Tensor, ltrb: Tensor) -> Tensor:
 def pooling_boxes(
     boxes: Tensor, stride: int, offset: float, height: int, width: int
 ) -> Tensor:
-    """Where border features of coarse boxes are read.
+    """Boxes in cells, along whose borders features are pooled.
 
     Args:
         boxes: (B, H * W, 4) in pixels.
@@ -103,7 +103,7 @@ def match_borders(
     iou_thr: float,
     max_elements: int = MAX_ELEMENTS,
 ) -> Tensor:
-    """Ground truth of each coarse box: that of highest IoU, the first of ties.
+    """Ground truth of highest IoU for each coarse box; ties go to the first.
 
     Args:
         coarse: (B, P, 4) in pixels.
@@ -155,13 +155,15 @@ def border_targets(
     Returns:
         BorderTargets: Of all points.
     """
+    # stage 1: FCOS
     first = assign_points(points, boxes, labels, mask, ranges, center_radius)
     positive = (first.gt >= 0)[..., None]
     ltrb = box_distances(points.xy, gather_gts(boxes, first.gt))
     ltrb = ltrb.where(positive, 0)
+    # stage 2: by IoU of the coarse boxes
     second = match_borders(coarse, boxes, mask, iou_thr)
     refined = (second >= 0)[..., None]
-    # only what is finite may be divided
+    # unmatched coarse boxes may have no area: encode a unit box there
     unit = coarse.new_tensor([0, 0, 1, 1])
     deltas = encode_deltas(
         coarse.where(refined, unit), gather_gts(boxes, second), std
@@ -196,13 +198,13 @@ def stage_scores(
 def best_candidates(
     first: Tensor, score: Tensor, score_thr: float, limit: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The detections of one level that go on to NMS.
+    """The candidates of one level for NMS.
 
     Args:
         first: (N, C) scores of stage 1.
         score: (N, C) final scores.
-        score_thr: Lower limit of ``first``, excluded.
-        limit: At most so many of highest score; below 1 there is no limit.
+        score_thr: ``first`` must exceed it.
+        limit: Maximum number, by score; no limit below 1.
 
     Returns:
         tuple: Scores, classes and indices (n,) by descending score.

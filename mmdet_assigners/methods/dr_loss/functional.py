@@ -29,15 +29,15 @@ def worst_case_score(scores: Tensor, mask: Tensor, slope: float) -> Tensor:
     Returns:
         Tensor: (B,), 0 for empty sets.
     """
-    if not scores.shape[1]:  # no largest entry either
+    if not scores.shape[1]:  # amax needs an entry
         return scores.sum(1)
     lean = scores.detach() * slope
-    # any constant may be taken off the exponent: the largest is safe
+    # subtracting the maximum of the exponent changes nothing and is safe
     peak = lean.masked_fill(~mask, -torch.inf).amax(1, keepdim=True)
     peak = peak.where(mask.any(1, keepdim=True), 0)
     exponent = (scores * slope - peak).masked_fill(~mask, -torch.inf)
     weights = exponent.exp()
-    # at least 1, the weight of the peak, but for empty sets
+    # the sum is at least 1, the weight of the maximum, unless the set is empty
     norm = weights.sum(1).clamp(min=0.5)
     return (weights * scores).sum(1) / norm
 
@@ -81,14 +81,15 @@ def dr_loss(
     scores = logits.to(torch.promote_types(logits.dtype, torch.float32))
     scores = scores.sigmoid()
     classes = scores.shape[2]
-    taking_part = torch.ones_like(labels, dtype=torch.bool)
+    # candidates that count, and the positives among them
+    counted = torch.ones_like(labels, dtype=torch.bool)
     if ignored is not None:
-        taking_part = ~ignored
-    positive = taking_part & (labels >= 0) & (labels < classes)
+        counted = ~ignored
+    positive = counted & (labels >= 0) & (labels < classes)
     own = labels.clamp(0, classes - 1)[..., None]
-    # True, and False where the label is
-    negative = taking_part[..., None].expand_as(scores).contiguous()
-    negative.scatter_(2, own, (taking_part & ~positive)[..., None])
+    # negative entries: all but (candidate, its label)
+    negative = counted[..., None].expand_as(scores).contiguous()
+    negative.scatter_(2, own, (counted & ~positive)[..., None])
     low = worst_case_score(
         scores.gather(2, own)[..., 0], positive, -1 / pos_lambda
     )

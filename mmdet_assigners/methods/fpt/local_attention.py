@@ -25,7 +25,7 @@ def local_attention(
 
     The similarity is ``-scale |q_n - k_n|^2`` per part; the cell of a query
     in row i and column j is row ``i h // H``, column ``j w // W``. Cells
-    outside the map take part with key 0 and value 0.
+    outside the map are included, with key 0 and value 0.
 
     The queries of one coarse cell share its square, so keys and values are
     unfolded on the coarse map, some rows at a time; the scores of the fine

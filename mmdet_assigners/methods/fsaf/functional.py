@@ -1,4 +1,4 @@
-"""The mathematics of FSAF's anchor-free branch.
+"""FSAF's anchor-free branch: levels, targets and losses.
 
 Feature Selective Anchor-Free Module for Single-Shot Object Detection, Zhu, He,
 Savvides, CVPR 2019, arXiv 1903.00621. No official code was released. Names of
@@ -39,7 +39,7 @@ _UNION_EPS = 1e-12
 
 @dataclass(frozen=True)
 class FSAFRules:
-    """Which points learn what.
+    """Rules of level selection and assignment.
 
     Attributes:
         effective_scale: Factor of the effective box, whose points are
@@ -103,7 +103,7 @@ class FSAFRules:
 
 
 class FSAFTargets(NamedTuple):
-    """What each point learns.
+    """Targets of each point.
 
     Attributes:
         assigned: (B, P) int64 index of the ground truth, -1 not positive.
@@ -195,7 +195,7 @@ def heuristic_levels(boxes: Tensor, strides: Tensor) -> Tensor:
     """
     sides = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0)
     level = (5 + (sides.prod(-1).sqrt() / 224).log2()).floor()
-    # clamp first: boxes without area have level minus infinity
+    # clamped before the cast: without area the level is minus infinity
     return (level - strides[0].log2()).clamp(0, len(strides) - 1).long()
 
 
@@ -291,6 +291,7 @@ def fsaf_targets(
     everywhere = mask[..., None].expand(-1, -1, num_levels)
     core = effective_points(points, boxes, rules)
     regions = core
+    # mmdet's variant: the smallest ground truth owns a point beforehand
     owner = None
     if rules.unselected == 'ignore':
         owner = assign_smallest_area(
@@ -301,6 +302,7 @@ def fsaf_targets(
         def regions(part: slice) -> Tensor:
             return owner[:, None] == index[part, None]
 
+    # step 1: level of each ground truth
     if rules.level_select == 'heuristic':
         level = heuristic_levels(boxes, points.strides)
     else:
@@ -316,6 +318,7 @@ def fsaf_targets(
             regions,
             max_elements,
         ).argmin(-1)
+    # step 2: points of the effective boxes on the selected level
     steps = torch.arange(num_levels, device=level.device) - level[..., None]
     selected = everywhere & (steps == 0)
     if owner is None:
@@ -330,6 +333,7 @@ def fsaf_targets(
         assigned = owner.where(trained, -1)
     positive = assigned >= 0
     labels_of = gather_gts(labels, assigned) * positive
+    # step 3: classes ignored at each point, by any ground truth
     ignoring = ignoring_points(points, boxes, rules)
     ignored = cls_pred.new_zeros(cls_pred.transpose(1, 2).shape)
     batch, num_gts = labels.shape
@@ -342,10 +346,12 @@ def fsaf_targets(
             hit.to(ignored),
             'amax',
         )
+    # a positive keeps the weight 1 for its own class
     weight = 1 - ignored.transpose(1, 2)
     own = weight.gather(2, labels_of[..., None])
     own = own.where(~positive[..., None], 1)
     weight = weight.scatter(2, labels_of[..., None], own)
+    # regression targets in units of the level
     distances = box_distances(points.xy, gather_gts(boxes, assigned))
     unit = (rules.normalizer * points.stride)[:, None]
     return FSAFTargets(

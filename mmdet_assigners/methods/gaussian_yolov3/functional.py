@@ -1,4 +1,4 @@
-"""The mathematics of Gaussian YOLOv3: Gaussian boxes, their loss and score.
+"""Gaussian YOLOv3: Gaussian boxes, their loss and score.
 
 Gaussian YOLOv3: An Accurate and Fast Object Detector Using Localization
 Uncertainty for Autonomous Driving, ICCV 2019, arXiv 1904.04620. Each of the
@@ -15,7 +15,7 @@ from torch import Tensor
 BOX_CHANNELS = 8
 # |target - mean| / sigma beyond which the density is 0 in every float format
 _FAR = 1e3
-_LEAST_SIGMA = 1e-30  # only keeps divisions finite; raw -69 gives it
+_MIN_SIGMA = 1e-30  # keeps divisions finite; a raw output of -69 gives it
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -127,10 +127,10 @@ def log_density(
         raise ValueError(f'eps must be at least 0, got {eps}')
     dtype = torch.promote_types(sigma.dtype, torch.float32)
     mu, sigma, target = mu.to(dtype), sigma.to(dtype), target.to(dtype)
-    sigma = sigma.clamp(min=_LEAST_SIGMA)
+    sigma = sigma.clamp(min=_MIN_SIGMA)
     distance = target - mu
     far = (distance.detach().abs() > _FAR * sigma.detach()) & (eps > 0)
-    # no quotient where its square could overflow
+    # no quotient where its square would overflow
     z = distance.masked_fill(far, 0) / sigma
     log = -0.5 * z.square() - (sigma + sigma_const).log() - _LOG_SQRT_2PI
     if eps == 0:

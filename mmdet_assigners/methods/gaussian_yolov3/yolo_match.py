@@ -1,4 +1,4 @@
-"""Matching of YOLO's anchors on a grid, for whole batches.
+"""Batched matching of YOLO's anchors on a grid.
 
 The priors of a level stand at the centers ``(i + 0.5) * stride`` of its cells
 (``YOLOAnchorGenerator``), cell-major, then anchor of the cell. A ground truth
@@ -37,7 +37,7 @@ class YOLOGrid(NamedTuple):
 
 
 class DarknetMatch(NamedTuple):
-    """What Darknet's rule decides.
+    """The assignment by Darknet's rule.
 
     Attributes:
         gt: (B, P) int64 ground truth, ``NEGATIVE`` or ``IGNORED``.
@@ -54,7 +54,7 @@ class DarknetMatch(NamedTuple):
 def grid_of_priors(
     priors: Tensor, level_sizes: Sequence[int], per_cell: int
 ) -> YOLOGrid:
-    """Read the grid off the priors, without waiting for the device.
+    """Read the grid off the priors, without synchronization.
 
     Args:
         priors: (P, 4) xyxy in pixels.
@@ -79,7 +79,7 @@ def grid_of_priors(
         - per_cell
         + slot
     ]
-    # the first center is at half a stride, the last at half before the end
+    # the first center is half a stride from the start, the last from the end
     stride = (first[:, :2] + first[:, 2:]).mean(-1)
     cells = (last[:, :2] + last[:, 2:]) / (2 * stride[:, None]) + 0.5
     return YOLOGrid(
@@ -159,14 +159,16 @@ def darknet_match(
         DarknetMatch: Without gradient.
     """
     batch, priors = pred_boxes.shape[:2]
+    # rule 1: the prior of the best anchor shape in the cell of the center
     best = shape_iou(boxes, grid.wh).argmax(-1, keepdim=True)
     own = cell_priors(grid, boxes, mask).gather(-1, best)[..., 0]
-    own = own.where(own >= 0, priors)  # one more, to be cut off
+    own = own.where(own >= 0, priors)  # centers outside: an extra slot
     gts = torch.arange(boxes.shape[1], device=boxes.device)
     gt = own.new_full((batch, priors + 1), NEGATIVE)
     gt = gt.scatter_reduce(1, own, gts.expand_as(own), 'amax')[:, :priors]
     classes = pred_boxes.new_zeros(batch, (priors + 1) * num_classes)
     classes = classes.scatter(1, own * num_classes + labels, 1.0)
+    # rule 2: predictions that overlap any ground truth are ignored
     iou = pred_boxes.new_zeros(batch, priors)
     for _, part in iou_chunks(
         pred_boxes.detach(), boxes, mask, None, max_elements
@@ -190,7 +192,7 @@ def grid_match(
     min_pos_iou: float = 0.0,
     max_elements: int = MAX_ELEMENTS,
 ) -> tuple[Tensor, Tensor]:
-    """The rules of mmdet's ``GridAssigner``, for a batch.
+    """The rules of mmdet's ``GridAssigner``, batched.
 
     Responsible are the priors of cells that hold the center of any ground
     truth. IoU is that of priors.
@@ -215,6 +217,7 @@ def grid_match(
         tuple: Ground truth (B, P), and the IoU (B, P) with the best one among
         the responsible, 0 elsewhere.
     """
+    # priors of the cells that hold a center
     batch, count = len(boxes), len(priors)
     index = cell_priors(grid, boxes, mask).flatten(1)
     index = index.where(index >= 0, count)
@@ -223,6 +226,7 @@ def grid_match(
     )
     responsible = responsible.scatter(1, index, True)[:, :count]
     others = ~responsible[:, None]
+    # best IoU over all priors, and over the responsible ones
     overall = boxes.new_full((batch, count), -1.0)
     best, argmax = overall, torch.zeros_like(overall, dtype=torch.long)
     bounds = []
@@ -234,6 +238,7 @@ def grid_match(
         best = torch.maximum(best, highest)
         bounds.append(iou.amax(2))
     bound = torch.cat(bounds, 1)[..., None]
+    # rules 1 and 2, then 3 over them
     gt = torch.full_like(argmax, IGNORED)
     gt = gt.masked_fill(overall <= neg_iou_thr, NEGATIVE)
     gt = torch.where(best > pos_iou_thr, argmax, gt)

@@ -1,4 +1,4 @@
-"""FoveaBox's assignment for whole batches (arXiv 1904.03797)."""
+"""FoveaBox's assignment (arXiv 1904.03797), batched."""
 
 from collections.abc import Sequence
 
@@ -49,9 +49,11 @@ def assign_fovea(
             f'scale_ranges must have one pair per level, {levels}, got '
             f'{len(scale_ranges)}: {scale_ranges}'
         )
+    # levels whose scale range holds the object
     low, high = boxes.new_tensor(scale_ranges).unbind(-1)
     side = (boxes[..., 2:] - boxes[..., :2]).prod(-1, keepdim=True).sqrt()
     candidates = (side >= low) & (side <= high) & mask[..., None]
+    # column and row of each point, and the last ones of its level
     stride = points.stride[:, None]
     cell = (points.xy / stride - 0.5).round()
     last = (points.sizes[points.level] - 1).to(cell)

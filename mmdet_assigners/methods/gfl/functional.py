@@ -1,4 +1,4 @@
-"""Generalized Focal Loss: the unified loss, its special cases, its rivals.
+"""Generalized Focal Loss: the unified loss, its special cases, alternatives.
 
 Generalized Focal Loss: Learning Qualified and Distributed Bounding Boxes for
 Dense Object Detection, NeurIPS 2020, arXiv 2006.04388.
@@ -70,7 +70,7 @@ def generalized_focal_loss(
 def quality_focal_loss(
     logits: Tensor, labels: Tensor, scores: Tensor, beta: float = 2.0
 ) -> Tensor:
-    """QFL (Eq. 5 of the paper) of every class, without waiting for the device.
+    """QFL (Eq. 5 of the paper) of every class, without synchronization.
 
     ``|s - sigmoid|^beta`` times the cross entropy with the label ``s``: the
     score at the class of a positive and 0 elsewhere.

@@ -1,4 +1,4 @@
-"""The mathematics of Guided Anchoring for whole batches.
+"""Guided Anchoring: masks, targets and losses, batched.
 
 Region Proposal by Guided Anchoring, Wang, Chen, Yang, Loy, Lin, CVPR 2019,
 arXiv 1901.03278. Names of dimensions: B images, G ground truths (padded), L
@@ -17,7 +17,7 @@ from ...ops.anchor_points import MAX_ELEMENTS, gt_chunks
 
 
 class LocationTargets(NamedTuple):
-    """What the location branch learns.
+    """Targets of the location branch.
 
     Attributes:
         target: (B, P) 1 in center regions, else 0.
@@ -37,7 +37,7 @@ def location_mask(loc_pred: Tensor, threshold: float) -> Tensor:
         threshold: Minimum probability; 0.01 in mmdet's configs.
 
     Returns:
-        Tensor: (B, 1, H, W) bool, of each image its own.
+        Tensor: (B, 1, H, W) bool.
     """
     return loc_pred.sigmoid() >= threshold
 
@@ -137,6 +137,7 @@ def location_targets(
     Returns:
         LocationTargets: Per location, level-major, then row-major.
     """
+    # level of each ground truth
     cells, limits, level_of, stride_of = _cells(shapes, strides, boxes)
     size = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1).sqrt()
     own = (size.log2() - math.log2(scale * strides[0]) + 0.5).floor()
@@ -146,6 +147,7 @@ def location_targets(
     near = torch.zeros_like(center)
     batch, num_gts = mask.shape
     for part in gt_chunks(batch, num_gts, len(cells), max_elements):
+        # cells in the regions; steps 0: own level, 1: an adjacent one
         steps = level_of - own[:, part, None]
         valid = mask[:, part, None]
         region = boxes[:, part, None] / stride_of[:, None]
@@ -159,6 +161,7 @@ def location_targets(
         code = (number[:, None] + middle).to(state)
         code = code.where(middle | (ignore & (steps == 0)), -1)
         state = torch.maximum(state, code.amax(1))
+    # on a level of its own the parity decides, elsewhere the neighbors
     weight = torch.where(near, 0.0, negative_weight).to(state)
     weight = torch.where(state >= 0, state % 2, weight)
     return LocationTargets(center.to(state), weight)

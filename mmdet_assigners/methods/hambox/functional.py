@@ -15,7 +15,7 @@ from ...ops.anchor_points import MAX_ELEMENTS
 
 
 class Compensation(NamedTuple):
-    """What the regressed boxes say about B images.
+    """Compensated anchors of B images, from their regressed boxes.
 
     Attributes:
         gt: (B, P) int64 ground truth that a compensated anchor was given to,
@@ -76,11 +76,11 @@ def compensate(
 ) -> Compensation:
     """Top up ground truths that have fewer than K anchors.
 
-    Ground truth j with M_j matched anchors takes, of the anchors that matched
-    nothing, the K - M_j whose regressed boxes overlap it most, if the IoU is
-    at least T; ties go to the first. An anchor that several want goes to
-    the one with the larger IoU (ties go to the first); the others aren't
-    refilled, a choice of ours where the paper is silent.
+    Ground truth j with M_j matched anchors takes, among unmatched anchors, the
+    K - M_j whose regressed boxes overlap it most, if the IoU is at least T;
+    ties go to the first. An anchor that several ground truths want goes to the
+    one of larger IoU (ties go to the first); the others get no replacement, a
+    choice of ours where the paper is silent.
 
     Args:
         matched: (B, P) int64 ground truth of the first step, negative
@@ -100,16 +100,19 @@ def compensate(
     best_gt = torch.zeros_like(matched)
     comp_iou, comp_gt = best_iou, torch.full_like(matched, NEGATIVE)
     taken = matched >= 0 if valid is None else (matched >= 0) | ~valid
+    # how many each ground truth lacks
     need = (topk - matched_counts(matched, mask.shape[1])).clamp(min=0)
     for part, iou in iou_chunks(
         pred_boxes, boxes, mask, max_elements=max_elements
     ):
-        iou.nan_to_num_(nan=0)  # boxes of diverging deltas
+        iou.nan_to_num_(nan=0)  # deltas that diverged
+        # best ground truth of each regressed box
         highest, index = iou.max(1)
         best_gt = torch.where(highest > best_iou, index + part.start, best_gt)
         best_iou = torch.maximum(best_iou, highest)
         if topk == 0:
             continue
+        # candidates of each ground truth, then the best one of each anchor
         iou.masked_fill_(taken[:, None], -1)
         wanted = _first_best(iou, need[:, part], iou_thr, topk)
         highest, index = iou.masked_fill_(~wanted, 0).max(1)
@@ -119,15 +122,17 @@ def compensate(
     return Compensation(comp_gt, comp_iou, best_iou, best_gt)
 
 
-def _first_best(iou: Tensor, need: Tensor, least: float, topk: int) -> Tensor:
+def _first_best(
+    iou: Tensor, need: Tensor, min_iou: float, topk: int
+) -> Tensor:
     """Mask of the ``need`` (B, G) best of each row of ``iou`` (B, G, P).
 
-    At least ``least``, the first of equal ones: unlike the indices of
-    ``topk``, the same on every device.
+    At least ``min_iou``; ties go to the first on every device, unlike the
+    indices of ``topk``.
     """
     top = iou.topk(min(topk, iou.shape[-1]), -1).values
     last = (need - 1).clamp(0, top.shape[-1] - 1)
-    bound = top.gather(-1, last[..., None]).clamp(min=least)
+    bound = top.gather(-1, last[..., None]).clamp(min=min_iou)
     above, equal = iou > bound, iou == bound
     room = need[..., None] - (top > bound).sum(-1, keepdim=True)
     tied = equal & (equal.cumsum(-1, dtype=torch.int32) <= room)
@@ -141,7 +146,7 @@ def ignored_negatives(
 
     Args:
         matched: (B, P) int64 ground truth, ``NEGATIVE`` or ``IGNORED``.
-        compensation: Of :func:`compensate`.
+        compensation: From :func:`compensate`.
         ignore_iou: Minimum IoU of an ignored negative; above 1 none is.
 
     Returns:
@@ -166,7 +171,7 @@ def loss_terms(
             anchor, matched or compensated.
         box_loss: (B, P) box loss of each anchor.
         gt: (B, P) int64 ground truth of each anchor, matched or compensated,
-            ``NEGATIVE``, or ``IGNORED`` for those left out.
+            ``NEGATIVE`` or ``IGNORED``.
         compensated: (B, P) bool.
         comp_iou: (B, P) IoU F of compensated anchors.
         cls_weight: (B, P, C) further weight of the term of matched anchors

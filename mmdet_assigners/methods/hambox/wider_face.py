@@ -1,8 +1,8 @@
 """Average precision of the WIDER FACE benchmark.
 
 WIDER FACE: A Face Detection Benchmark (CVPR 2016, arXiv 1511.06523). Each
-subset (easy, medium, hard) is a list of faces per image; the other faces are
-there, but neither finding nor missing them counts.
+subset (easy, medium, hard) lists faces per image; the other faces count
+neither as hits nor as misses.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,9 +30,9 @@ def wider_face_ap(
     4. AP is the area under the envelope of the T points.
 
     As in the official program, detections in images without any face don't
-    count as false positives, though their scores take part in step 1, whose
-    least score is at most 1 and greatest at least 0. A dataset of equal
-    scores, undefined there, is stretched to 1. Nothing is rounded.
+    count as false positives, though their scores are included in step 1,
+    whose minimum is at most 1 and maximum at least 0. Equal scores, undefined
+    there, are stretched to 1. Nothing is rounded.
 
     Args:
         detections: Per image (M, 5) x, y, width, height in pixels, score.
@@ -68,7 +68,7 @@ def wider_face_ap(
             inside[np.asarray(kept, dtype=np.int64).ravel() - 1] = True
             hit = iou >= iou_thr
             counted.append(score[~hit | inside[face]])
-            # a face is found from the score of its best detection on
+            # a face is found at every threshold up to its best score
             best = np.full(len(boxes), -np.inf)
             np.maximum.at(best, face[hit], score[hit])
             found.append(best[inside & (best > -np.inf)])

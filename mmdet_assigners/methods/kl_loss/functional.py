@@ -87,7 +87,7 @@ def corner_decode(
     Returns:
         Tensor: (..., 4 C) x1, y1, x2, y2 in pixels, float32 at least.
     """
-    # half precision would round to pixels, and mmcv's NMS takes float32 alone
+    # half precision would round to pixels; mmcv's NMS needs float32
     wide = torch.promote_types(deltas.dtype, torch.float32)
     priors, deltas = priors.to(wide), deltas.to(wide)
     shifts = deltas.unflatten(-1, (-1, 4))[..., ORDERS[order]]
@@ -107,7 +107,7 @@ def own_columns(values: Tensor, labels: Tensor) -> Tensor:
 
     Args:
         values: (N, 4 C), class-major, or (N, 4) if class-agnostic.
-        labels: (N,) int64; those outside 0..C - 1 take a column that exists.
+        labels: (N,) int64; clamped to 0..C - 1.
 
     Returns:
         Tensor: (N, 4).

@@ -97,7 +97,7 @@ def activation_map(feat: Tensor) -> Tensor:
 def kept_positions(
     feat: Tensor, ratio: float, variant: str = 'spatial'
 ) -> Tensor:
-    """Which features stay as they are; the most active ones don't.
+    """Mask of the features that are kept; the most active ones are not.
 
     Of N positions floor(N * ratio) are depressed: those above the value that
     follows them in descending order. Fewer, where values are equal, and none
@@ -165,7 +165,7 @@ def anchor_bags(
     Args:
         anchors: (P, 4) pixels.
         boxes: (B, G, 4) pixels.
-        mask: (B, G) bool, False for padding, whose bag means nothing.
+        mask: (B, G) bool, False for padding, whose bag is meaningless.
         topk: Size of a bag; 40 (R-50) and 50 (X-101) in the official code.
             All anchors, if there are fewer.
         max_elements: Bound on the size of the (B, G, P) tensors.
@@ -272,10 +272,12 @@ def box_probability(
     for part, iou in iou_chunks(
         pred_boxes, boxes, mask, max_elements=max_elements
     ):
+        # linear from the threshold to the best prediction of the object
         best = iou.amax(2, keepdim=True).clamp(min=bbox_thr + 1e-12)
         # in float32 the best may equal the threshold
         width = (best - bbox_thr).clamp(min=tiny)
         prob = (iou - bbox_thr).div_(width).clamp_(0, 1)
+        # highest over the objects of a class
         index = labels[:, part, None].expand(prob.shape)
         result.scatter_reduce_(1, index, prob, 'amax')
     return result.transpose(1, 2)
@@ -294,7 +296,7 @@ def negative_bag_loss(
     Returns:
         Tensor: Scalar, the sum of ``n ** gamma * -log(1 - n)``.
     """
-    # not 0, where a power below 1 has no gradient
+    # above 0: a power below 1 has no gradient there
     prob = (cls_prob * (1 - box_prob)).clamp(min=1e-12)
     cross_entropy = F.binary_cross_entropy(
         prob, torch.zeros_like(prob), reduction='none'
@@ -305,7 +307,7 @@ def negative_bag_loss(
 def best_bag(
     bags: Tensor, weight: Tensor, mask: Tensor, num_priors: int
 ) -> tuple[Tensor, Tensor]:
-    """For each anchor the ground truth in whose bag it weighs most.
+    """The ground truth in whose bag each anchor has its largest weight.
 
     Args:
         bags: (B, G, K) int64 indices of anchors.
@@ -322,6 +324,7 @@ def best_bag(
     weight = weight.where(mask[..., None], -1).flatten(1)
     best = weight.new_full((batch, num_priors), -1)
     best = best.scatter_reduce(1, index, weight, 'amax')
+    # among bags of equal weight the first
     wins = (weight == best.gather(1, index)) & (weight >= 0)
     gt = torch.arange(num_gts, device=bags.device)
     gt = gt[:, None].expand_as(bags).flatten(1).where(wins, num_gts)

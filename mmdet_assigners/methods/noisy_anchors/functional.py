@@ -33,7 +33,7 @@ class TopNMatch(NamedTuple):
 
 
 class Cleanliness(NamedTuple):
-    """What the scores make of the anchors.
+    """Soft labels and weights of the anchors.
 
     Attributes:
         label: (B, P) soft label in [0, 1], 0 where not positive.
@@ -56,9 +56,8 @@ def topn_match(
     """The ``topn`` anchors of highest IoU of each ground truth.
 
     1. Each ground truth lists its ``topn`` anchors of highest IoU (all if
-       there are fewer). Of equal IoUs the later anchor goes first, as in
-       the official code if its sort, which isn't stable by contract, keeps
-       their order.
+       there are fewer). Ties go to the later anchor, as in the official code
+       if its sort, which isn't guaranteed to be stable, keeps their order.
     2. An anchor of any list is positive and belongs to the ground truth of
        **its** highest IoU (ties go to the first), which need not be the
        one that lists it. All others are negative.
@@ -81,9 +80,11 @@ def topn_match(
     argmax = torch.zeros(shape, dtype=torch.long, device=boxes.device)
     lists = torch.zeros_like(argmax)
     for part, iou in iou_chunks(priors, boxes, mask, valid, max_elements):
+        # best ground truth of each anchor
         highest, index = iou.max(1)
         argmax = torch.where(highest > best, index + part.start, argmax)
         best = torch.maximum(best, highest)
+        # in how many lists it is
         listed = _topn_mask(iou, topn) & (iou >= max(min_iou, 0.0))
         lists += listed.sum(1)
     gt = argmax.where(lists > 0, NEGATIVE)
@@ -97,8 +98,9 @@ def _topn_mask(values: Tensor, topn: int) -> Tensor:
     topn = min(topn, values.shape[-1])
     if topn == 0:
         return torch.zeros_like(values, dtype=torch.bool)
-    least = values.topk(topn).values[..., -1:]
-    above, equal = values > least, values == least
+    bound = values.topk(topn).values[..., -1:]
+    above, equal = values > bound, values == bound
+    # of the values equal to the bound the last ones fill the list
     from_end = equal.flip(-1).cumsum(-1).flip(-1)
     return above | (equal & (from_end <= topn - above.sum(-1, keepdim=True)))
 
@@ -184,8 +186,8 @@ def _official_labels(
     low = raw.where(positive, float('inf')).amin(1, keepdim=True)
     high = raw.where(positive, float('-inf')).amax(1, keepdim=True)
     spread = high - low
-    # equal labels have no spread: all get the lower end; rounding of the sums
-    # must not count as spread
+    # equal labels have no spread and get the lower end; rounding errors of the
+    # sums must not count as spread
     flat = spread <= 8 * torch.finfo(raw.dtype).eps * high.abs()
     rank = (raw - low) / spread.masked_fill(flat, 1)
     return mean + rank.masked_fill(flat, 0) * (1 - mean)

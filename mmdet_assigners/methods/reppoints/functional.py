@@ -38,7 +38,7 @@ def points_to_boxes(
     if method != 'moment':
         if method == 'partial_minmax':
             points = points[..., :4, :]
-        # min(dim), not amin: of equal points one gets the gradient
+        # min(dim), not amin: one of several equal points gets the gradient
         low, high = points.min(-2).values, points.max(-2).values
         return torch.cat((low, high), -1)
     if log_scale is None:
@@ -78,8 +78,8 @@ def nearest_points(
     The level of a ground truth is the integer part of
     ``(log2(w / scale) + log2(h / scale)) / 2``, clamped to those that exist.
     The distance of a location is ``|(p - c) / (w, h)|`` with the center c. A
-    location that several want goes to the nearest, of equally near ones to
-    the first; of equally near locations with ``pos_num=1`` the first is taken.
+    location that several want goes to the nearest ground truth; ties go to the
+    first. With ``pos_num=1`` ties between locations go to the first too.
 
     Paper: RepPoints, ICCV 2019, arXiv 1904.11490, section 4.2.
 
@@ -100,6 +100,7 @@ def nearest_points(
     points = len(xy)
     if points == 0:
         return mask.new_full((batch, 0), -1, dtype=torch.long)
+    # level of each ground truth by its size
     level = stride.log2().int()
     center = (boxes[..., :2] + boxes[..., 2:]) / 2
     size = (boxes[..., 2:] - boxes[..., :2]).clamp(min=1e-6)
@@ -109,12 +110,14 @@ def nearest_points(
     found = torch.full((batch, points), -1, device=xy.device)
     taken = min(pos_num, points)
     for part in gt_chunks(batch, num_gts, points, max_elements):
+        # distance to the locations of its level, in sizes of the box
         offset = (xy - center[:, part, None]) / size[:, part, None]
         distance = offset.norm(dim=-1)  # (B, part, P)
         usable = (own[:, part, None] == level) & mask[:, part, None]
         if valid is not None:
             usable = usable & valid[:, None]
         distance = distance.masked_fill(~usable, float('inf'))
+        # the nearest ones
         if taken == 1:
             near, where = distance.min(-1, keepdim=True)
         else:
@@ -122,13 +125,14 @@ def nearest_points(
         near, where = near.flatten(1), where.flatten(1)
         index = torch.arange(part.start, part.stop, device=xy.device)
         index = index.repeat_interleave(taken).expand_as(where)
-        least = torch.full_like(best, float('inf'))
-        least = least.scatter_reduce(1, where, near, 'amin')
-        winner = (near == least.gather(1, where)) & near.isfinite()
+        # at each location the nearest ground truth, of several the first
+        closest = torch.full_like(best, float('inf'))
+        closest = closest.scatter_reduce(1, where, near, 'amin')
+        winner = (near == closest.gather(1, where)) & near.isfinite()
         first = torch.full_like(found, num_gts).scatter_reduce(
             1, where, index.where(winner, num_gts), 'amin'
         )
-        better = least < best  # an earlier chunk keeps a tie
+        better = closest < best  # ties go to the earlier chunk
         found = torch.where(better, first, found)
-        best = torch.minimum(best, least)
+        best = torch.minimum(best, closest)
     return found

@@ -35,8 +35,8 @@ def guided_loss(
         loss_reg: Scalar, with its loss weight.
         scale: Weight of the classification loss: 1 for RetinaNet and the RPN,
             2 for Fast R-CNN.
-        totals: (2,) L_cls and L_reg that make w instead of the two; means
-            over the processes, for example.
+        totals: (2,) L_cls and L_reg used for w instead, for example their
+            means over processes.
 
     Returns:
         Tensor: Scalar.
@@ -55,7 +55,7 @@ def masked_sum(loss: Tensor, mask: Tensor) -> Tensor:
         mask: (N,) bool, the rows that count.
 
     Returns:
-        Tensor: Scalar; what a masked row holds can't make it NaN.
+        Tensor: Scalar; NaN in a masked row doesn't reach it.
     """
     rows = mask.view(-1, *(1,) * (loss.dim() - 1))
     return loss.where(rows, 0).sum()
@@ -109,7 +109,7 @@ def check_prior(prior: float, name: str = 'prior') -> None:
 
 @dataclass(frozen=True)
 class PriorStatistics:
-    """Candidates of a dataset by what the matcher makes of them.
+    """Positive and negative candidates of a dataset.
 
     Attributes:
         per_class: Number N_j of positives of each of the C classes.

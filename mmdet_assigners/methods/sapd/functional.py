@@ -1,4 +1,4 @@
-"""The mathematics of SAPD (Soft Anchor-Point Object Detection).
+"""SAPD (Soft Anchor-Point Object Detection): targets and losses.
 
 Zhu, Chen, Shen, Savvides, ECCV 2020, arXiv 1911.12448. No official code was
 released; "the re-implementation" is https://github.com/xuannianz/SAPD
@@ -28,7 +28,7 @@ UNSELECTED = ('negative', 'ignore', 'hide')
 
 
 class SAPDTargets(NamedTuple):
-    """What each point learns.
+    """Targets of each point.
 
     Attributes:
         assigned: (B, P) int64 index of the ground truth, -1 not positive.
@@ -153,22 +153,26 @@ def soft_targets(
     search = (points, boxes, regions)
     hide = unselected == 'hide'
     with torch.no_grad():
+        # rule 1: the smallest selected box whose region holds the point
         assigned = assign_smallest_area(
             *search, everywhere if hide else selected, hide, max_elements
         )
         positive = assigned >= 0
         index = assigned.clamp(min=0)
+        # distances and generalized centerness in the full box
         boxes_of = boxes.gather(1, index[..., None].expand(-1, -1, 4))
         distances = box_distances(points.xy, boxes_of).clamp(min=0)
         ratio = centerness(distances, 1.0)
         unit = (z * points.stride)[:, None]
         distances = distances / unit * positive[..., None]
+        # rule 3: weight of all other points
         rest = torch.ones_like(ratio)
         if unselected == 'ignore':
             holder = assign_smallest_area(
                 *search, everywhere, max_elements=max_elements
             )
             rest = (holder < 0).to(rest)
+    # rule 2: weight of the ground truth on the level of the point
     flat = (level_weights * selected).flatten(1)
     of_level = flat.gather(1, index * num_levels + points.level)
     return SAPDTargets(
