@@ -1,4 +1,4 @@
-"""The assignment of AlignDet's official code."""
+"""The assignment of AlignDet, as in its official code."""
 
 from mmdet.registry import TASK_UTILS
 

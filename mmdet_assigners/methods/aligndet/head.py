@@ -51,8 +51,8 @@ class AlignDetHead(FlatLossMixin, RetinaHead):
     ``LegacyDeltaXYWHBBoxCoder``, ``DetectronAnchorGenerator`` and
     ``AlignDetAssigner(iou_plus_one=True)``); class and box of a positive are
     those of one ground truth (``AlignDetAssigner``); the coder clamps the
-    logarithm of sides (no switch); the last level has a score threshold too
-    (no switch).
+    logarithm of sides (no option); the last level has a score threshold too
+    (no option).
 
     Args:
         *args: Of ``RetinaHead``.
@@ -291,7 +291,7 @@ class AlignDetHead(FlatLossMixin, RetinaHead):
         area = (anchors[..., 2:] > anchors[..., :2]).all(-1)
         label_gt = label_gt.where(area | (label_gt < 0), NEGATIVE)
         positive = (label_gt >= 0)[..., None]
-        # of the others only has to be finite what is encoded
+        # other boxes only have to be finite
         unit = anchors.new_tensor([0, 0, 1, 1])
         safe = replace(flat, anchors=anchors.where(positive, unit))
         boxes = self.matched_boxes(safe, box_gt).where(positive, unit)
@@ -301,7 +301,7 @@ class AlignDetHead(FlatLossMixin, RetinaHead):
         normalizer = None
         if self.sync_normalizer:
             count = reduce_mean(positive.sum().to(flat.cls))
-            # as one process with all images, which adds one once
+            # one process with all images would add 1 once
             normalizer = count + 1 / get_world_size()
         return stage_losses(
             self.loss_cls,
@@ -322,7 +322,7 @@ class AlignDetHead(FlatLossMixin, RetinaHead):
         feats: Sequence[Tensor] | None = None,
         stage: int = 2,
     ) -> InstanceList:
-        """The assignment of one stage, for images and tables.
+        """The assignment of one stage, for the analysis tools.
 
         Args:
             outs: What ``forward`` returned.

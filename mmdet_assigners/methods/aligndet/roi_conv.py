@@ -25,10 +25,10 @@ class RoIConv(BaseModule):
         out_channels: Channels of the result.
         kernel_size: K, bins per side; odd, 7 in the paper.
         legacy_plus_one: Boxes of inclusive pixels, as the official code, see
-            :func:`mmdet_assigners.methods.aligndet.roi_conv_functional.boxes_to_offsets`.
+            :func:`~.roi_conv_functional.boxes_to_offsets`.
         align: False ignores the boxes: a plain K x K convolution.
         max_samples: Bound on the memory, see
-            :func:`mmdet_assigners.methods.aligndet.roi_conv_functional.roi_conv`.
+            :func:`~.roi_conv_functional.roi_conv`.
         init_cfg: mmengine's initialization.
 
     Raises:
@@ -58,7 +58,7 @@ class RoIConv(BaseModule):
         self.legacy_plus_one = legacy_plus_one
         self.align = align
         self.max_samples = max_samples
-        # holds the parameters, so that `init_cfg` finds them as a Conv2d
+        # a Conv2d holds the parameters, so that `init_cfg` finds them
         self.conv = nn.Conv2d(
             in_channels, out_channels, kernel_size, padding=kernel_size // 2
         )

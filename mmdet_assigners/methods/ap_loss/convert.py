@@ -13,9 +13,9 @@ TOWERS = {'classificationModel': 'cls', 'regressionModel': 'reg'}
 RULES = (
     (r'((?:conv1|bn1|layer\d)\..+)', r'backbone.\1'),
     *(
-        (rf'fpn\.{level}_{j}\.(.+)', rf'neck.{kind}.{i}.conv.\1')
+        (rf'fpn\.{level}_{j}\.(.+)', rf'neck.{convs}.{i}.conv.\1')
         for i, level in enumerate(LEVELS)
-        for j, kind in ((1, 'lateral_convs'), (2, 'fpn_convs'))
+        for j, convs in ((1, 'lateral_convs'), (2, 'fpn_convs'))
     ),
     (r'fpn\.P6\.(.+)', r'neck.fpn_convs.3.conv.\1'),
     (r'fpn\.P7_2\.(.+)', r'neck.fpn_convs.4.conv.\1'),

@@ -16,7 +16,7 @@ class APLoss(RankingLoss):
     1904.06373. All (anchor, class) scores of the images of a process are one
     ranked list: an anchor's class is a positive, its other classes and all
     classes of background are negatives. The gradient is the error-driven
-    update of ``ops.ap_loss.ap_loss``, evaluated exactly in time O((P + N)
+    update of :func:`~.functional.ap_loss`, evaluated exactly in time O((P + N)
     log P), where the official code loops over the positives.
 
     The official code is followed: a step of finite width (the paper first
@@ -25,9 +25,9 @@ class APLoss(RankingLoss):
 
     Args:
         delta: Half the width of the step in logits; 1.
-        interpolate: Use the interpolated precision, as officially.
-        per_image: Rank each image by itself; officially the images of a GPU
-            are ranked together.
+        interpolate: Use the interpolated precision, as in the official code.
+        per_image: Rank each image by itself; the official code
+            ranks the images of a GPU together.
         use_sigmoid: Must be True.
         loss_weight: Factor of the loss; 1.
 
@@ -63,7 +63,7 @@ class APLoss(RankingLoss):
         classes = torch.arange(pred.shape[2], device=pred.device)
         targets = (target[..., None] == classes).to(torch.int8)
         targets = targets.masked_fill_(ignored[..., None], ap_loss.IGNORED)
-        # lists have their own numbers of positives
+        # the number of positives differs between lists
         return torch.stack(
             [
                 ap_loss.ap_loss(

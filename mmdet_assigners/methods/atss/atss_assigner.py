@@ -1,4 +1,4 @@
-"""ATSS for whole batches."""
+"""Batched ATSS."""
 
 from mmdet.registry import TASK_UTILS
 

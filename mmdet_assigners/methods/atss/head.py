@@ -24,13 +24,13 @@ from .functional import box_centers
 
 @MODELS.register_module()
 class ATSSLadderHead(FlatLossMixin, ATSSHead):
-    """From RetinaNet with one anchor to FCOS and ATSS, a switch per step.
+    """From RetinaNet with one anchor to FCOS and ATSS, an option per step.
 
     Bridging the Gap Between Anchor-based and Anchor-free Detection via
     Adaptive Training Sample Selection, CVPR 2020, arXiv 1912.02424, section 3
     and table 1. With all defaults it is mmdet's ``ATSSHead``: same
-    parameters, targets and losses (up to the order of sums). The steps of the
-    ladder:
+    parameters, targets and losses (up to the order of summation). The steps
+    are:
 
     ============== ====================================================
     GroupNorm      ``norm_cfg``, or None
@@ -48,7 +48,7 @@ class ATSSLadderHead(FlatLossMixin, ATSSHead):
     normalizers (``official_norm``), the score (``sqrt_score``), towers without
     bias under a norm (``conv_bias``), and the top boxes of a level are chosen
     before scores are multiplied by the centerness (mmdet's post-processing, no
-    switch).
+    option).
 
     Args:
         num_classes: Number C of classes.
@@ -91,7 +91,9 @@ class ATSSLadderHead(FlatLossMixin, ATSSHead):
     ) -> None:
         if sqrt_score and not use_centerness:
             raise ValueError('sqrt_score=True needs use_centerness=True')
-        self.use_centerness = use_centerness  # the parent builds layers
+        self.use_centerness = (
+            use_centerness  # read by the parent's constructor
+        )
         self.use_scale = use_scale
         self.conv_bias = conv_bias
         self.dcn_on_last_conv = dcn_on_last_conv
@@ -218,7 +220,7 @@ class ATSSLadderHead(FlatLossMixin, ATSSHead):
             pred = self.decode(flat)
         else:
             pred, target = flat.deltas, self.encode(flat, target)
-        # wild boxes of other anchors must not turn a weight of 0 into NaN
+        # boxes of other anchors may be infinite, and 0 * inf is NaN
         pred = pred.where((gt >= 0)[..., None], target)
         box_loss = self.loss_bbox(
             pred.flatten(0, 1),
@@ -231,9 +233,9 @@ class ATSSLadderHead(FlatLossMixin, ATSSHead):
                 box_loss, weight, avg_factor=num_pos
             )
         else:
-            least = torch.finfo(norms.dtype).tiny if self.official_norm else 1
+            floor = torch.finfo(norms.dtype).tiny if self.official_norm else 1
             box_loss = weight_reduce_loss(box_loss, weight, avg_factor=1.0)
-            losses['loss_bbox'] = box_loss / norms[1].clamp(min=least)
+            losses['loss_bbox'] = box_loss / norms[1].clamp(min=floor)
             losses['loss_centerness'] = self.loss_centerness(
                 flat.others[0].flatten(),
                 weight.flatten(),
@@ -255,7 +257,7 @@ class ATSSLadderHead(FlatLossMixin, ATSSHead):
     def assignment_weight(
         self, flat: FlatBatch, assignment: Assignment
     ) -> Tensor:
-        """Weight (B, P) in an image: of positives that of the box loss."""
+        """Loss weight (B, P), for the analysis tools; that of the boxes."""
         weight = super().assignment_weight(flat, assignment)
         box_weight = self._box_weight(flat, assignment.gt)
         return box_weight.where(assignment.gt >= 0, weight)

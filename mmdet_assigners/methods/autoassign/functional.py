@@ -156,7 +156,7 @@ def loss_sums(inputs: BagInputs, rules: Rules, gamma: float = 2.0) -> Sums:
     )
 
 
-def log_prior(inputs: BagInputs, part: slice, kind: str) -> Tensor:
+def log_prior(inputs: BagInputs, part: slice, prior: str) -> Tensor:
     """Logarithm of the center prior G, (B, g, P) for a slice of objects.
 
     -((d - mean)^2 / (2 sigma^2)) summed over x and y, d the offset of the
@@ -167,10 +167,10 @@ def log_prior(inputs: BagInputs, part: slice, kind: str) -> Tensor:
         (inputs.xy[:, axis] - center[:, :, None, axis]) / inputs.stride
         for axis in (0, 1)
     )
-    if kind in ('fixed', 'none'):
+    if prior in ('fixed', 'none'):
         return -(x.square() + y.square()) / 2
     labels = inputs.labels[:, part]
-    if kind == 'shared':
+    if prior == 'shared':
         labels = torch.zeros_like(labels)
     mean = inputs.mean[labels][:, :, None]
     sigma = inputs.sigma[labels][:, :, None]

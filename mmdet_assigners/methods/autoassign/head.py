@@ -1,4 +1,4 @@
-"""AutoAssign with switches for its weights."""
+"""AutoAssign with options for its weights."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ _GIOU = dict(type='GIoULoss', loss_weight=5.0)
 
 @MODELS.register_module()
 class AutoAssignAblationHead(FlatPointsMixin, AutoAssignHead):
-    """AutoAssign head whose weights can be changed or switched off.
+    """AutoAssign head whose weights can be replaced or turned off.
 
     Every point inside an object is a positive and a negative candidate. Its
     positive weight is C(P) G, normalized over the object's points: G a
@@ -30,12 +30,12 @@ class AutoAssignAblationHead(FlatPointsMixin, AutoAssignHead):
     Paper: AutoAssign: Differentiable Label Assignment for Dense Object
     Detection, arXiv 2007.03496, Sec. 3. With the defaults network, losses and
     detections are those of mmdet's ``AutoAssignHead``, computed for the whole
-    batch: equal up to the order of sums.
+    batch: equal up to the order of summation.
 
     Differences from the official code are those of ``AutoAssignHead``: no
     center loss for an image whose objects hold no point, and threshold and
-    best 1000 by class score before the product with objectness. There is no
-    switch for them.
+    best 1000 by class score before the product with objectness. No
+    option restores them.
 
     ``loss_bbox`` is read, not called: P(loc) = exp(-lambda (1 - GIoU)).
 
@@ -59,7 +59,7 @@ class AutoAssignAblationHead(FlatPointsMixin, AutoAssignHead):
         **kwargs: Arguments of ``AutoAssignHead``.
 
     Raises:
-        ValueError: A switch is unknown or a number is out of its range.
+        ValueError: An option is unknown or a number is out of its range.
         TypeError: ``loss_bbox`` is of another type.
     """
 
@@ -83,7 +83,7 @@ class AutoAssignAblationHead(FlatPointsMixin, AutoAssignHead):
                 f'objectness must be one of {", ".join(OBJECTNESS)}, got '
                 f'{objectness!r}'
             )
-        self.objectness = objectness  # the parent builds layers
+        self.objectness = objectness  # read by the parent's constructor
         super().__init__(*args, loss_bbox=loss_bbox, **kwargs)
         if not isinstance(self.loss_bbox, GIoULoss):
             raise TypeError(f'loss_bbox must be a GIoULoss, got {loss_bbox}')
@@ -146,7 +146,7 @@ class AutoAssignAblationHead(FlatPointsMixin, AutoAssignHead):
         if self.objectness == 'explicit':
             inside = autoassign.in_any_bag(bags, self.rules).to(sums.prior)
             local.append(inside.sum())
-        # one message for all normalizers
+        # one all-reduce for all normalizers
         norm = reduce_mean(torch.stack(local)).clamp(min=1)
         losses = dict(
             loss_pos=self.pos_loss_weight * (sums.positive / norm[0]),

@@ -41,7 +41,7 @@ def guess_config(state: State) -> str:
     groups = weight.shape[0] // weight.shape[1]
     if groups == 1:
         return 'borderdet_r101-caffe_fpn_ms-2x_coco'
-    kind = '32x8d' if groups == 32 else '64x4d'
+    width = '32x8d' if groups == 32 else '64x4d'
     if 'backbone.layer3.0.conv2.conv_offset.weight' in state:
-        kind += '-dcnv2'
-    return f'borderdet_x101-{kind}_fpn_ms-2x_coco'
+        width += '-dcnv2'
+    return f'borderdet_x101-{width}_fpn_ms-2x_coco'

@@ -65,7 +65,7 @@ class BorderDetHead(BorderPredictMixin, FlatPointsMixin, FCOSHead):
 
     Stage 1 is FCOS. Its box of each location (coarse box, detached) says
     where BorderAlign reads the features of both towers, see
-    :class:`~mmdet_assigners.models.layers.BorderAlignModule`. Stage 2
+    :class:`~.border_align_module.BorderAlignModule`. Stage 2
     predicts from them a class score and a refinement of the box. A location
     is positive there if the IoU of its coarse box with a ground truth is at
     least ``border_iou_thr``, whatever it is in stage 1. Detections have
@@ -80,7 +80,7 @@ class BorderDetHead(BorderPredictMixin, FlatPointsMixin, FCOSHead):
 
     Differences from the official code, and what restores it: normalizers are
     means over processes, as in the code of the published models; the current
-    official code reduces two of them twice, which is a mistake (no switch).
+    official code reduces two of them twice, which is a mistake (no option).
     ``test_cfg.min_bbox_size=0`` of mmdet's base config drops boxes without
     area (-1 keeps them). Images without objects train.
 
@@ -136,7 +136,7 @@ class BorderDetHead(BorderPredictMixin, FlatPointsMixin, FCOSHead):
             raise ValueError(
                 f'point_offset must be in [0, 1), got {point_offset}'
             )
-        # the parent builds layers
+        # read by the parent's constructor
         self.border_cls_channels = border_cls_channels
         self.border_reg_channels = border_reg_channels
         self.pool_size = pool_size
@@ -208,7 +208,7 @@ class BorderDetHead(BorderPredictMixin, FlatPointsMixin, FCOSHead):
     def flatten(
         self, outs: Sequence[list[Tensor]], gts: InstanceList
     ) -> BorderPoints:
-        """Join levels and images.
+        """Concatenate levels and stack images.
 
         Args:
             outs: What ``forward`` returned, five lists of L maps
@@ -271,7 +271,7 @@ class BorderDetHead(BorderPredictMixin, FlatPointsMixin, FCOSHead):
         """
         positive = targets.labels < self.num_classes
         refined = targets.border_labels < self.num_classes
-        # boxes round the origin: GIoU doesn't see where the point is
+        # boxes around the origin: GIoU doesn't depend on the place
         origin = flat.reg.new_zeros(2)
         target = targets.ltrb.where(positive[..., None], 1)
         pred = flat.reg.where(positive[..., None], target)
@@ -279,14 +279,13 @@ class BorderDetHead(BorderPredictMixin, FlatPointsMixin, FCOSHead):
             borderdet.boxes_from_distances(origin, ltrb).flatten(0, 1)
             for ltrb in (pred, target)
         )
-        # by element and without weights: with them it synchronizes with the
-        # device
+        # weighted below: given weights, the loss synchronizes
         terms = self.loss_bbox(pred, target, reduction_override='none')
         box, weight = box_loss(
             terms.view(positive.shape), targets.centerness, positive, True
         )
         assert flat.factor is not None  # the centerness
-        # one message; each is a mean over the processes, at least 1
+        # one all-reduce; each is a mean over processes, at least 1
         local = torch.stack((positive.sum(), weight, refined.sum()))
         num_pos, weight, num_refined = reduce_mean(local).clamp(min=1)
         deltas = flat.border_reg.where(
@@ -326,7 +325,7 @@ class BorderDetHead(BorderPredictMixin, FlatPointsMixin, FCOSHead):
         feats: Sequence[Tensor] | None = None,
         stage: int = 1,
     ) -> InstanceList:
-        """The assignment of one stage, for images and tables.
+        """The assignment of one stage, for the analysis tools.
 
         Args:
             outs: What ``forward`` returned.

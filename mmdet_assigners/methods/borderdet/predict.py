@@ -147,7 +147,7 @@ class BorderPredictMixin:
             sides = boxes[:, 2:] - boxes[:, :2]
             found = found[(sides > smallest).all(1)]
         if with_nms and len(found):
-            # it keeps classes apart by an offset that takes coordinates >= 0
+            # its offset per class separates coordinates >= 0 only
             rows, index = batched_nms(
                 (found.bboxes - found.bboxes.min()).float(),
                 found.scores.float(),

@@ -13,7 +13,7 @@ class BorderRPNHead(BorderDetHead):
 
     One box per location, refined once, with the product of scores of both
     stages. The paper reports such a network, its code doesn't have it: this
-    is :class:`BorderDetHead` with one class (design unverified).
+    is :class:`BorderDetHead` with one class (the design is ours).
 
     Paper: as of :class:`BorderDetHead`.
 

@@ -12,10 +12,10 @@ class DRLoss(RankingLoss):
     """Distributional ranking loss.
 
     DR Loss: Improving Object Detection by Distributional Ranking, CVPR 2020,
-    arXiv 1907.10156; formula in ``ops.dr_loss.dr_loss``. Background scores
-    are pushed up and foreground scores down to the worst distributions near
-    the uniform one, and the two expected scores must be ranked with a margin.
-    It is O(1), not divided by the number of positives: 2.03 where all
+    arXiv 1907.10156; formula in :func:`~.functional.dr_loss`. Background
+    scores are pushed up and foreground scores down to the worst distributions
+    near the uniform one, and the two expected scores must be ranked with a
+    margin. It is O(1), not divided by the number of positives: 2.03 where all
     probabilities are 0.5, as with the official bias of 0.
 
     The paper defines the loss per image. The official module is one list for

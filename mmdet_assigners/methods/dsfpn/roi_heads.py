@@ -46,7 +46,8 @@ class DuallySupervisedRoIHead(StandardRoIHead):
         init_cfg: As in ``StandardRoIHead``.
         aux_bbox_head: Config of the twin; None is that of ``bbox_head``.
         aux_mask_head: Config of the twin; None is that of ``mask_head``.
-        aux_loss_weight: Factor of the auxiliary losses; officially 1.
+        aux_loss_weight: Factor of the auxiliary losses; 1 in the official
+            code.
 
     Raises:
         ValueError: ``aux_loss_weight`` is negative, or a mask head has no RoI
@@ -175,10 +176,11 @@ class DuallySupervisedCascadeRoIHead(CascadeRoIHead):
         train_cfg: As in ``CascadeRoIHead``.
         test_cfg: As in ``CascadeRoIHead``.
         init_cfg: As in ``CascadeRoIHead``.
-        aux_stages: Stages with twins; officially the first one, 0.
+        aux_stages: Stages with twins; the first one, 0, in the official code.
         aux_bbox_head: Config of the twins; None is that of the stage.
         aux_mask_head: Config of the twins; None is that of the stage.
-        aux_loss_weight: Factor of the auxiliary losses; officially 1.
+        aux_loss_weight: Factor of the auxiliary losses; 1 in the official
+            code.
 
     Raises:
         ValueError: ``aux_stages`` are not different stages,

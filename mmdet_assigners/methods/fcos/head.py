@@ -1,4 +1,4 @@
-"""FCOS with the switches of its ablation tables."""
+"""FCOS with the options of its ablation tables."""
 
 from collections.abc import Sequence
 
@@ -26,8 +26,8 @@ class FCOSAblationHead(FlatPointsMixin, FCOSHead):
     Paper: FCOS: Fully Convolutional One-Stage Object Detection, ICCV 2019,
     arXiv 1904.01355, Table 4 (centerness) and Sec. 3. With the defaults
     network, losses and detections are those of mmdet's ``FCOSHead``; targets
-    and losses are computed for the whole batch, so losses are equal up to the
-    order of sums.
+    and losses are batched, so losses are equal up to the
+    order of summation.
 
     Differences from the official code are those of ``FCOSHead``: scores are
     not square-rooted, the best 1000 per level are chosen by class score, and
@@ -69,7 +69,9 @@ class FCOSAblationHead(FlatPointsMixin, FCOSHead):
             )
         if weight_reg_by_centerness is None:
             weight_reg_by_centerness = use_centerness == 'branch'
-        self.use_centerness = use_centerness  # the parent builds layers
+        self.use_centerness = (
+            use_centerness  # read by the parent's constructor
+        )
         self.weight_reg_by_centerness = weight_reg_by_centerness
         self.use_scale = use_scale
         super().__init__(num_classes, in_channels, **kwargs)
@@ -168,8 +170,7 @@ class FCOSAblationHead(FlatPointsMixin, FCOSHead):
         if self.norm_on_bbox:
             target = target / flat.points.stride[:, None]
         pred = flat.reg.where(positive[..., None], target)
-        # by element and without weights: with them it synchronizes with the
-        # device
+        # weighted below: given weights, the loss synchronizes
         terms = self.loss_bbox(
             self._decode(flat, pred),
             self._decode(flat, target),

@@ -109,8 +109,8 @@ class LocalGroundingTransformer(GroundingTransformer):
 
     Args:
         channels: C of both maps.
-        square_size: Side of the square in coarse cells, odd; 5 in the paper
-            (from memory, unverified).
+        square_size: Side of the square in coarse cells, odd; 5
+            by default.
         num_parts: As in `GroundingTransformer`.
         key_channels: As in `GroundingTransformer`.
         value_channels: As in `GroundingTransformer`.

@@ -65,8 +65,8 @@ class FPT(BaseModule):
             (published) or 'embedded' (published, with softmax).
         similarity_scale: Of the Euclidean similarity; 1 in the paper,
             1 / sqrt(C) keeps the first softmax soft.
-        square_size: Side of the square of 'local', odd; 5 (from memory,
-            unverified).
+        square_size: Side of the square of 'local', odd; 5
+            by default.
         rt_mode: 'published' or 'paper'.
         key_channels: Of queries and keys in ST and GT ('euclidean' and
             'local'); None is C.
@@ -82,7 +82,7 @@ class FPT(BaseModule):
         dropout: Share of the ST's attention dropped in training; 0.1.
         drop_block_cfg: Layer on the outputs in training, e.g.
             ``dict(type='DropBlock', drop_prob=0.2, block_size=3)``; None, as
-            officially, leaves it out.
+            in the official code, leaves it out.
         init_cfg: mmengine's initialization; by default the official one:
             kaiming_uniform with a=1, biases 0.
 

@@ -119,7 +119,7 @@ class AnchorFreeBranch(BaseDenseHead):
         bbox_preds: Sequence[Tensor],
         batch_gt_instances: InstanceList,
     ) -> InstanceList:
-        """What the points of each image are trained on, for images.
+        """The assignment of the points, for the analysis tools.
 
         Args:
             cls_scores: L class logits (B, C, H_l, W_l).

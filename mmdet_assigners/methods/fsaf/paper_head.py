@@ -30,7 +30,7 @@ class FSAFPaperHead(FSAFHead):
     truth trains on the level on which its own loss is smallest. Its class is
     positive in the effective box, ignored in the rest of the ignoring box
     there and in the whole ignoring box on the two adjacent levels, negative
-    elsewhere. Losses are computed for the whole batch and all levels at once.
+    elsewhere. Losses of all images and levels are computed at once.
 
     Paper: Feature Selective Anchor-Free Module for Single-Shot Object
     Detection, CVPR 2019, arXiv 1903.00621, sections 3.2 and 3.3. No official
@@ -50,10 +50,10 @@ class FSAFPaperHead(FSAFHead):
         ignore_scale: Factor of the ignoring box; 0.5 in the paper.
         ignore_adjacent_levels: Ignoring boxes on adjacent levels, too.
         unselected: 'negative' (paper) or 'ignore' (mmdet), see
-            :class:`mmdet_assigners.methods.fsaf.functional.FSAFRules`.
+            :class:`~.functional.FSAFRules`.
         level_select: 'online' (paper) or 'heuristic', its ablation.
         region_rule: 'cell_overlap' (mmdet) or 'point', see
-            :class:`mmdet_assigners.methods.fsaf.functional.FSAFRules`.
+            :class:`~.functional.FSAFRules`.
         init_cfg: Initialization; the paper's by default.
         **kwargs: Arguments of ``FSAFHead``.
 
@@ -130,7 +130,7 @@ class FSAFPaperHead(FSAFHead):
         batch_img_metas: list[dict],
         feats: Sequence[Tensor] | None = None,
     ) -> InstanceList:
-        """What the points of each image are trained on, for images.
+        """The assignment of the points, for the analysis tools.
 
         Args:
             outs: Predictions of ``forward``.

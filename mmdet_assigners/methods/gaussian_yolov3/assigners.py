@@ -1,4 +1,4 @@
-"""Assigners of YOLOv3, for whole batches."""
+"""Batched assigners of YOLOv3."""
 
 from mmdet.registry import TASK_UTILS
 
@@ -21,9 +21,9 @@ def _grid(inputs: AssignInputs, name: str) -> YOLOGrid:
 
 @TASK_UTILS.register_module()
 class BatchGridAssigner(BatchAssigner):
-    """mmdet's ``GridAssigner`` for whole batches, without synchronization.
+    """mmdet's ``GridAssigner``, batched, without synchronization.
 
-    The same assignment (tested), by ``ops.yolo_match.grid_match``; the cells
+    The same assignment (tested), by :func:`~.yolo_match.grid_match`; the cells
     come from the priors, so the caller passes no ``responsible_flags``. A
     ground truth whose center lies outside the grid has no cell of its own
     (mmdet: an error, or a wrong cell).
@@ -92,14 +92,13 @@ class DarknetGridAssigner(BatchAssigner):
     ``ignore_iou_thr``. mmdet's ``GridAssigner`` differs in all three: it
     compares anchors at their place, takes further positives of IoU above 0.5,
     and ignores by the IoU of anchors. Rule in
-    ``ops.yolo_match.darknet_match``.
+    :func:`~.yolo_match.darknet_match`.
 
     ``Assignment.extra['class_targets']`` (B, P, C) has the classes of all
     ground truths that share a prior.
 
     Args:
-        ignore_iou_thr: 0.5 in both released configs of Gaussian YOLOv3;
-            Darknet's YOLOv3 has 0.7 (from memory, unverified).
+        ignore_iou_thr: 0.5 in both released configs of Gaussian YOLOv3.
         max_elements: Bound on the number of elements of (B, G, P) tensors.
 
     Raises:

@@ -1,4 +1,4 @@
-"""YOLOv3's head with targets and losses of the whole batch at once."""
+"""YOLOv3's head with batched targets and losses."""
 
 from collections.abc import Sequence
 
@@ -17,12 +17,12 @@ from ...ops.anchor_match import IGNORED
 
 @MODELS.register_module()
 class FlatYOLOV3Head(FlatLossMixin, YOLOV3Head):
-    """mmdet's ``YOLOV3Head`` for whole batches, and the seam of its kin.
+    """mmdet's ``YOLOV3Head``, batched; base class of YOLO-like heads.
 
-    The losses are those of mmdet (equal up to the order of sums), as scalars.
-    Use ``BatchGridAssigner``, which assigns like mmdet's ``GridAssigner`` and
-    does not synchronize with the device, or ``DarknetGridAssigner``;
-    ``GridAssigner`` works too. Inference is mmdet's.
+    The losses are those of mmdet (equal up to the order of summation), as
+    scalars. Use ``BatchGridAssigner``, which assigns like mmdet's
+    ``GridAssigner`` and does not synchronize with the device, or
+    ``DarknetGridAssigner``; ``GridAssigner`` works too. Inference is mmdet's.
 
     A method with other boxes sets ``box_channels`` and overrides
     :meth:`split_boxes` and :meth:`box_losses`.
@@ -39,13 +39,13 @@ class FlatYOLOV3Head(FlatLossMixin, YOLOV3Head):
 
     @property
     def assignment_uses_predictions(self) -> bool:
-        """Whether an image of the assignment depends on the weights."""
+        """Whether the assignment depends on the predictions."""
         if isinstance(self.assigner, GridAssigner):
             return False
         return super().assignment_uses_predictions
 
     def split_boxes(self, raw: Tensor) -> tuple[Tensor, Tensor]:
-        """What the box channels say.
+        """Split the box channels.
 
         Args:
             raw: (B, P, box_channels) outputs of the network.
@@ -85,7 +85,7 @@ class FlatYOLOV3Head(FlatLossMixin, YOLOV3Head):
     def flatten(
         self, outs: Sequence, gts: InstanceList, metas: list
     ) -> FlatBatch:
-        """Join levels and images.
+        """Concatenate levels and stack images.
 
         Args:
             outs: What ``forward`` returned: L maps
@@ -111,7 +111,7 @@ class FlatYOLOV3Head(FlatLossMixin, YOLOV3Head):
         return FlatBatch(**{**vars(flat), 'deltas': deltas, 'others': others})
 
     def _inside(self, sizes: list, anchors: Tensor, *_: object) -> Tensor:
-        """All anchors take part, those in the padding too, as in YOLOv3."""
+        """All anchors count, those in the padding too, as in YOLOv3."""
         return anchors.new_ones(len(anchors), dtype=torch.bool)
 
     def decode(self, flat: FlatBatch) -> Tensor:
@@ -169,7 +169,7 @@ class FlatYOLOV3Head(FlatLossMixin, YOLOV3Head):
         assignment = self.assign_flat(flat)
         positive = assignment.gt >= 0
         matched = self.matched_boxes(flat, assignment.gt)
-        # cells times stride: the network's input, its padding included
+        # cells times stride: the size of the padded input
         cells = flat.level_sizes[0] / self.num_base_priors
         step_x, step_y = self.prior_generator.strides[0]
         sizes = matched[..., 2:] - matched[..., :2]

@@ -34,7 +34,7 @@ class GaussianYOLOV3Head(BoxSigmaMixin, FlatYOLOV3Head):
         \sigma_h))
 
     Predictions carry ``box_sigmas``, standard deviations of the sides in
-    pixels (``ops.gaussian_yolov3.side_sigmas``), and boxes may vote by them
+    pixels (:func:`~.functional.side_sigmas`), and boxes may vote by them
     (``test_cfg.nms=dict(type='var_voting')``, not in the paper).
 
     Differences from the official code, and what restores it: assignment with

@@ -12,7 +12,7 @@ class GaussianNLLLoss(WeightedLoss):
     """Negative log-likelihood of encoded boxes under predicted Gaussians.
 
     Gaussian YOLOv3, ICCV 2019, arXiv 1904.04620; formula in
-    ``ops.gaussian_yolov3.box_nll``. Not ``torch.nn.GaussianNLLLoss``: the
+    :func:`~.functional.box_nll`. Not ``torch.nn.GaussianNLLLoss``: the
     density gets ``eps`` added, so a far target costs no more than
     ``-log(eps)``, and the input is a standard deviation. Values below 0 are
     normal. The defaults are those of the official code; ``sigma_const=0`` is

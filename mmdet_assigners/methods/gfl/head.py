@@ -35,7 +35,7 @@ _BCE = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
 
 @MODELS.register_module()
 class GFLAblationHead(DistancePriorMixin, GFLHead):
-    """GFL with a switch for each choice that the paper compares.
+    """GFL with an option for each choice that the paper compares.
 
     Generalized Focal Loss: Learning Qualified and Distributed Bounding Boxes
     for Dense Object Detection, NeurIPS 2020, arXiv 2006.04388, tables 1 to 3.
@@ -55,12 +55,12 @@ class GFLAblationHead(DistancePriorMixin, GFLHead):
     With all defaults it is mmdet's ``GFLHead``, same parameters and
     detections; with an assigner of mmdet's the loss is that head's own code,
     with one of this package (``BatchATSSAssigner``) the losses of the batch
-    are computed at once, equal up to the order of sums. 'dirac' with
+    are computed at once, equal up to the order of summation. 'dirac' with
     'centerness_branch' is mmdet's ``ATSSHead`` under other parameter names.
     Detections carry ``box_sigmas``, save with 'dirac'.
 
     Differences from the official code are those of ``GFLHead``: no +1 in
-    widths, absolute value in QFL, normalizers at least 1 (no switch).
+    widths, absolute value in QFL, normalizers at least 1 (no option).
 
     Args:
         num_classes: Number C of classes.
@@ -114,7 +114,7 @@ class GFLAblationHead(DistancePriorMixin, GFLHead):
             raise ValueError(f'delta must be positive, got {delta}')
         if not guide_eta >= 0:
             raise ValueError(f'guide_eta must be at least 0, got {guide_eta}')
-        self.reg_prior = reg_prior  # the parent builds layers
+        self.reg_prior = reg_prior  # read by the parent's constructor
         self.quality = quality
         self.has_branch = quality.endswith('_branch')
         super().__init__(
@@ -226,7 +226,7 @@ class GFLAblationHead(DistancePriorMixin, GFLHead):
         gt = self.assign_flat(flat).gt
         positive = gt >= 0
         matched = self.matched_boxes(flat, gt)
-        # wild boxes of other anchors must not turn a weight of 0 into NaN
+        # boxes of other anchors may be infinite, and 0 * inf is NaN
         pred = self.decode(flat).where(positive[..., None], matched)
         target = matched
         if self.reg_prior != 'dirac':  # as mmdet: matters for the eps of IoU
@@ -240,8 +240,7 @@ class GFLAblationHead(DistancePriorMixin, GFLHead):
         norm = norm.clamp(min=1)
         guide = central if self.quality.startswith('centerness') else iou
         losses = dict(loss_cls=self._loss_cls(flat, gt, guide, num_pos))
-        # by element and without weights: with them it synchronizes with the
-        # device
+        # weighted below: given weights, the loss synchronizes
         box = self.loss_bbox(
             pred.flatten(0, 1),
             target.flatten(0, 1),
@@ -304,7 +303,7 @@ class GFLAblationHead(DistancePriorMixin, GFLHead):
     def assignment_weight(
         self, flat: FlatBatch, assignment: Assignment
     ) -> Tensor:
-        """Weight (B, P) in an image; 'score' isn't shown, as for GFL."""
+        """Loss weight (B, P), for the analysis tools; not that of 'score'."""
         weight = super().assignment_weight(flat, assignment)
         if self.box_weight != 'centerness':
             return weight

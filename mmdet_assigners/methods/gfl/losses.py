@@ -26,8 +26,8 @@ class GeneralizedFocalLoss(WeightedLoss):
 
     Generalized Focal Loss: Learning Qualified and Distributed Bounding Boxes
     for Dense Object Detection, NeurIPS 2020, arXiv 2006.04388; formula in
-    ``ops.gfl.generalized_focal_loss``. The form says what a row of the
-    predictions is:
+    :func:`~.functional.generalized_focal_loss`. The form says what a row of
+    the predictions is:
 
     'pair'
         (N, 2) logits of the two values; target ``(y, y_left, y_right)``,

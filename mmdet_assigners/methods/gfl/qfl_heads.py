@@ -46,8 +46,8 @@ class QFLRetinaHead(FlatRetinaHead):
     """RetinaNet whose class score is the IoU of its box.
 
     Generalized Focal Loss, NeurIPS 2020, arXiv 2006.04388, table 1b. Network,
-    assignment and box loss are RetinaNet's. Losses of the whole batch at
-    once; the normalizer is the number of positives, as before.
+    assignment and box loss are RetinaNet's. Losses are batched; the
+    normalizer is the number of positives, as before.
 
     Takes the arguments of ``RetinaHead``; ``loss_cls`` takes (labels,
     scores): ``QualityFocalLoss`` or ``GeneralizedFocalLoss``.
@@ -84,8 +84,8 @@ class QFLSSDHead(FlatLossMixin, SSDHead):
     Generalized Focal Loss, NeurIPS 2020, arXiv 2006.04388, table 1b. No
     background class, and no mining of hard negatives: QFL weighs easy ones
     down itself (assumed, the paper doesn't say). Classification starts with
-    the prior 0.01. Losses of the whole batch at once, divided by the number
-    of positives, each image counting at least one.
+    the prior 0.01. Losses are batched and divided by the number of positives,
+    each image counting at least one.
 
     Args:
         num_classes: Number C of classes.
@@ -149,9 +149,9 @@ class QFLFoveaHead(FlatPointsMixin, FoveaHead):
     """FoveaBox whose class score is the IoU of its box.
 
     Generalized Focal Loss, NeurIPS 2020, arXiv 2006.04388, table 1b. Network,
-    positives and box loss are those of mmdet's ``FoveaHead``, targets and
-    losses of the whole batch at once; normalizers are means over the
-    processes. Without any positive the box loss stays in the graph.
+    positives and box loss are those of mmdet's ``FoveaHead``; targets and
+    losses are batched and normalizers are means over processes. Without any
+    positive the box loss stays in the graph.
 
     Takes the arguments of ``FoveaHead``; ``loss_cls`` takes (labels, scores):
     ``QualityFocalLoss`` or ``GeneralizedFocalLoss``.

@@ -30,7 +30,7 @@ class BatchGuidedAnchorHead(GuidedAnchorHead):
     - inference takes batches (mmdet uses the location mask of the first
       image for all) and runs on CPU;
     - no location above the threshold gives an empty result, not an error;
-    - location targets of the whole batch without loops;
+    - batched location targets, without loops;
     - the location loss trains centers as positives. mmdet 3 passes label 1
       for them to a focal loss that takes 1 of one class for background, and
       so teaches the opposite; ``invert_loc_target=True`` restores that;

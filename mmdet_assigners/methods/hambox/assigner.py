@@ -29,9 +29,9 @@ class HAMBoxAssigner(BatchAssigner):
         neg_iou_thr: IoU below which an anchor is negative; faces: as
             ``pos_iou_thr``, no anchor is ignored by its own IoU.
         online_iou_thr: T in (0, 1], minimum IoU of a regressed box to
-            compensate with (paper 0.8, from memory, unverified).
-        topk: K, ground truths with fewer anchors are compensated up to K
-            (paper 3, from memory, unverified); 0 switches compensation off.
+            compensate with.
+        topk: K, ground truths with fewer anchors are compensated up to K;
+            0 turns compensation off.
         ignore_pred_iou: Negatives whose regressed box has at least this IoU
             with a ground truth are ignored (paper 0.5); above 1 none is.
         ignore_per_class: They are ignored only for the class of the ground

@@ -59,7 +59,7 @@ class HAMBoxLossMixin(FlatLossMixin):
     def assignment_weight(
         self, flat: FlatBatch, assignment: Assignment
     ) -> Tensor:
-        """Weight (B, P) in an image: F for compensated anchors, else 1."""
+        """Loss weight (B, P), for the analysis tools: F if compensated."""
         weight = super().assignment_weight(flat, assignment)
         compensated = assignment.extra['comp_gt'] >= 0
         return assignment.extra['comp_iou'].where(compensated, weight)
@@ -86,7 +86,7 @@ class HAMBoxLossMixin(FlatLossMixin):
             pred = self.decode(flat)
         else:
             pred, target = flat.deltas, self.encode(flat, target)
-        # wild boxes of other anchors must not turn a weight of 0 into NaN
+        # boxes of other anchors may be infinite, and 0 * inf is NaN
         pred = pred.where(positive, target)
         box_loss = self.loss_bbox(
             pred.flatten(0, 1),

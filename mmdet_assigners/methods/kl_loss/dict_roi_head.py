@@ -1,4 +1,4 @@
-"""The seam of RoI heads whose box results travel as a dict."""
+"""Base class of RoI heads whose box results are a dict."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,7 +31,7 @@ class DictRoIHead(StandardRoIHead):
     def box_feats(
         self, x: Sequence[Tensor], rois: Tensor
     ) -> tuple[Tensor, ...]:
-        """What the box head sees.
+        """Features that the box head takes.
 
         Args:
             x: Feature maps (B, channels, H_l, W_l).
@@ -66,7 +66,7 @@ class DictRoIHead(StandardRoIHead):
 
     @staticmethod
     def _others(bbox_results: Mapping[str, Any]) -> dict[str, Any]:
-        """What the box head returned beyond scores and deltas."""
+        """Outputs of the box head beyond scores and deltas."""
         known = (*_REQUIRED, *_RESERVED)
         return {
             name: value

@@ -36,8 +36,6 @@ class KLRetinaHead(BoxSigmaMixin, FlatRetinaHead):
         *args: Of ``RetinaHead``.
         bbox_coder: A ``CornerDeltaBBoxCoder``; stds 0.1 as in the R-CNN head.
         loss_bbox: A ``KLLoss``.
-        alpha_std: Std of the normal distribution from which ``retina_alpha``
-            starts; 0.0001.
         **kwargs: Of ``RetinaHead``.
 
     Raises:
@@ -51,7 +49,6 @@ class KLRetinaHead(BoxSigmaMixin, FlatRetinaHead):
         *args: object,
         bbox_coder: dict = _CODER,
         loss_bbox: dict = _KL,
-        alpha_std: float = 0.0001,
         **kwargs: object,
     ) -> None:
         super().__init__(
@@ -63,7 +60,6 @@ class KLRetinaHead(BoxSigmaMixin, FlatRetinaHead):
                 'reg_decoded_bbox must be False, got True: variances belong '
                 'to deltas'
             )
-        self.alpha_std = alpha_std
 
     def _init_layers(self) -> None:
         super()._init_layers()
@@ -73,9 +69,9 @@ class KLRetinaHead(BoxSigmaMixin, FlatRetinaHead):
         )
 
     def init_weights(self) -> None:
-        """Initialize; alpha starts near 0."""
+        """Initialize; alpha starts near 0, as in ``KLBBoxHead``."""
         super().init_weights()
-        nn.init.normal_(self.retina_alpha.weight, std=self.alpha_std)
+        nn.init.normal_(self.retina_alpha.weight, std=0.0001)
         nn.init.zeros_(self.retina_alpha.bias)
 
     def forward_single(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -30,12 +30,12 @@ class FeatureDepression(nn.Module):
 
     Paper: Multiple Anchor Learning for Visual Object Detection, CVPR 2020,
     arXiv 1912.02252. This is the form of the official code; the paper's
-    formula, (1 + M') times the features, has no switch.
+    formula, (1 + M') times the features, has no option.
 
     Args:
         type: 'spatial', or 'channel_spatial': channels of largest mean too.
         schedule: Official number of the schedule, 0 to 8, see
-            :func:`mmdet_assigners.methods.mal.functional.depression_ratio`.
+            :func:`~.functional.depression_ratio`.
         keep: Factor of weakened features; 1/4 in the official code.
 
     Raises:

@@ -41,7 +41,7 @@ class MALRetinaHead(FlatLossMixin, FreeAnchorRetinaHead):
     arXiv 1912.02252. Official code: DeLightCMU/MAL, which is FreeAnchor with
     feature depression; so is this head with its defaults, and with
     ``depression=None, clamp_gradient=False`` it is mmdet's
-    ``FreeAnchorRetinaHead`` computed for the whole batch at once. Bags that
+    ``FreeAnchorRetinaHead``, batched. Bags that
     hold fewer than ``pre_anchor_topk`` anchors are allowed.
 
     Differences from the official code: boxes have no inclusive corners

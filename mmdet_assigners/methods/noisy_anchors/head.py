@@ -47,7 +47,7 @@ class NoisyAnchorRetinaHead(FlatRetinaHead):
         gamma: Exponent of the weights; 1. With 0 there are none.
         soft_labels: False: label 1 for all positives.
         soft_label_mode: 'official' or 'paper', see
-            ``ops.noisy_anchors.cleanliness``.
+            :func:`~.functional.cleanliness`.
         weight_mode: 'official' or 'paper'.
         warmup_iters: Iterations with the IoU of the anchor; 0. Needs
             ``TrainProgressHook``.
@@ -82,12 +82,12 @@ class NoisyAnchorRetinaHead(FlatRetinaHead):
         for name, value in unit.items():
             if not 0 <= value <= 1:
                 raise ValueError(f'{name} must be in [0, 1], got {value}')
-        least = dict(
+        minimum = dict(
             gamma=gamma,
             warmup_iters=warmup_iters,
             normalizer_init=normalizer_init,
         )
-        for name, value in least.items():
+        for name, value in minimum.items():
             if not value >= 0:
                 raise ValueError(f'{name} must be at least 0, got {value}')
         modes = dict(soft_label_mode=soft_label_mode, weight_mode=weight_mode)

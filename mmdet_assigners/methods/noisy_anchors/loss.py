@@ -13,7 +13,7 @@ class SoftFocalLoss(WeightedLoss):
     """Sigmoid focal loss whose positive label may be any number in [0, 1].
 
     Learning from Noisy Anchors for One-stage Object Detection, CVPR 2020,
-    arXiv 1912.05086; formula in ``ops.noisy_anchors.soft_focal_loss``. With
+    arXiv 1912.05086; formula in :func:`~.functional.soft_focal_loss`. With
     labels 0 and 1 it is mmdet's ``FocalLoss``. Unlike ``QualityFocalLoss``
     the modulating factors are those of the focal loss.
 

@@ -1,4 +1,4 @@
-"""RepPoints' assignment of locations for whole batches."""
+"""RepPoints' assignment of locations, batched."""
 
 from typing import Any
 

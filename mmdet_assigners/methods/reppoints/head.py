@@ -1,4 +1,4 @@
-"""RepPoints with losses of the whole batch, and points at test time."""
+"""RepPoints with batched losses, and points at test time."""
 
 from collections.abc import Sequence
 
@@ -48,7 +48,7 @@ class BatchRepPointsHead(PointSetPredictMixin):
     Differences from the official code, and what restores it: pre-selection at
     test keeps the best (location, class) pairs
     (``test_cfg.nms_pre_by='location'``); no inclusive pixels in IoUs (no
-    switch); images without objects are background.
+    option); images without objects are background.
 
     Args:
         *args: Of ``RepPointsHead``.
@@ -314,7 +314,7 @@ class BatchRepPointsHead(PointSetPredictMixin):
         feats: Sequence[Tensor] | None = None,
         stage: str = 'refine',
     ) -> InstanceList:
-        """The assignment of one stage, for images and tables.
+        """The assignment of one stage, for the analysis tools.
 
         Args:
             outs: What ``forward`` returned.

@@ -20,17 +20,17 @@ class SamplingFreeBBoxHead(Shared2FCBBoxHead):
     Sampling-Free, arXiv 1909.04868. The network is that of
     ``Shared2FCBBoxHead``. L_cls is the mean softmax cross entropy of all
     proposals, L_reg the mean box loss over the coordinates of the positives;
-    L_cls is guided by L_reg and weighs ``loss_cls.loss_weight``, officially
-    2. Without positives both are 0. Use it with ``FullSampler``.
-    ``test_cfg.rcnn.class_score_thr``, C numbers or a file of
+    L_cls is guided by L_reg and weighted by ``loss_cls.loss_weight``, 2 in
+    the official code. Without positives both are 0. Use it with
+    ``FullSampler``. ``test_cfg.rcnn.class_score_thr``, C numbers or a file of
     ``prior_statistics.py``, sets a score threshold per class; the
     official code has 1e-4 for all.
 
     Args:
         *args: Of ``Shared2FCBBoxHead``.
         guided: Rescale the classification loss to the box loss.
-        sync: Take the ratio of the mean losses of all processes; officially
-            each GPU has its own.
+        sync: Take the ratio of the mean losses of all processes; in the
+            official code each GPU has its own.
         prior_prob: N_f / N of the proposals: sets the optimal bias of the
             background logit. None, as official, leaves it 0.
         **kwargs: Of ``Shared2FCBBoxHead``. ``loss_cls`` must be

@@ -122,8 +122,8 @@ class SamplingFreeRetinaHead(SamplingFreeAnchorMixin, FlatRetinaHead):
         prior_prob: Initial probability of each class, N_f / (N C) of the
             dataset; 1e-5 for COCO. An own ``init_cfg`` replaces it.
         guided: Rescale the classification loss to the box loss.
-        sync: Take the ratio of the mean losses of all processes; officially
-            each GPU has its own.
+        sync: Take the ratio of the mean losses of all processes; in the
+            official code each GPU has its own.
         regress_norm: The box loss is divided by max(1, this times the
             positives); 4.
         ignored_as_negative: Anchors between the thresholds are negatives, as
@@ -167,8 +167,8 @@ class SamplingFreeRPNHead(SamplingFreeAnchorMixin, RPNHead):
         prior_prob: Initial objectness, N_f / N of the dataset; 2e-4 for
             COCO. An own ``init_cfg`` replaces it.
         guided: Rescale the classification loss to the box loss.
-        sync: Take the ratio of the mean losses of all processes; officially
-            each GPU has its own.
+        sync: Take the ratio of the mean losses of all processes; in the
+            official code each GPU has its own.
         regress_norm: The box loss is divided by max(1, this times the
             positives); 8, half the mean over the four coordinates.
         **kwargs: Of ``RPNHead``. Official: ``SmoothL1Loss`` of beta 1/9.

@@ -51,7 +51,7 @@ def count_candidates(
         PriorStatistics: Of the dense head; an RPN has one class.
 
     Raises:
-        TypeError: The head is of another kind.
+        TypeError: The head is of another type.
         ValueError: No scale is given and the pipeline has no fixed one.
     """
     head = dense_head(cfg.model)
@@ -86,7 +86,7 @@ def candidate_labels(
         Tensor: (P,) int64 class, C for negatives, -1 if ignored.
 
     Raises:
-        TypeError: The head is of another kind.
+        TypeError: The head is of another type.
     """
     padded = [math.ceil(side / divisor) * divisor for side in shape]
     strides = [

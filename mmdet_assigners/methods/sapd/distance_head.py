@@ -64,7 +64,9 @@ class DistanceHead(AnchorFreeHead):
         if not z > 0:
             raise ValueError(f'z must be positive, got {z}')
         self.z = z
-        self.with_centerness = with_centerness  # the parent builds layers
+        self.with_centerness = (
+            with_centerness  # read by the parent's constructor
+        )
         super().__init__(
             num_classes,
             in_channels,

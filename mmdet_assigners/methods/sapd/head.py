@@ -63,7 +63,7 @@ class SAPDHead(DistanceHead):
     on unselected levels points are negatives (``unselected='hide'``); the
     detection loss doesn't train the selection network
     (``detach_level_weights=False``); RoIAlign instead of crop-and-resize (no
-    switch).
+    option).
 
     ``loss_cls`` and ``loss_bbox`` are read, not called: the level rule needs
     their terms per point and the weights may carry gradients.
@@ -87,7 +87,7 @@ class SAPDHead(DistanceHead):
         topk: Levels kept per ground truth; 3 in the paper.
         unselected: Points in the valid box on a level that isn't selected:
             'negative' (paper), 'ignore' or 'hide', see
-            :func:`mmdet_assigners.methods.sapd.functional.soft_targets`.
+            :func:`~.functional.soft_targets`.
         min_one_cell: Give each ground truth at least one cell per level.
         detach_level_weights: Keep the gradient of the detection loss from
             the selection network.
@@ -257,7 +257,7 @@ class SAPDHead(DistanceHead):
                 cls_pred, reg_pred, targets, *self._focal(), iou_eps=iou_eps
             )
             num_pos = targets.positive.sum().to(weight)
-            # one message for all normalizers
+            # one all-reduce for all normalizers
             local = torch.stack(
                 [weight.detach(), num_pos, select['weight'].sum()]
             )
@@ -332,12 +332,12 @@ class SAPDHead(DistanceHead):
             *self._focal(),
             iou_eps=self.loss_bbox.eps,
         )
-        least, target = losses.min(-1)
+        smallest, target = losses.min(-1)
         index = torch.arange(len(self.strides), device=target.device)
         selected = target[..., None] == index
         level_weights = selected.to(losses)
         # a ground truth without any point has no level to learn
-        learns = mask & (least < sapd.EMPTY_LEVEL_LOSS)
+        learns = mask & (smallest < sapd.EMPTY_LEVEL_LOSS)
         select = dict(target=target.flatten(), weight=learns.flatten())
         if self.soft_select:
             rois = [get_box_tensor(gt.bboxes).to(boxes) for gt in gts]
@@ -386,7 +386,7 @@ class SAPDHead(DistanceHead):
         batch_img_metas: list[dict],
         feats: Sequence[Tensor] | None = None,
     ) -> InstanceList:
-        """What the points of each image are trained on, for images.
+        """The assignment of the points, for the analysis tools.
 
         Args:
             outs: Predictions of :meth:`forward`.

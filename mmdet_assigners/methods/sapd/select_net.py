@@ -27,7 +27,7 @@ class FeatureSelectNet(BaseModule):
 
     Differences from the re-implementation (xuannianz/SAPD): RoIAlign with
     ``sampling_ratio`` samples per bin side instead of crop-and-resize with one
-    sample; there is no switch for it.
+    sample; no option restores it.
 
     Args:
         in_channels: Channels of each level; 256 in the paper.

@@ -74,12 +74,12 @@ class SEPC(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        for name, value, least in (
+        for name, value, minimum in (
             ('num_levels', num_levels, 1),
             ('pconv_num', pconv_num, 1),
         ):
-            if value < least:
-                raise ValueError(f'{name} must be >= {least}, got {value}')
+            if value < minimum:
+                raise ValueError(f'{name} must be >= {minimum}, got {value}')
         if head_padding not in (0, 1):
             raise ValueError(
                 f'head_padding must be 0 or 1, got {head_padding}'

@@ -1,4 +1,4 @@
-"""Seam: dense heads whose two branches read different features."""
+"""Base class of dense heads whose two branches read different features."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any

@@ -10,6 +10,7 @@ from mmdet_assigners.methods.dr_loss.functional import (
     dr_loss,
     worst_case_score,
 )
+from mmdet_assigners.methods.dr_loss.loss import DRLoss
 
 
 def candidates(batch=2, priors=60, classes=4, seed=0):
@@ -181,3 +182,12 @@ def test_descent_separates():
     positive = torch.zeros_like(scores, dtype=torch.bool)
     positive.scatter_(2, own, (labels < 4)[..., None])
     assert scores[positive].min() - scores[~positive].max() > 0.5
+
+
+def test_registered_loss_passes_its_options():
+    logits, labels, _ = candidates()
+    options = dict(margin=0.3, pos_lambda=2.0, neg_lambda=0.2, L=4.0, tau=2.0)
+    expected = dr_loss(logits, labels, **options)
+    found = DRLoss(**options, per_image=True)(logits, labels)
+    torch.testing.assert_close(found, expected.mean())
+    assert not torch.allclose(found, DRLoss(per_image=True)(logits, labels))

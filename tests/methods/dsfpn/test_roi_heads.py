@@ -256,3 +256,21 @@ def test_refuses_stages(stages):
         DuallySupervisedCascadeRoIHead(
             3, (1, 1, 1), dict(), dict(), None, aux_stages=stages
         )
+
+
+def test_twins_with_configs_of_their_own():
+    """A twin may be configured apart from its head."""
+    config = mini_config(config_path(BOTH.format('mask-rcnn')))
+    heads = config.model.roi_head
+    box, mask = (dict(heads[f'{part}_head']) for part in ('bbox', 'mask'))
+    model = build(
+        BOTH,
+        'mask-rcnn',
+        aux_bbox_head=dict(box, fc_out_channels=24),
+        aux_mask_head=dict(mask, num_convs=1),
+    )
+    roi_head = model.roi_head
+    assert roi_head.aux_bbox_head.fc_out_channels == 24
+    assert roi_head.bbox_head.fc_out_channels != 24
+    assert len(roi_head.aux_mask_head.convs) == 1
+    assert {'aux.loss_bbox', 'aux.loss_mask'} <= losses(model).keys()

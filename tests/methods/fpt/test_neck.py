@@ -164,3 +164,13 @@ def test_refuses_levels():
         FPT(CHANNELS, 8, 3)
     with pytest.raises(ValueError, match='inputs must be 4 levels, got 3'):
         neck()(pyramid()[:3])
+
+
+def test_parts_of_the_mixtures():
+    model = neck(n_mix=2, gt_parts=4)
+    parts = {
+        type(m).__name__: len(m.part_weight)
+        for m in model.modules()
+        if isinstance(getattr(m, 'part_weight', None), torch.Tensor)
+    }
+    assert parts == {'SelfTransformer': 2, 'GroundingTransformer': 4}

@@ -163,6 +163,20 @@ def test_darknet_ignores_by_predictions(grid, priors):
     torch.testing.assert_close(match.iou[0, 8], torch.tensor(0.5))
     one = darknet_match(grid, boxes, labels, mask, pred, 0.5, 3, 1)
     assert torch.equal(one.gt, match.gt)
+    lower = DarknetGridAssigner(ignore_iou_thr=0.4).assign_batch(
+        AssignInputs(
+            priors[0],
+            boxes,
+            labels,
+            mask,
+            tuple(priors[1]),
+            None,
+            torch.zeros(1, len(priors[0]), 3),
+            pred,
+            3,
+        )
+    )
+    assert lower.gt[0, 8] == IGNORED
 
 
 def test_darknet_object_outside(grid, priors):

@@ -39,6 +39,14 @@ def test_coder_by_hand():
     assert found[0].tolist() == pytest.approx([1.0, 0.375, -0.5, 0.4])
 
 
+def test_box_type():
+    from mmdet.structures.bbox import HorizontalBoxes
+
+    boxes = coder(use_box_type=True).decode(PRIOR, torch.zeros(1, 4))
+    assert isinstance(boxes, HorizontalBoxes)
+    torch.testing.assert_close(boxes.tensor, PRIOR)
+
+
 def test_golden_coder_reads_a_tuple_of_weights():
     """The first is for x1 and y1, the second for x2 and y2."""
     case = Case(

@@ -67,6 +67,8 @@ def test_guided_loss_is_twice_the_box_loss():
     given = targets()
     losses = build(loss_cls=loss).loss(**given)
     torch.testing.assert_close(losses['loss_cls'], 2 * losses['loss_bbox'])
+    synced = build(loss_cls=loss, sync=True).loss(**targets())  # 1 process
+    torch.testing.assert_close(synced['loss_cls'], losses['loss_cls'])
     losses['loss_cls'].backward()
     assert given['bbox_pred'].grad is None
     assert (given['cls_score'].grad != 0).all()

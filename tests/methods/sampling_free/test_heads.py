@@ -175,6 +175,19 @@ def test_switched_off_equals_mmdet(kind):
         assert factor > 0.05
 
 
+@pytest.mark.parametrize(
+    'kind',
+    ['SamplingFreeRetinaHead', 'SamplingFreeRPNHead', 'SamplingFreeFCOSHead'],
+)
+def test_sync_of_one_process_changes_nothing(kind):
+    feats, samples = inputs([BOXES, BOXES[:1]], kind)
+    own, synced = (
+        build(kind, sync=sync).loss(feats, samples) for sync in (False, True)
+    )
+    for name, value in own.items():
+        torch.testing.assert_close(synced[name], value)
+
+
 def test_no_positive_trains_nothing():
     for kind in ('SamplingFreeRetinaHead', 'SamplingFreeRPNHead'):
         head = build(kind)
