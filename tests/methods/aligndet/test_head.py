@@ -308,3 +308,11 @@ def test_unknown_keys_are_errors():
         build(align_head=dict(type='AlignStageHead', kernel=3))
     with pytest.raises(TypeError, match='algn_head'):
         build(algn_head=None)
+
+
+def test_normalizer_over_processes_of_one_process():
+    feats, samples = inputs([BOXES, BOXES[:2]])
+    own = build().loss(feats, samples)
+    synced = build(sync_normalizer=True).loss(feats, samples)
+    for name, loss in own.items():
+        torch.testing.assert_close(synced[name], loss)

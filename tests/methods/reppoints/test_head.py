@@ -322,3 +322,11 @@ def test_multi_scale_test_merges_twelve_views(tmp_path):
 def test_wrong_options(options, error, text):
     with pytest.raises(error, match=text):
         build(**options)
+
+
+def test_normalizer_over_processes_of_one_process():
+    feats, samples = inputs([BOXES, BOXES[:2]])
+    own = build().loss(feats, samples)
+    synced = build(sync_normalizer=True).loss(feats, samples)
+    for name, loss in own.items():
+        torch.testing.assert_close(synced[name], loss)
