@@ -8,40 +8,26 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent.resolve()
-MIM_CONTENT = ('configs', 'tools', 'model-index.yml')
+# `mim train` and `mim test` run these two tools; the others are developers'.
+MIM_CONTENT = ('configs', 'model-index.yml', 'tools/train.py', 'tools/test.py')
 
 
 class BuildWithMim(build_py):
     def run(self):
         super().run()
-        if self.editable_mode:
-            self._link(ROOT / 'mmdet_assigners' / '.mim')
-        else:
-            self._copy(Path(self.build_lib) / 'mmdet_assigners' / '.mim')
-
-    @staticmethod
-    def _link(target):
-        target.mkdir(exist_ok=True)
+        root = ROOT if self.editable_mode else Path(self.build_lib)
+        target = root / 'mmdet_assigners' / '.mim'
+        shutil.rmtree(target, ignore_errors=True)  # it may be stale
         for name in MIM_CONTENT:
-            link = target / name
-            if link.is_symlink():
-                link.unlink()
-            link.symlink_to(os.path.relpath(ROOT / name, target))
-
-    @staticmethod
-    def _copy(target):
-        shutil.rmtree(target, ignore_errors=True)  # `build/` may be stale
-        target.mkdir(parents=True)
-        for name in MIM_CONTENT:
-            source = ROOT / name
-            if source.is_dir():
-                shutil.copytree(
-                    source,
-                    target / name,
-                    ignore=shutil.ignore_patterns('__pycache__'),
-                )
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            if self.editable_mode:
+                source = os.path.relpath(ROOT / name, (target / name).parent)
+                (target / name).symlink_to(source)
+            elif (ROOT / name).is_dir():
+                ignore = shutil.ignore_patterns('__pycache__')
+                shutil.copytree(ROOT / name, target / name, ignore=ignore)
             else:
-                shutil.copy2(source, target / name)
+                shutil.copy2(ROOT / name, target / name)
 
 
 setup(cmdclass={'build_py': BuildWithMim})

@@ -16,6 +16,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
+
+import mmdet_assigners
 
 ROOT = Path(__file__).parent.parent
 SOURCES = (
@@ -114,6 +117,17 @@ def editable(source, wheel, tmp_path_factory):
     return Venv(tmp_path_factory.mktemp('editable'), '--editable', source)
 
 
+def test_editable_install_links_the_same(wheel, editable, source):
+    mim = source / 'mmdet_assigners' / '.mim'
+    links = {p.relative_to(mim).as_posix(): p.resolve() for p in mim.glob('*')}
+    assert links.pop('tools') == mim / 'tools'  # a folder of links
+    assert links == {n: source / n for n in ('configs', 'model-index.yml')}
+    tools = {path.name: path.resolve() for path in mim.glob('tools/*')}
+    assert tools == {
+        name: source / 'tools' / name for name in ('train.py', 'test.py')
+    }
+
+
 @pytest.fixture(scope='module')
 def tiny(tmp_path_factory):
     """Options that make a COCO config train one step on two images."""
@@ -168,7 +182,8 @@ def tiny(tmp_path_factory):
 def test_wheel_holds_what_mim_needs_and_no_tests(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     mim = 'mmdet_assigners/.mim'
-    expected = {f'{mim}/model-index.yml', f'{mim}/tools/train.py'}
+    expected = {f'{mim}/model-index.yml', 'mmdet_assigners/py.typed'}
+    tools = {f'{mim}/tools/{name}.py' for name in ('train', 'test')}
     for path in (ROOT / 'configs').rglob('*.*'):
         if '__pycache__' not in path.parts:
             expected.add(f'{mim}/{path.relative_to(ROOT).as_posix()}')
@@ -180,8 +195,15 @@ def test_wheel_holds_what_mim_needs_and_no_tests(wheel):
     assert {part for part in top if not part.endswith('.dist-info')} == {
         'mmdet_assigners'
     }
+    assert {n for n in names if n.startswith(f'{mim}/tools/')} == tools
     assert not [n for n in names if 'test_' in n or '__pycache__' in n]
     assert wheel.name.endswith('-py3-none-any.whl')
+
+
+def test_one_version(wheel):
+    citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
+    version = wheel.name.split('-')[1]
+    assert version == mmdet_assigners.__version__ == citation['version']
 
 
 def test_wheel_does_not_require_a_stack(wheel):
@@ -236,7 +258,7 @@ def venv(request):
 
 
 def test_prefixed_type_needs_no_custom_imports(venv):
-    assert 'built mmdet_assigners.models.necks' in venv.python(PREFIX)
+    assert 'built mmdet_assigners.methods.sepc' in venv.python(PREFIX)
 
 
 def test_configs_can_be_bases(installed, editable, source):

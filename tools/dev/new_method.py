@@ -19,14 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from mmdet_assigners.catalog import closest, find_classes
+from facts import PACKAGE, ROOT, catalog
 
-ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = Path(__file__).parent / 'template'
 SUFFIX = '.tmpl'
 # Folder of the template -> folder of the method.
 FOLDERS = {
-    'package': 'mmdet_assigners/methods/$slug',
+    'package': f'{PACKAGE}/methods/$slug',
     'configs': 'configs/$slug',
     'tests': 'tests/methods/$slug',
 }
@@ -94,7 +93,9 @@ def find_base(category: str, base: str | None) -> str:
     if base is None:
         return fits[0]
     if base not in BASES:
-        raise ValueError(f'--base {base!r}: {closest(base, tuple(BASES))}')
+        raise ValueError(
+            f'--base {base!r}: {catalog.closest(base, tuple(BASES))}'
+        )
     if base not in fits:
         raise ValueError(
             f'--base {base!r} has no place for --category {category}; '
@@ -115,7 +116,7 @@ def _check_names(slug: str, category: str, title: str) -> None:
         )
     if category not in CATEGORIES:
         raise ValueError(
-            f'--category {category!r}: {closest(category, CATEGORIES)}'
+            f'--category {category!r}: {catalog.closest(category, CATEGORIES)}'
         )
     if not re.fullmatch(rf'[A-Z][A-Za-z0-9]{{0,{_MAX_NAME - 1}}}', title):
         raise ValueError(
@@ -198,12 +199,12 @@ def _refuse_collisions(root: Path, folders: list[str], cls: str) -> None:
         raise FileExistsError(
             f'nothing written, there is already {", ".join(taken)}'
         )
-    packages = [root / 'mmdet_assigners']
+    packages = [root / PACKAGE]
     mmdet = importlib.util.find_spec('mmdet')
     if mmdet is not None and mmdet.submodule_search_locations:
         packages.append(Path(mmdet.submodule_search_locations[0]))
     for package in packages:
-        file = find_classes(package).get(cls)
+        file = catalog.find_classes(package).get(cls)
         if file is not None:
             raise ValueError(
                 f'nothing written, {file} has a class {cls}; expected an '
@@ -219,8 +220,15 @@ def write(files: dict[Path, str]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content, encoding='utf-8')
         if importlib.util.find_spec('ruff'):  # breaks lines with long names
-            command = [sys.executable, '-m', 'ruff', 'format', '-q', *folders]
-            subprocess.run(command, check=True)
+            command = [
+                sys.executable,
+                '-m',
+                'ruff',
+                'format',
+                '--no-cache',
+                '-q',
+            ]
+            subprocess.run([*command, *folders], check=True)
     except (OSError, subprocess.CalledProcessError):
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
