@@ -1,123 +1,82 @@
-"""What a dense head assigns, in one format for every assigner."""
+"""What is drawn: the assignment of one config on one image."""
 
-from typing import Any
+import colorsys
+import math
+from dataclasses import dataclass
 
-import torch
-from mmdet.models.utils import unpack_gt_instances
-from mmengine.structures import InstanceData
-from torch import nn
-
-from .adapters import IGNORED, HeadRun, find_adapter
-
-FIELDS = ('priors', 'level', 'stride', 'assigned_gt', 'weight')
+import numpy as np
 
 
-def dense_head(model: nn.Module) -> nn.Module:
-    """The dense head of a detector: its ``bbox_head`` or ``rpn_head``.
+@dataclass
+class AssignmentRow:
+    """What is drawn for one config (P priors, G objects).
 
-    Raises:
-        TypeError: The detector has neither.
+    Attributes:
+        title: Name of the config.
+        subtitle: One line about it (head, assigner, weights).
+        image: Image (H, W, 3), RGB uint8, in the scale of the boxes.
+        boxes: Objects (G, 4), x1 y1 x2 y2 in px.
+        labels: Class of each object (G,).
+        ignored_boxes: Regions (N, 4) that take no part in training.
+        priors: Points (P, 2) or boxes (P, 4) in px.
+        level: Pyramid level of each prior (P,), from 0.
+        stride: Stride of each prior (P,) in px.
+        assigned_gt: Object of each prior (P,), -1 negative, -2 ignored.
+        weight: Loss weight of each prior (P,).
     """
-    for name in ('bbox_head', 'rpn_head'):
-        head = getattr(model, name, None)
-        if isinstance(head, nn.Module):
-            return head
-    raise TypeError(
-        f'{type(model).__name__} has no dense head (bbox_head or rpn_head), '
-        'so there are no priors to assign'
-    )
 
+    title: str
+    subtitle: str
+    image: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    ignored_boxes: np.ndarray
+    priors: np.ndarray
+    level: np.ndarray
+    stride: np.ndarray
+    assigned_gt: np.ndarray
+    weight: np.ndarray
 
-@torch.no_grad()
-def collect_assignment(
-    model: nn.Module, data: dict[str, Any]
-) -> list[InstanceData]:
-    """Run a detector once and collect what its dense head assigns.
+    @property
+    def num_levels(self) -> int:
+        """Number of pyramid levels."""
+        return int(self.level.max()) + 1 if len(self.level) else 0
 
-    Args:
-        model: Detector with a dense head. Its mode (train or eval) stays.
-        data: ``inputs``, a list of B images (3, H, W), and ``data_samples``,
-            a list of B :class:`DetDataSample` with ``gt_instances``.
+    @property
+    def centers(self) -> np.ndarray:
+        """Center of each prior (P, 2) in px."""
+        if self.priors.shape[1] == 2:
+            return self.priors
+        return (self.priors[:, :2] + self.priors[:, 2:]) / 2
 
-    Returns:
-        For each image an ``InstanceData`` with, for its P priors:
+    @property
+    def level_names(self) -> list[str]:
+        """Names such as P3, from the strides."""
+        strides = [
+            self.stride[self.level == i][0] for i in range(self.num_levels)
+        ]
+        return [f'P{math.log2(s):.3g}' for s in strides]
 
-        - ``priors`` (P, 2) points or (P, 4) boxes in px of the input;
-        - ``level`` (P,) int64, from 0;
-        - ``stride`` (P,) of the level in px;
-        - ``assigned_gt`` (P,) int64: index of the object, -1 negative, -2
-          ignored (no part in the classification loss of some class);
-        - ``weight`` (P,) float: factor of the prior in the loss: in the box
-          loss (centerness, soft weight) if positive, in the class loss
-          otherwise, 0 if ignored.
-
-    Raises:
-        TypeError: The head has no adapter.
-        ValueError: A head returned wrong fields.
-    """
-    head, run = run_head(model, data)
-    return read_assignment(head, run)
-
-
-@torch.no_grad()
-def run_head(
-    model: nn.Module, data: dict[str, Any]
-) -> tuple[nn.Module, HeadRun]:
-    """The network's part of :func:`collect_assignment`.
-
-    Args:
-        model: Detector with a dense head.
-        data: B images (3, H, W) and their samples.
-
-    Returns:
-        The head and what it predicted.
-
-    Raises:
-        TypeError: The head has no adapter.
-    """
-    head = dense_head(model)
-    find_adapter(head)  # before the network runs
-    batch = model.data_preprocessor(data, training=False)
-    gts, ignored, metas = unpack_gt_instances(batch['data_samples'])
-    feats = model.extract_feat(batch['inputs'])
-    return head, HeadRun(head(feats), gts, metas, ignored, feats)
-
-
-@torch.no_grad()
-def read_assignment(head: nn.Module, run: HeadRun) -> list[InstanceData]:
-    """The assignment's part of :func:`collect_assignment`.
-
-    Args:
-        head: A dense head.
-        run: What it predicted for B images.
-
-    Returns:
-        B instances with fields of shape (P, ...).
-
-    Raises:
-        TypeError: The head has no adapter.
-        ValueError: It returned wrong fields.
-    """
-    results = find_adapter(head).read(head, run)
-    for result, gt in zip(results, run.gts, strict=True):
-        _check(result, len(gt), type(head).__name__)
-    return results
-
-
-def _check(result: InstanceData, num_gts: int, head: str) -> None:
-    missing = [name for name in FIELDS if name not in result]
-    if missing:
-        raise ValueError(f'{head}: assignment lacks {", ".join(missing)}')
-    num_priors = len(result.priors)
-    for name in FIELDS[1:]:
-        shape = tuple(result.get(name).shape)
-        if shape != (num_priors,):
-            raise ValueError(
-                f'{head}: {name} has shape {shape}, expected ({num_priors},)'
-            )
-    gt = result.assigned_gt
-    if num_priors and not (IGNORED <= gt.min() and gt.max() < num_gts):
-        raise ValueError(
-            f'{head}: assigned_gt is in [{gt.min()}, {gt.max()}], expected '
-            f'-2 (ignored), -1 (negative) or 0 to {num_gts - 1}'
+    def counts(self) -> np.ndarray:
+        """Positives of each object on each level (G, L)."""
+        table: np.ndarray = np.zeros(
+            (len(self.boxes), self.num_levels), dtype=int
         )
+        positive = self.assigned_gt >= 0
+        np.add.at(table, (self.assigned_gt[positive], self.level[positive]), 1)
+        return table
+
+
+def object_colors(count: int) -> np.ndarray:
+    """Distinct colors (count, 3), the same for the same index."""
+    golden = (math.sqrt(5) - 1) / 2
+    return np.array(
+        [
+            colorsys.hsv_to_rgb(
+                (0.6 + i * golden) % 1,
+                (0.95, 0.7, 0.85)[i % 3],
+                (0.85, 0.95, 0.6)[i // 3 % 3],
+            )
+            for i in range(count)
+        ]
+    ).reshape(count, 3)
