@@ -1,13 +1,15 @@
-"""What a dense head assigns, in one format for every assigner."""
+"""What dense heads assign to a batch, as tensors, in one common format."""
 
 from typing import Any
 
 import torch
 from mmdet.models.utils import unpack_gt_instances
+from mmdet.utils import InstanceList
 from mmengine.structures import InstanceData
 from torch import nn
 
-from .adapters import IGNORED, HeadRun, find_adapter
+from ..ops.anchor_match import IGNORED
+from .adapters import HeadRun, find_adapter
 
 FIELDS = ('priors', 'level', 'stride', 'assigned_gt', 'weight')
 
@@ -29,54 +31,24 @@ def dense_head(model: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def collect_assignment(
+def run_head(
     model: nn.Module, data: dict[str, Any]
-) -> list[InstanceData]:
-    """Run a detector once and collect what its dense head assigns.
+) -> tuple[nn.Module, HeadRun]:
+    """One forward pass of a detector up to the outputs of its dense head.
 
     Args:
-        model: Detector with a dense head. Its mode (train or eval) stays.
+        model: Detector with a dense head. Its mode (train or eval) is kept.
         data: ``inputs``, a list of B images (3, H, W), and ``data_samples``,
             a list of B :class:`DetDataSample` with ``gt_instances``.
 
     Returns:
-        For each image an ``InstanceData`` with, for its P priors:
-
-        - ``priors`` (P, 2) points or (P, 4) boxes in px of the input;
-        - ``level`` (P,) int64, from 0;
-        - ``stride`` (P,) of the level in px;
-        - ``assigned_gt`` (P,) int64: index of the object, -1 negative, -2
-          ignored (no part in the classification loss of some class);
-        - ``weight`` (P,) float: factor of the prior in the loss: in the box
-          loss (centerness, soft weight) if positive, in the class loss
-          otherwise, 0 if ignored.
+        tuple: The head and what it returned.
 
     Raises:
-        TypeError: The head has no adapter.
-        ValueError: A head returned wrong fields.
-    """
-    head, run = run_head(model, data)
-    return read_assignment(head, run)
-
-
-@torch.no_grad()
-def run_head(
-    model: nn.Module, data: dict[str, Any]
-) -> tuple[nn.Module, HeadRun]:
-    """The network's part of :func:`collect_assignment`.
-
-    Args:
-        model: Detector with a dense head.
-        data: B images (3, H, W) and their samples.
-
-    Returns:
-        The head and what it predicted.
-
-    Raises:
-        TypeError: The head has no adapter.
+        TypeError: The detector has no dense head, or the head no adapter.
     """
     head = dense_head(model)
-    find_adapter(head)  # before the network runs
+    find_adapter(head)  # fail before the network runs
     batch = model.data_preprocessor(data, training=False)
     gts, ignored, metas = unpack_gt_instances(batch['data_samples'])
     feats = model.extract_feat(batch['inputs'])
@@ -84,24 +56,38 @@ def run_head(
 
 
 @torch.no_grad()
-def read_assignment(head: nn.Module, run: HeadRun) -> list[InstanceData]:
-    """The assignment's part of :func:`collect_assignment`.
+def read_assignment(head: nn.Module, run: HeadRun) -> InstanceList:
+    """What a dense head assigns, given its outputs.
 
     Args:
         head: A dense head.
-        run: What it predicted for B images.
+        run: Its forward pass on B images.
 
     Returns:
-        B instances with fields of shape (P, ...).
+        For each image an ``InstanceData`` with, for its P priors:
+
+        - ``priors`` (P, 2) points or (P, 4) boxes in px of the network input;
+        - ``level`` (P,) int64, from 0;
+        - ``stride`` (P,) of the level in px;
+        - ``assigned_gt`` (P,) int64: index of the ground truth, -1 negative,
+          -2 ignored (excluded from the classification loss of some class);
+        - ``weight`` (P,) float: factor of the prior in the loss: in the box
+          loss (centerness, soft weight) if positive, in the classification
+          loss otherwise, 0 if ignored.
 
     Raises:
         TypeError: The head has no adapter.
-        ValueError: It returned wrong fields.
+        ValueError: The head returned wrong fields.
     """
     results = find_adapter(head).read(head, run)
     for result, gt in zip(results, run.gts, strict=True):
         _check(result, len(gt), type(head).__name__)
     return results
+
+
+def collect_assignment(model: nn.Module, data: dict[str, Any]) -> InstanceList:
+    """:func:`run_head` and :func:`read_assignment` in one call."""
+    return read_assignment(*run_head(model, data))
 
 
 def _check(result: InstanceData, num_gts: int, head: str) -> None:

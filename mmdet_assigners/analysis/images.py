@@ -1,131 +1,124 @@
-"""One image with its objects, as a detector of a config sees it."""
+"""Images of a COCO-format dataset, and how a config's pipeline loads them.
+
+An image is described by its record, the dict that ``get_data_info`` of mmdet's
+``CocoDataset`` returns: ``img_path``, ``height``, ``width`` and ``instances``,
+whose boxes are in px of the file.
+"""
 
 import contextlib
 import copy
 import difflib
 import io
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import mmcv
-import torch
+import numpy as np
 from mmdet.datasets import CocoDataset
-from mmdet.registry import MODELS, TRANSFORMS
+from mmdet.registry import TRANSFORMS
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.logging import MMLogger
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..datasets.roots import read_annotations
-from ..small_scale import drop_pretrained
+from ..datasets.roots import Split
 
 
-def find_image(
-    ann_file: str | Path,
-    img: str | Path | None = None,
-    img_dir: str | Path = '',
-    index: int = 0,
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Look an image up in a COCO annotation file.
+def read_images(split: Split, limit: int = 0) -> Iterator[dict[str, Any]]:
+    """The records of the images of a split, in the order of its file.
 
     Args:
-        ann_file: COCO annotation file.
-        img: Path of the image; its file name is looked up.
-        img_dir: Folder of the images, where ``img`` is not given.
-        index: Which image of the file, where ``img`` is not given.
+        split: Annotation file, image folder and classes.
+        limit: Maximum number of images, 0: all.
 
-    Returns:
-        The record of the image, as mmdet's ``CocoDataset`` gives it, and
-        the class names.
-
-    Raises:
-        FileNotFoundError: No such annotation file or image.
-        IndexError: ``index`` is too large.
-        ValueError: The annotation file doesn't list the image.
+    Yields:
+        dict: One record per image, also of images without objects.
     """
-    if not Path(ann_file).is_file():
-        raise FileNotFoundError(f'there is no annotation file {ann_file}')
-    if img is not None and not Path(img).is_file():
-        raise FileNotFoundError(f'there is no image {img}')
-    content = read_annotations(Path(ann_file))
-    dataset, classes = _dataset(ann_file, img_dir)
-    if img is None:
-        if not 0 <= index < len(dataset):
-            raise IndexError(
-                f'index {index}: {ann_file} has {len(dataset)} images'
-            )
-        info = dataset.get_data_info(index)
-        if not Path(info['img_path']).is_file():
-            raise FileNotFoundError(f'there is no image {info["img_path"]}')
-        return info, classes
-    name = Path(img).name
-    names = [Path(entry['file_name']).name for entry in content['images']]
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=3)
-        hint = f'; it has {", ".join(near)}' if near else ''
-        raise ValueError(f'{ann_file} has no annotations of {name}{hint}')
-    infos = (dataset.get_data_info(i) for i in range(len(dataset)))
-    info = next(i for i in infos if Path(i['img_path']).name == name)
-    return info | dict(img_path=str(img)), classes
-
-
-def read_images(
-    ann_file: str | Path, img_dir: str | Path, limit: int = 0
-) -> Iterator[dict[str, Any]]:
-    """The records of the images of an annotation file, in its order.
-
-    Args:
-        ann_file: COCO annotation file.
-        img_dir: Folder of the images.
-        limit: Only the first ones; 0 means all.
-
-    Raises:
-        FileNotFoundError: No such annotation file.
-    """
-    if not Path(ann_file).is_file():
-        raise FileNotFoundError(f'there is no annotation file {ann_file}')
-    dataset, _ = _dataset(ann_file, img_dir)
-    count = min(limit, len(dataset)) if limit else len(dataset)
-    for index in range(count):
+    dataset = _dataset(split)
+    for index in range(len(dataset))[: limit or None]:
         yield dataset.get_data_info(index)
 
 
-def _dataset(
-    ann_file: str | Path, img_dir: str | Path
-) -> tuple[CocoDataset, tuple[str, ...]]:
-    """The dataset and its class names."""
-    content = read_annotations(Path(ann_file))
-    classes = tuple(c['name'] for c in content['categories'])
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools chatters
-        dataset = CocoDataset(
-            ann_file=str(ann_file),
-            data_prefix=dict(img=str(img_dir)),
-            metainfo=dict(classes=classes),
+def find_image(
+    split: Split, img: str | Path | None = None, index: int = 0
+) -> dict[str, Any]:
+    """The record of one image, by its path or its index.
+
+    Args:
+        split: Annotation file, image folder and classes.
+        img: Path of the image, anywhere; its file name is looked up.
+        index: Index of the image in the file, if ``img`` is not given.
+
+    Raises:
+        FileNotFoundError: No such image file.
+        IndexError: ``index`` is out of range.
+        ValueError: The annotation file doesn't list the image.
+    """
+    dataset = _dataset(split)
+    if img is None:
+        if not 0 <= index < len(dataset):
+            raise IndexError(
+                f'index {index}: {split.ann_file} has {len(dataset)} images'
+            )
+        info = dataset.get_data_info(index)
+        _check_file(info['img_path'])
+        return info
+    _check_file(img)
+    infos = map(dataset.get_data_info, range(len(dataset)))
+    by_name = {Path(info['img_path']).name: info for info in infos}
+    name = Path(img).name
+    if name not in by_name:
+        near = difflib.get_close_matches(name, by_name)
+        hint = f'; it has {", ".join(near)}' if near else ''
+        raise ValueError(
+            f'{split.ann_file} has no annotations of {name}{hint}'
+        )
+    return by_name[name] | dict(img_path=str(img))
+
+
+def _check_file(path: str | Path) -> None:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'there is no image {path}')
+
+
+def _dataset(split: Split) -> CocoDataset:
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
+        return CocoDataset(
+            ann_file=str(split.ann_file),
+            data_prefix=dict(img=str(split.img_dir)),
+            metainfo=dict(classes=split.classes),
             test_mode=True,  # keeps images without objects
             pipeline=[],
         )
-    return dataset, classes
 
 
-def load_sample(cfg: Config, info: dict[str, Any]) -> dict[str, Any]:
+def ground_truths(info: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (G, 4) and labels (G,) of an image, without ignored regions.
+
+    Args:
+        info: Record of the image; the boxes are in px of the file.
+    """
+    objects = [i for i in info['instances'] if not i['ignore_flag']]
+    boxes = np.array([i['bbox'] for i in objects], dtype=float).reshape(-1, 4)
+    return boxes, np.array([i['bbox_label'] for i in objects], dtype=int)
+
+
+def load_image(cfg: Config, info: dict[str, Any]) -> dict[str, Any]:
     """Load an image with the test pipeline of a config.
 
-    The pipeline's resize also scales the objects (mmdet loads them after it,
-    because it evaluates in the scale of the file), so everything downstream
-    is in px of the network's input.
+    mmdet loads annotations after the resize, because it evaluates in the
+    scale of the file. Here they are loaded before it, so that boxes are in
+    px of the network input.
 
     Args:
         cfg: Config with a ``test_dataloader``.
-        info: Record of the image, see :func:`find_image`.
+        info: Record of the image.
 
     Returns:
-        A batch of one: ``inputs`` and ``data_samples``.
+        dict: A batch of one image: ``inputs``, [(3, H, W)], and
+        ``data_samples``.
 
     Raises:
-        ValueError: The file is no image.
+        ValueError: The file is not an image.
     """
     steps = [
         step
@@ -137,51 +130,3 @@ def load_sample(cfg: Config, info: dict[str, Any]) -> dict[str, Any]:
     if mmcv.imread(info['img_path']) is None:
         raise ValueError(f'{info["img_path"]} cannot be read as an image')
     return pseudo_collate([pipeline(copy.deepcopy(info))])
-
-
-def build_model(
-    cfg: Config, checkpoint: str | Path | None = None, seed: int = 0
-) -> nn.Module:
-    """Build the detector of a config, without pre-trained weights.
-
-    It is in training mode, as when labels are assigned; with a checkpoint,
-    batch normalization uses the statistics of the checkpoint.
-
-    Args:
-        cfg: Config with a ``model``.
-        checkpoint: File with its weights; random weights if None.
-        seed: For random weights.
-
-    Raises:
-        ValueError: The checkpoint doesn't fit.
-    """
-    torch.manual_seed(seed)
-    model_cfg = copy.deepcopy(cfg.model)
-    drop_pretrained(model_cfg)
-    model = MODELS.build(model_cfg)
-    model.train()
-    if checkpoint is None:
-        with _quiet():
-            model.init_weights()
-        return model
-    from ..diagnostics.checkpoints import check_weights, load
-
-    check_weights(model, checkpoint)
-    content = load(checkpoint)
-    model.load_state_dict(content.get('state_dict', content), strict=False)
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            module.eval()
-    return model
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence mmengine, which lists how each parameter was initialized."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -1,144 +1,116 @@
-"""``table assign``, ``recall`` and ``uncertainty``: a head in numbers."""
+"""``table assign``: the label assignment in numbers."""
 
 import argparse
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from . import assigning, common, table_recall, table_uncertainty
+from ..tables import csv_text, markdown
+from . import inputs
+from .common import user_errors
+from .viz_assign import warn_untrained
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..analysis.detectors import Method
-    from ..datasets.roots import Split
+    from ..analysis.statistics import Statistics
 
-_ASSIGN = (
-    'Runs configs over images and counts the positive priors of each '
-    'object: mean, median and the share of objects without any, by size of '
-    'the object (area of its box in the file: below 32^2, 96^2 px) and by '
-    'level; the share of positives whose center lies in several objects; the '
-    'median time of an assignment without the network; and how far the '
-    'configs agree (Jaccard index of the cells that are positive for an '
-    "object; '-' where they see the images in different sizes)."
+HELP = 'positives per object, ambiguity, agreement between configs'
+DESCRIPTION = (
+    'Runs configs on images and counts the positive priors of each object: '
+    'mean, median and the share of objects without any, by size of the '
+    'object (area of its box in the file: below 32^2, 96^2 px) and by level; '
+    'the share of positives whose center lies in several objects; the median '
+    'time of an assignment without the network; and how far the configs '
+    'agree (Jaccard index of the cells that are positive for an object; '
+    "'-' if they see the images in different sizes)."
 )
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    table = subparsers.add_parser(
-        'table',
-        help='label assignment and uncertainty in numbers',
-        description=__doc__,
-    )
-    kinds = table.add_subparsers(dest='kind', metavar='KIND', required=True)
-    assign = kinds.add_parser(
-        'assign',
-        help='positives per object, ambiguity, agreement between configs',
-        description=_ASSIGN,
-    )
-    assigning.add_table_arguments(assign, images=50)
-    assigning.add_method_arguments(assign)
-    recall = kinds.add_parser(
-        'recall',
-        help='share of the objects that any prior learns',
-        description=table_recall.DESCRIPTION,
-    )
-    table_recall.add_arguments(recall)
-    uncertainty = kinds.add_parser(
-        'uncertainty',
-        help='predicted standard deviations against errors and IoU',
-        description=table_uncertainty.DESCRIPTION,
-    )
-    table_uncertainty.add_arguments(uncertainty)
+    inputs.add_config_arguments(parser)
+    inputs.add_table_arguments(parser, images=50)
+    inputs.add_weights_arguments(parser)
 
 
+@user_errors()
 def run(args: argparse.Namespace) -> int:
     """Print or write the table."""
-    if args.kind == 'recall':
-        return table_recall.run(args)
-    if args.kind == 'uncertainty':
-        return table_uncertainty.run(args)
-    assigning.check_images(args)
-    assigning.check_checkpoints(args)
-    paths = [common.resolve_config(name) for name in args.config]
-    from ..utils import register_all_modules
+    inputs.check(args)
+    from ..analysis.images import read_images
+    from ..analysis.statistics import compare
 
-    register_all_modules(init_default_scope=True)
-
-    try:
-        split = assigning.find_split(args)
-        methods = assigning.load_methods(args, paths, len(split.classes))
-        lines, agreement = _count(methods, split, args.images)
-        text = format_table(lines, agreement, args.format)
-        assigning.emit(args, text)
-    except (OSError, ValueError, TypeError, ImportError) as error:
-        common.fail(str(error))
+    split = inputs.split(args)
+    detectors = list(inputs.detectors(args, split))
+    warn_untrained(detectors)
+    statistics, agreement = compare(detectors, read_images(split, args.images))
+    lines = [
+        _lines(detector.name, own)
+        for detector, own in zip(detectors, statistics, strict=True)
+    ]
+    inputs.emit(args, format_table(lines, agreement.table(), args.format))
     return 0
 
 
-def _count(
-    methods: 'list[Method]', split: 'Split', limit: int
-) -> 'tuple[list[list[dict[str, str]]], np.ndarray]':
-    from ..analysis.samples import read_images
-    from ..analysis.statistics import Agreement, Statistics
+def _lines(name: str, statistics: 'Statistics') -> list[dict[str, str]]:
+    """A line for each size of objects, column -> text."""
+    lines = []
+    for summary in statistics.by_size():
+        line = {
+            'config': name,
+            'size': summary.size,
+            'objects': str(summary.objects),
+            'mean': _number(summary.mean, '.2f'),
+            'median': _number(summary.median, 'g'),
+            'none %': _number(100 * summary.without, '.2f'),
+        }
+        for level, mean in summary.per_level.items():
+            line[level] = _number(mean, '.2f')
+        if summary.size == 'all':
+            line['ambiguous %'] = f'{100 * statistics.ambiguous:.2f}'
+            line['s / image'] = f'{statistics.seconds:.4f}'
+        lines.append(line)
+    return lines
 
-    statistics = [Statistics(method.title) for method in methods]
-    agreement = Agreement(len(methods))
-    for info in read_images(split.ann_file, split.img_dir, limit):
-        areas = [_area(i) for i in info['instances'] if not i['ignore_flag']]
-        rows = []
-        for method, numbers in zip(methods, statistics, strict=True):
-            row, seconds = method.assign(info)
-            numbers.add(row, areas, seconds)
-            rows.append(row)
-        agreement.add(rows)
-    return [numbers.lines() for numbers in statistics], agreement.table()
 
-
-def _area(instance: dict[str, Any]) -> float:
-    x1, y1, x2, y2 = instance['bbox']
-    return (x2 - x1) * (y2 - y1)
+def _number(value: float, spec: str) -> str:
+    return '-' if math.isnan(value) else format(value, spec)
 
 
 def format_table(
-    methods: list[list[dict[str, str]]], agreement: 'np.ndarray', kind: str
+    configs: list[list[dict[str, str]]], agreement: 'np.ndarray', form: str
 ) -> str:
     """The table as text.
 
     Args:
-        methods: For each of M methods its lines, column -> text; columns of
-            levels that only some have are empty in the others.
-        agreement: (M, M) Jaccard index, NaN where there is none.
-        kind: 'markdown': two tables; 'csv': one, where the lines of all
-            objects also have the agreement with each method.
+        configs: For each of M configs its lines, column -> text; levels that
+            only some configs have are empty in the others.
+        agreement: (M, M) Jaccard index, NaN where it is not defined.
+        form: 'markdown': two tables; 'csv': one, where the lines of all
+            objects also have the agreement with each config.
     """
-    names = [lines[0]['config'] for lines in methods]
-    shares = [
-        ['-' if math.isnan(share) else f'{share:.3f}' for share in line]
-        for line in agreement
-    ]
-    lines = [line for lines in methods for line in lines]
+    names = [lines[0]['config'] for lines in configs]
+    shares = [[_number(share, '.3f') for share in row] for row in agreement]
+    lines = [line for own in configs for line in own]
     columns = _columns(lines)
-    if kind == 'csv':
+    if form == 'csv':
         keys = [f'jaccard {name}' for name in names]
-        for own, texts in zip(methods, shares, strict=True):
+        for own, texts in zip(configs, shares, strict=True):
             own[0].update(zip(keys, texts, strict=True))
         columns = [*columns, *keys]
-        return common.csv_text(
-            columns, [[x.get(c, '') for c in columns] for x in lines]
-        )
-    text = common.markdown(
-        columns, [[x.get(c, '') for c in columns] for x in lines]
-    )
+    rows = [[line.get(column, '') for column in columns] for line in lines]
+    if form == 'csv':
+        return csv_text(columns, rows)
+    text = markdown(columns, rows)
     if len(names) > 1:
         text += '\n\nAgreement (Jaccard index of positive cells):\n\n'
         rows = [[n, *s] for n, s in zip(names, shares, strict=True)]
-        text += common.markdown(['config', *names], rows)
+        text += markdown(['config', *names], rows)
     return text
 
 
 def _columns(lines: list[dict[str, str]]) -> list[str]:
-    """First what every method has, then levels from fine to coarse."""
+    """All columns, the levels from fine to coarse."""
     first = ['config', 'size', 'objects', 'mean', 'median', 'none %']
     last = ['ambiguous %', 's / image']
     levels = {key for line in lines for key in line} - {*first, *last}

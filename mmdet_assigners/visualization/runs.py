@@ -1,26 +1,16 @@
-"""Images and tables that report on finished runs."""
+"""Images of finished training runs: curves, detections."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use('Agg')
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
-from ..files import replacing
+from .canvas import draw_box, draw_tag, new_figure, show_image, write_png
+from .colors import distinct_colors
 
-_COLORS = plt.get_cmap('tab10').colors  # type: ignore[attr-defined]
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG so that the file is complete or not there; closes it."""
-    with replacing(path) as part:
-        figure.savefig(part, format='png', dpi=110, bbox_inches='tight')
-    plt.close(figure)
+_DPI = 110
 
 
 def plot_curves(results: dict[str, dict[str, Any]], path: Path) -> None:
@@ -30,31 +20,19 @@ def plot_curves(results: dict[str, dict[str, Any]], path: Path) -> None:
         results: Label -> result of a run (see `experiments.execute`).
         path: PNG to write.
     """
-    figure, axes = plt.subplots(figsize=(6, 4))
-    for label, result in results.items():
+    figure = new_figure(6, 4, dpi=_DPI, layout='constrained')
+    axes = figure.add_subplot()
+    colors = distinct_colors(len(results))
+    for (label, result), color in zip(results.items(), colors, strict=True):
         curve = result['curve']
-        axes.plot(range(1, len(curve) + 1), curve, marker='o', label=label)
+        epochs = range(1, len(curve) + 1)
+        axes.plot(epochs, curve, marker='o', label=label, color=color)
     data = ', '.join(sorted({r['data'] for r in results.values()}))
     axes.set(xlabel='epoch', ylabel='mAP', title=f'small scale on {data}')
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend()
-    save_figure(figure, path)
-
-
-def result_table(results: dict[str, dict[str, Any]]) -> str:
-    """Markdown table, one row per run."""
-    lines = [
-        '| run | mAP | AP50 | AP75 | s / iter | parameters | epochs |',
-        '|---|---|---|---|---|---|---|',
-    ]
-    for label, r in results.items():
-        lines.append(
-            f'| {label} | {r["bbox_mAP"]:.3f} | {r["bbox_mAP_50"]:.3f} '
-            f'| {r["bbox_mAP_75"]:.3f} | {r["seconds_per_iter"]:.3f} '
-            f'| {r["parameters"] / 1e6:.2f} M | {r["epochs"]} |'
-        )
-    return '\n'.join(lines) + '\n'
+    write_png(figure, path)
 
 
 def plot_detections(
@@ -68,50 +46,35 @@ def plot_detections(
     Args:
         images: RGB images, each (H, W, 3) uint8.
         columns: Title -> one ``InstanceData`` per image with ``bboxes``
-            (N, 4) in pixels, ``labels`` (N,) and maybe ``scores`` (N,).
+            (N, 4) in pixels, ``labels`` (N,) and optionally ``scores`` (N,).
         classes: Class names by label.
         path: PNG to write.
     """
-    rows = len(images)
-    figure, grid = plt.subplots(
-        rows,
-        len(columns),
-        figsize=(4 * len(columns), 3.1 * rows),
-        squeeze=False,
+    figure = new_figure(
+        4 * len(columns), 3.1 * len(images), dpi=_DPI, layout='constrained'
     )
+    grid = figure.subplots(len(images), len(columns), squeeze=False)
     for row, image in enumerate(images):
         for axes, (title, per_image) in zip(
             grid[row], columns.items(), strict=True
         ):
-            axes.imshow(image)
+            show_image(axes, image)
             axes.set_axis_off()
             if row == 0:
                 axes.set_title(title, fontsize=10)
             _draw_boxes(axes, per_image[row], classes)
-    figure.tight_layout(pad=0.4)
-    save_figure(figure, path)
+    write_png(figure, path)
 
 
-def _draw_boxes(axes: Any, instances: Any, classes: Sequence[str]) -> None:
+def _draw_boxes(axes: Axes, instances: Any, classes: Sequence[str]) -> None:
+    colors = distinct_colors(len(classes))
     boxes = np.asarray(instances.bboxes)
     labels = np.asarray(instances.labels)
     scores = instances.get('scores')
     for i, (box, label) in enumerate(zip(boxes, labels, strict=True)):
-        color = _COLORS[int(label) % len(_COLORS)]
-        x1, y1, x2, y2 = box
-        axes.add_patch(
-            plt.Rectangle(
-                (x1, y1), x2 - x1, y2 - y1, fill=False, color=color, lw=1.5
-            )
-        )
-        text = classes[int(label)]
+        draw_box(axes, box, edgecolor=colors[label], linewidth=1.5)
+        text = classes[label]
         if scores is not None:
             text += f' {float(scores[i]):.2f}'
-        axes.text(
-            x1,
-            max(y1 - 2, 6),
-            text,
-            fontsize=6,
-            color='white',
-            bbox=dict(facecolor=color, edgecolor='none', pad=0.6),
-        )
+        top = max(box[1] - 2, 6)
+        draw_tag(axes, box[0], top, text, colors[label], fontsize=6)

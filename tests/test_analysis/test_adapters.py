@@ -1,4 +1,4 @@
-"""The assignment that is drawn is the one that the heads train on."""
+"""The assignment that is read is the one that the heads train on."""
 
 import pytest
 import torch
@@ -6,8 +6,9 @@ from mmdet.models.dense_heads import RetinaHead
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.analysis.adapters import HeadRun, find_adapter, recording
-from mmdet_assigners.analysis.assignment import collect_assignment, dense_head
+from mmdet_assigners.analysis.adapters import HeadRun, find_adapter
+from mmdet_assigners.analysis.adapters.helpers import recording
+from mmdet_assigners.analysis.heads import collect_assignment, dense_head
 
 BOXES = [[16, 16, 112, 112], [120, 130, 250, 240], [100, 20, 116, 36]]
 LABELS = [0, 1, 2]

@@ -1,0 +1,22 @@
+"""``table assign``, ``table recall`` and ``table uncertainty``."""
+
+import argparse
+
+from . import common, table_assign, table_recall, table_uncertainty
+
+_ANALYSES = {
+    'assign': table_assign,
+    'recall': table_recall,
+    'uncertainty': table_uncertainty,
+}
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the arguments of the command."""
+    text = 'label assignment and uncertainty in numbers'
+    common.add_analyses(subparsers, 'table', text, _ANALYSES)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print or write the table."""
+    return _ANALYSES[args.analysis].run(args)
