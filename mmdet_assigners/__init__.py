@@ -1,7 +1,7 @@
 """mmdet_assigners: detection research as config diffs for MMDetection 3.x.
 
 ``import mmdet_assigners`` registers every module with mmdet's registries,
-makes ``mmdet_assigners::<config>`` a legal config base and mends what newer
+allows ``mmdet_assigners::<config>`` as a config base and fixes what newer
 torch versions break in mmengine (:mod:`mmdet_assigners.compat`).
 """
 
@@ -16,9 +16,9 @@ _FUNCTIONS = ('config_path', 'config_root', 'get_config')
 
 
 def _is_command_line() -> bool:
-    """Whether this import was made by ``mmdet-assigners`` itself.
+    """Whether the process is the command ``mmdet-assigners``.
 
-    The command line answers ``list`` and ``check`` without torch and calls
+    The command line runs ``list`` and ``check`` without torch and calls
     :func:`register_all_modules` when a command needs it.
     """
     return ('-m', __name__) in pairwise(sys.orig_argv) or Path(

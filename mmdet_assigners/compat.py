@@ -1,10 +1,9 @@
 """The only place that knows about versions of torch, mmengine and mmdet.
 
-Each function mends one thing and says for whom; :func:`apply` runs them once,
-when the package registers.
+Each function fixes one incompatibility; :func:`apply` calls them, when the
+package registers.
 """
 
-import importlib.metadata
 import os.path as osp
 import warnings
 from collections.abc import Callable
@@ -18,11 +17,13 @@ import torch
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.logging import HistoryBuffer
 
+from .diagnostics.environment import installed_versions
+
 PACKAGE = 'mmdet_assigners'
 
 
 def apply() -> None:
-    """Apply all mends; each is safe to apply twice."""
+    """Apply all fixes; each may be applied twice."""
     allow_config_base()
     find_editable_packages()
     allow_checkpoint_globals()
@@ -30,9 +31,9 @@ def apply() -> None:
 
 
 def allow_config_base() -> None:
-    """Make ``_base_ = 'mmdet_assigners::...'`` legal.
+    """Allow ``_base_ = 'mmdet_assigners::...'``.
 
-    mmengine accepts only the packages of a fixed table.
+    mmengine only accepts the packages of a fixed table.
     """
     MODULE2PACKAGE.setdefault(PACKAGE, PACKAGE)
 
@@ -41,8 +42,8 @@ def find_editable_packages() -> None:
     """Let ``pkg::config`` find packages that pip installed as editable.
 
     mmengine 0.10.7 joins the folder of the dist-info with the package name,
-    which does not exist for a PEP 660 editable install. Where it does not,
-    ask the import system instead.
+    which doesn't exist for a PEP 660 editable install. In that case ask the
+    import system instead.
     """
 
     def wrap(original: Callable[[str], str]) -> Callable[[str], str]:
@@ -54,17 +55,17 @@ def find_editable_packages() -> None:
                     return osp.dirname(spec.origin)
             return path
 
-        get_installed_path.mends_editable = True  # type: ignore[attr-defined]
+        get_installed_path.finds_editable = True  # type: ignore[attr-defined]
         return get_installed_path
 
     for module in (mmengine_config, mmengine_hub):
         original = module.get_installed_path
-        if not hasattr(original, 'mends_editable'):
+        if not hasattr(original, 'finds_editable'):
             module.get_installed_path = wrap(original)
 
 
 def _history_buffer_getattr(owner: Any, name: str) -> Any:
-    """``getattr`` for checkpoints: only the statistics of HistoryBuffer."""
+    """``getattr`` for checkpoints, limited to HistoryBuffer's statistics."""
     if owner is not HistoryBuffer or name.startswith('_'):
         raise ValueError(
             f'checkpoint asks for attribute {name!r} of {owner!r}; only the '
@@ -76,10 +77,10 @@ def _history_buffer_getattr(owner: Any, name: str) -> Any:
 def allow_checkpoint_globals() -> None:
     """Let torch >= 2.6 load the checkpoints that mmengine <= 0.10.7 writes.
 
-    They hold log histories (numpy arrays in a HistoryBuffer), which
+    They contain log histories (numpy arrays in a HistoryBuffer), which
     ``torch.load(weights_only=True)`` refuses, so resume, ``DetInferencer``
-    and ``init_detector`` fail. The list stays narrow: data types of numpy,
-    the HistoryBuffer and a ``getattr`` that reaches nothing else.
+    and ``init_detector`` fail. Allowed are only: data types of numpy, the
+    HistoryBuffer and a ``getattr`` that reaches nothing else.
     """
     allow = getattr(torch.serialization, 'add_safe_globals', None)
     if allow is None or torch.__version__ < (2, 6):
@@ -108,22 +109,12 @@ def allow_checkpoint_globals() -> None:
     )
 
 
-def installed_version(*distributions: str) -> str | None:
-    """Version of the first of these distributions that is installed."""
-    for name in distributions:
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return None
-
-
 def warn_untested_versions() -> None:
-    """Warn, never refuse, where the installed mmdet is outside 3.3 to 3.x."""
-    version = installed_version('mmdet', 'onedl-mmdetection')
-    if version is not None and not version.startswith('3.'):
-        warnings.warn(
-            f'mmdet_assigners is tested with mmdet 3.3 and onedl-mmdetection '
-            f'3.5; found {version}',
-            stacklevel=2,
-        )
+    """Warn if the installed mmdet is not of version 3."""
+    for version in installed_versions(('mmdet', 'onedl-mmdetection')).values():
+        if not version.startswith('3.'):
+            warnings.warn(
+                'mmdet_assigners is tested with mmdet 3.3 and '
+                f'onedl-mmdetection 3.5; found {version}',
+                stacklevel=2,
+            )

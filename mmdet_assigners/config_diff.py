@@ -1,14 +1,28 @@
-"""Differences between two parsed configs, key by key."""
+"""Differences between parsed configs, key by key."""
 
+import ast
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from .utils import register_all_modules, resolve_config
+
 _MISSING: Any = object()
+# top-level keys that are read by others than mmengine's Runner
+_READ_BY_OTHERS = {'custom_imports', 'mini', 'tta_model', 'tta_pipeline'}
 
 
 class Change(NamedTuple):
-    """What became of one key: ``old`` or ``new`` is None where absent."""
+    """The change of one key.
 
-    kind: str  # 'changed', 'added' or 'removed'
+    Attributes:
+        kind: 'changed', 'added' or 'removed'.
+        old: Value before; None if added.
+        new: Value after; None if removed.
+    """
+
+    kind: str
     old: Any
     new: Any
 
@@ -37,9 +51,10 @@ def flatten(node: Any, prefix: str = '') -> dict[str, Any]:
 
 
 def align(old: Any, new: Any) -> Any:
-    """``old`` with a dict made a list of one where ``new`` has a list.
+    """``old``, with a dict put into a list where ``new`` has a list.
 
-    A neck that becomes ``[neck, another]`` then only gains the other one.
+    The diff of a neck that becomes ``[neck, another]`` is then only the other
+    one.
     """
     if isinstance(old, dict) and isinstance(new, dict):
         return {k: align(v, new.get(k)) for k, v in old.items()}
@@ -63,7 +78,71 @@ def diff_dicts(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Change]:
 
 
 def _plain(value: Any) -> Any:
-    """Lists and tuples say the same in a config."""
+    """Lists and tuples mean the same in a config."""
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
     return value
+
+
+def diff_against_base(
+    path: str | Path, bases: Sequence[str]
+) -> dict[str, Change]:
+    """Changes of a config file in the configs that it inherits from.
+
+    Args:
+        path: The config file.
+        bases: Names or paths, merged in their order.
+
+    Raises:
+        FileNotFoundError: There is no such config.
+    """
+    from mmengine.config import Config
+
+    register_all_modules()
+    config = Config.fromfile(path)._cfg_dict.to_dict()
+    old: dict[str, Any] = {}
+    for base in bases:
+        parent = Config.fromfile(resolve_config(base))._cfg_dict.to_dict()
+        old |= flatten(align(parent, config))
+    new = flatten(config)
+    variables = _variables(config, old)
+    for flat in (old, new):
+        for key in list(flat):
+            # mmengine's record of where a base came from
+            scope = key.endswith('_scope_')
+            if scope or key.partition('.')[0] in variables:
+                del flat[key]
+    return diff_dicts(old, new)
+
+
+def _variables(config: dict[str, Any], old: dict[str, Any]) -> set[str]:
+    """New top-level keys that nothing reads: values that files share."""
+    from mmengine.runner import Runner
+
+    read = set(inspect.signature(Runner.__init__).parameters)
+    inherited = {key.partition('.')[0] for key in old}
+    return set(config) - read - _READ_BY_OTHERS - inherited
+
+
+def mmdet_bases(path: Path) -> list[str]:
+    """The nearest ``mmdet::`` bases that a config file inherits from.
+
+    Raises:
+        FileNotFoundError: A base doesn't exist.
+    """
+    found: list[str] = []
+    for statement in ast.parse(path.read_text()).body:
+        if (
+            isinstance(statement, ast.Assign)
+            and isinstance(statement.targets[0], ast.Name)
+            and statement.targets[0].id == '_base_'
+        ):
+            bases = ast.literal_eval(statement.value)
+            for base in [bases] if isinstance(bases, str) else bases:
+                if base.startswith('mmdet::'):
+                    found.append(base)
+                elif '::' not in base:
+                    found += mmdet_bases(path.parent / base)
+                else:
+                    found += mmdet_bases(Path(resolve_config(base)))
+    return list(dict.fromkeys(found))

@@ -1,8 +1,8 @@
-"""Small-scale trainings with a result each, for the demo and the tables.
+"""Small-scale training runs and their results, for the demo and the tables.
 
-A run is a subprocess of our own ``train`` command, so what a table reports
-is what a user gets from the printed command. A finished run is not repeated;
-an interrupted one is resumed.
+A run is a subprocess of the ``train`` command, so a table reports what a user
+gets from the printed command. A finished run is not repeated; an interrupted
+one is resumed.
 """
 
 import json
@@ -14,9 +14,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from .diagnostics.environment import installed_versions
 from .files import write_json
+from .tables import markdown
 
 METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
+_PACKAGES = 'mmdet_assigners torch mmcv mmengine mmdet numpy onedl-mmdetection'
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Run:
         config: Name of our config, or ``mmdet::name``.
         data: Name or root of the dataset.
         epochs: Length of the schedule.
-        seed: Seed of weights and order.
+        seed: Seed of the weights and of the order of the images.
         eval_on: Split that is evaluated.
         options: Further changes of the config, ``KEY=VALUE``.
     """
@@ -57,19 +60,20 @@ class Run:
 
 
 def execute(run: Run, work_dir: Path, quiet: bool = False) -> dict[str, Any]:
-    """Train, or go on, or read the result of a run that is finished.
+    """Train, or resume, or read the result of a finished run.
 
     Args:
         run: What to train.
         work_dir: Folder of checkpoints, logs and ``result.json``.
-        quiet: Write the output of the training to ``train.log`` only.
+        quiet: Don't print the progress; ``train.log`` has it anyway.
 
     Returns:
         The content of ``result.json``: final metrics, the curve of mAP over
         epochs, median seconds per iteration, parameters, versions.
 
     Raises:
-        RuntimeError: The training failed; names its log.
+        RuntimeError: The training failed (the message names its log), or
+            ``work_dir`` has the result of another run.
     """
     result_file = work_dir / 'result.json'
     if result_file.is_file():
@@ -84,7 +88,7 @@ def execute(run: Run, work_dir: Path, quiet: bool = False) -> dict[str, Any]:
     command = [sys.executable, '-m', __package__, *run.arguments()]
     command += ['--work-dir', str(work_dir), '--resume']
     log = work_dir / 'train.log'
-    with log.open('a', buffering=1) as stream:  # to be followed
+    with log.open('a', buffering=1) as stream:  # line by line, for `tail -f`
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -108,17 +112,30 @@ def execute(run: Run, work_dir: Path, quiet: bool = False) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions that a measured number depends on."""
-    from importlib.metadata import PackageNotFoundError, version
+    found = installed_versions(_PACKAGES.split())
+    return {'python': platform.python_version(), **found}
 
-    found = {'python': platform.python_version()}
-    for name in (
-        'mmdet_assigners torch mmcv mmengine mmdet numpy onedl-mmdetection'
-    ).split():
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+
+def result_table(results: dict[str, dict[str, Any]]) -> str:
+    """Markdown table of several runs, a row each.
+
+    Args:
+        results: Label -> result, see :func:`execute`.
+    """
+    header = ('run', 'mAP', 'AP50', 'AP75', 's / iter', 'parameters', 'epochs')
+    return markdown(
+        header,
+        [
+            (
+                label,
+                *(f'{result[metric]:.3f}' for metric in METRICS),
+                f'{result["seconds_per_iter"]:.3f}',
+                f'{result["parameters"] / 1e6:.2f} M',
+                str(result['epochs']),
+            )
+            for label, result in results.items()
+        ],
+    )
 
 
 def _command(run: Run) -> str:
@@ -136,7 +153,7 @@ def _collect(run: Run, work_dir: Path) -> dict[str, Any]:
             entry = json.loads(line)
             if 'loss' in entry:
                 times.append(entry['time'])
-            else:  # an evaluation; without any detection it has no metrics
+            else:  # an evaluation; it has no metrics without detections
                 values = {m: entry.get(f'coco/{m}', 0.0) for m in METRICS}
                 curve[int(entry['step'])] = values
     checkpoint = find_latest_checkpoint(str(work_dir))

@@ -6,26 +6,31 @@ leaves the method itself untouched:
 1. pre-trained weights are dropped;
 2. a ResNet becomes a ResNet-18 with 16 base channels, every channel count
    after it is divided by four and the towers of the heads are halved (other
-   backbones stay as they are); an R-CNN has a fourth of the proposals and
-   samples;
+   backbones are left as they are); an R-CNN keeps a quarter of its proposals
+   and samples;
 3. images are resized to fit 320x240 instead of 1333x800;
 4. the schedule becomes ``epochs`` long and the optimizer AdamW
    (``configs/_base_/small_scale.py``).
 
-Classes and files come from the dataset. What these steps can't know (an own
+Classes and files come from the dataset. What these steps can't know (a custom
 backbone, a keypoint head) a method says in its own config, as a top-level
 ``mini = dict(...)``: a config diff that is merged last, with ``_delete_`` and
 list indices as in ``--cfg-options``.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
 from .datasets.roots import Split, resolve_data
-from .utils import config_root
+from .utils import (
+    config_root,
+    register_all_modules,
+    resolve_config,
+    walk_config,
+)
 
 IMAGE_SCALE = (320, 240)
 _FULL_LONG_SIDE = 1333
@@ -43,6 +48,60 @@ _CHANNEL_KEYS = {
     'point_feat_channels',
 }
 _DEPTH_KEYS = {'num_convs', 'stacked_convs'}
+
+
+def load_config(
+    name: str,
+    mini: bool = False,
+    data: str | None = None,
+    *,
+    eval_on: str = 'val',
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    num_classes: int | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Config:
+    """Load a config and change it, as the commands do.
+
+    Args:
+        name: Name of ours, ``mmdet::`` and a name, or a path.
+        mini: Shrink model and images; with ``data`` apply the whole overlay
+            (see `apply_small_scale`).
+        data: Name or root of a dataset (see `resolve_data`); by default the
+            files of the config.
+        eval_on: Split of ``data`` that is evaluated, ``val`` or ``train``.
+        epochs: Length of the schedule; by default the config's, 4 in the
+            overlay.
+        batch_size: Images per step; by default the config's, 4 in the
+            overlay.
+        num_classes: Number of classes of the model; by default those of
+            ``data``, or the config's.
+        options: Dotted key -> value, merged last.
+
+    Raises:
+        FileNotFoundError: No such config or dataset.
+        ValueError: The dataset doesn't fit the config, or a number is less
+            than 1.
+    """
+    _check_positive(epochs=epochs, batch_size=batch_size)
+    path = resolve_config(name)
+    register_all_modules()
+    cfg = Config.fromfile(path)
+    if mini and data:
+        apply_small_scale(cfg, data, eval_on, epochs or 4, batch_size or 4)
+    else:
+        if mini:
+            shrink(cfg)
+        if data:
+            use_data(cfg, data, eval_on)
+        if epochs:
+            set_epochs(cfg, epochs)
+        if batch_size:
+            cfg.train_dataloader.batch_size = batch_size
+    if num_classes is not None:
+        set_num_classes(cfg.model, num_classes)
+    cfg.merge_from_dict(dict(options or {}))
+    return cfg
 
 
 def apply_small_scale(
@@ -63,11 +122,13 @@ def apply_small_scale(
 
     Returns:
         The same config.
+
+    Raises:
+        FileNotFoundError: No such dataset.
+        ValueError: The dataset doesn't fit the config, or a number is less
+            than 1.
     """
-    if epochs < 1:
-        raise ValueError(f'epochs must be at least 1, got {epochs}')
-    if batch_size < 1:
-        raise ValueError(f'batch_size must be at least 1, got {batch_size}')
+    _check_positive(epochs=epochs, batch_size=batch_size)
     shrink_model(cfg.model)
     shrink_images(cfg)
     set_epochs(cfg, epochs)
@@ -82,8 +143,21 @@ def apply_small_scale(
     return cfg
 
 
+def _check_positive(**numbers: int | None) -> None:
+    for name, value in numbers.items():
+        if value is not None and value < 1:
+            raise ValueError(f'{name} must be at least 1, got {value}')
+
+
+def shrink(cfg: Config) -> None:
+    """Shrink model and images, in place; schedule and data stay."""
+    shrink_model(cfg.model)
+    shrink_images(cfg)
+    merge_mini(cfg)
+
+
 def merge_mini(cfg: Config) -> None:
-    """Merge the method's own ``mini`` diff, the hook of the overlay."""
+    """Merge the method's own ``mini`` diff, in place."""
     mini = cfg.pop('mini', None)
     if mini is not None:
         cfg.merge_from_dict(mini.to_dict())
@@ -95,7 +169,7 @@ def shrink_model(model: ConfigDict) -> None:
     _shrink_proposals(model)
     backbone = model.backbone
     if not str(backbone.type).startswith(('ResNet', 'ResNeXt')):
-        return  # the widths of an own backbone are for `mini` to say
+        return  # the widths of another backbone are given by `mini`
     bottleneck = backbone.get('depth', 50) >= 50
     model.backbone = _small_resnet(backbone)
     for key, node in model.items():
@@ -104,8 +178,8 @@ def shrink_model(model: ConfigDict) -> None:
 
 
 def drop_pretrained(model: ConfigDict) -> None:
-    """Remove every trace of pre-trained weights, in place."""
-    for node in _dicts(model):
+    """Remove all references to pre-trained weights, in place."""
+    for _, node in walk_config(model):
         if 'pretrained' in node:
             node['pretrained'] = None
         init = node.get('init_cfg')
@@ -115,7 +189,7 @@ def drop_pretrained(model: ConfigDict) -> None:
 
 def set_num_classes(model: ConfigDict, num_classes: int) -> None:
     """Set ``num_classes`` in every part of a model, in place."""
-    for node in _dicts(model):
+    for _, node in walk_config(model):
         if 'num_classes' in node:
             node['num_classes'] = num_classes
 
@@ -129,8 +203,9 @@ def shrink_images(cfg: Config) -> None:
             return IMAGE_SCALE
         return (round(scale[0] * factor), round(scale[1] * factor))
 
-    # `mini` says its sizes as they are
-    for node in _dicts({k: v for k, v in cfg.items() if k != 'mini'}):
+    # `mini` gives small sizes already
+    full = {key: value for key, value in cfg.items() if key != 'mini'}
+    for _, node in walk_config(full):
         if node.get('type') in (
             'Resize',
             'RandomResize',
@@ -142,7 +217,7 @@ def shrink_images(cfg: Config) -> None:
 
 
 def set_epochs(cfg: Config, epochs: int) -> None:
-    """Step 4 of the overlay: as many epochs, milestones in proportion."""
+    """Step 4 of the overlay: scale the schedule to ``epochs``, in place."""
     factor = epochs / cfg.train_cfg.max_epochs
     cfg.train_cfg.max_epochs = epochs
     for scheduler in cfg.param_scheduler:
@@ -170,10 +245,11 @@ def use_data(cfg: Config, data: str, eval_on: str = 'val') -> None:
 
     Raises:
         FileNotFoundError: There is no such dataset.
-        ValueError: The two splits have different classes, or there are no
-            masks and the config trains them.
+        ValueError: The two splits have different classes, or the config
+            trains masks and the dataset has none.
     """
-    masks = any(node.get('with_mask') for node in _dicts(cfg._cfg_dict))
+    nodes = walk_config(cfg._cfg_dict)
+    masks = any(node.get('with_mask') for _, node in nodes)
     root = resolve_data(data, masks)
     evaluated = root.train if eval_on == 'train' else root.val
     if evaluated.classes != root.train.classes:
@@ -196,28 +272,18 @@ def use_data(cfg: Config, data: str, eval_on: str = 'val') -> None:
 def _set_loaders(cfg: Config, batch_size: int) -> None:
     cfg.train_dataloader.batch_size = batch_size
     for part in ('train', 'val', 'test'):
-        # small images: worker processes cost more than they bring
+        # small images: worker processes cost more time than they save
         cfg[f'{part}_dataloader'].num_workers = 0
         cfg[f'{part}_dataloader'].persistent_workers = False
 
 
 def _set_files(loader: ConfigDict, split: Split) -> None:
-    for node in _dicts(loader):
+    for _, node in walk_config(loader):
         if 'ann_file' in node:
             node['data_root'] = ''
             node['ann_file'] = str(split.ann_file)
             node['data_prefix'] = dict(img=str(split.img_dir) + '/')
             node['metainfo'] = dict(classes=split.classes)
-
-
-def _dicts(node: Any) -> Iterator[dict]:
-    """Every dict of a config, outermost first."""
-    if isinstance(node, dict):
-        yield node
-        node = list(node.values())
-    if isinstance(node, list | tuple):
-        for value in node:
-            yield from _dicts(value)
 
 
 def _shrink_proposals(model: ConfigDict) -> None:
@@ -228,7 +294,7 @@ def _shrink_proposals(model: ConfigDict) -> None:
                 node[key] //= _WIDTH
     stages = train.get('rcnn') or []
     for stage in [stages] if isinstance(stages, dict) else stages:
-        if 'num' in stage.get('sampler', {}):  # not all sample
+        if 'num' in stage.get('sampler', {}):  # PseudoSampler has none
             stage['sampler']['num'] //= _WIDTH
 
 
@@ -245,7 +311,7 @@ def _small_resnet(backbone: ConfigDict) -> ConfigDict:
 
 
 def _shrink_widths(node: Any, bottleneck: bool) -> None:
-    for child in _dicts(node):
+    for _, child in walk_config(node):
         for key, value in child.items():
             if key in _CHANNEL_KEYS:
                 child[key] = _narrow(value, bottleneck)

@@ -1,8 +1,9 @@
-"""Registration, and the way to our configs from Python."""
+"""Registration, and configs: finding, loading and walking through them."""
 
 import difflib
 import functools
 import importlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ __all__ = [
     'get_config',
     'register_all_modules',
     'registered_names',
+    'resolve_config',
+    'walk_config',
 ]
 
 _SUBPACKAGES = ('datasets', 'engine', 'evaluation', 'models', 'methods')
@@ -29,15 +32,15 @@ def register_all_modules(init_default_scope: bool = False) -> None:
 
     Raises:
         ImportError: mmdet, mmcv or mmengine is missing or broken; the message
-            names the command that mends it.
+            names the command that finds the fix.
     """
     try:
         importlib.import_module('mmdet.models')
     except ImportError as error:
         raise ImportError(
-            f'mmdet cannot be imported ({error}). mmdet_assigners joins an '
+            f'mmdet cannot be imported ({error}). mmdet_assigners extends an '
             'existing MMDetection 3.x; run `python -m mmdet_assigners check` '
-            'for the pip lines that mend this environment.'
+            'for the pip commands that fix this environment.'
         ) from error
     from . import compat
 
@@ -90,7 +93,7 @@ def config_path(name: str) -> str:
             ``sepc_retinanet_r50_fpn_1x_coco.py``.
 
     Raises:
-        FileNotFoundError: There is no such config; names the nearest ones.
+        FileNotFoundError: No such config; the message suggests similar names.
     """
     root = config_root()
     name = name.removeprefix('mmdet_assigners::')
@@ -101,13 +104,66 @@ def config_path(name: str) -> str:
     if len(wanted.parts) == 1 and wanted.name in by_name:
         return str(by_name[wanted.name])
     stems = [path.stem for path in by_name.values()]
-    # the beginning of a name is far from the whole of it
-    begun = [stem for stem in stems if stem.startswith(wanted.stem)][:3]
-    near = begun or difflib.get_close_matches(
-        wanted.stem, stems, n=3, cutoff=0.5
+    # difflib scores a prefix low against the full name
+    near = [stem for stem in stems if stem.startswith(wanted.stem)][:3]
+    near = near or difflib.get_close_matches(wanted.stem, stems, cutoff=0.5)
+    raise FileNotFoundError(
+        f'mmdet_assigners has no config {name!r}{_did_you_mean(near)}'
     )
-    hint = f'; did you mean {" or ".join(near)}?' if near else ''
-    raise FileNotFoundError(f'mmdet_assigners has no config {name!r}{hint}')
+
+
+def resolve_config(name: str) -> str:
+    """The path of a config of ours, of mmdet, or of anybody.
+
+    Args:
+        name: A path, ``mmdet::`` and a name, e.g.
+            ``mmdet::atss/atss_r50_fpn_1x_coco``, or a name of ours, see
+            :func:`config_path`.
+
+    Raises:
+        FileNotFoundError: No such config; the message suggests similar names.
+    """
+    if Path(name).is_file():
+        return name
+    if not name.startswith('mmdet::'):
+        return config_path(name)
+    import mmdet
+
+    root = Path(mmdet.__file__).parent / '.mim' / 'configs'
+    wanted = name.removeprefix('mmdet::').removesuffix('.py') + '.py'
+    if (root / wanted).is_file():
+        return str(root / wanted)
+    known = [str(path.relative_to(root)) for path in root.glob('*/*.py')]
+    near = difflib.get_close_matches(wanted, known)
+    raise FileNotFoundError(
+        f'mmdet has no config {name!r}{_did_you_mean(near)}'
+    )
+
+
+def _did_you_mean(names: list[str]) -> str:
+    return f'; did you mean {" or ".join(names)}?' if names else ''
+
+
+def walk_config(node: Any, key: str = '') -> Iterator[tuple[str, dict]]:
+    """Every dict of a config, outermost first, with its dotted key.
+
+    Args:
+        node: Part of a config: dicts and lists of them at any depth.
+        key: Key of the part itself, e.g. ``'model'``.
+
+    Yields:
+        tuple: Key as ``--cfg-options`` takes it, e.g.
+        ``'train_dataloader.dataset.pipeline.2'``, and the dict itself.
+    """
+    if isinstance(node, dict):
+        yield key, node
+        children = list(node.items())
+    elif isinstance(node, list | tuple):
+        children = list(enumerate(node))
+    else:
+        return
+    for name, value in children:
+        yield from walk_config(value, f'{key}.{name}' if key else str(name))
 
 
 def get_config(name: str) -> Any:

@@ -58,6 +58,8 @@ def test_editable_packages_are_found(monkeypatch, tmp_path):
 
 
 def test_warns_of_another_major_version(monkeypatch):
-    monkeypatch.setattr(compat, 'installed_version', lambda *names: '4.0.0')
+    monkeypatch.setattr(
+        compat, 'installed_versions', lambda names: {'mmdet': '4.0.0'}
+    )
     with pytest.warns(UserWarning, match='found 4.0.0'):
         compat.warn_untested_versions()

@@ -1,4 +1,12 @@
-from mmdet_assigners.config_diff import Change, align, diff_dicts, flatten
+from mmdet_assigners.config_diff import (
+    Change,
+    align,
+    diff_dicts,
+    flatten,
+    mmdet_bases,
+)
+
+RETINA = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
 
 
 def test_flatten_goes_into_lists_of_dicts():
@@ -28,3 +36,10 @@ def test_a_dict_that_becomes_a_list_is_its_first_entry():
     assert diff_dicts(flatten(align(old, new)), flatten(new)) == {
         'm.neck.1.type': Change('added', None, 'SEPC')
     }
+
+
+def test_bases_are_followed_through_files(tmp_path):
+    (tmp_path / 'a.py').write_text(f"_base_ = '{RETINA}'\n")
+    (tmp_path / 'b.py').write_text("_base_ = ['a.py', 'c.py']\n")
+    (tmp_path / 'c.py').write_text('x = 1\n')
+    assert mmdet_bases(tmp_path / 'b.py') == [RETINA]

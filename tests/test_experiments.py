@@ -5,7 +5,6 @@ import pytest
 from mmdet_assigners import experiments
 from mmdet_assigners.__main__ import main
 from mmdet_assigners.datasets.shapes import generate_shapes
-from mmdet_assigners.visualization.report import result_table
 
 RESULT = dict(
     bbox_mAP=0.25, bbox_mAP_50=0.5, bbox_mAP_75=0.2, curve=[0.1, 0.25],
@@ -38,7 +37,7 @@ def test_failed_training_names_its_log(tmp_path):
 
 
 def test_table():
-    lines = result_table({'ours': RESULT}).splitlines()
+    lines = experiments.result_table({'ours': RESULT}).splitlines()
     assert lines[2] == (
         '| ours | 0.250 | 0.500 | 0.200 | 0.200 | 1.10 M | 2 |'
     )

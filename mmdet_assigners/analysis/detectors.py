@@ -1,121 +1,130 @@
-"""A config, ready to assign the priors of images."""
+"""Detectors, built from configs the way the analyses need them."""
 
-import time
+import contextlib
+import copy
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from .adapters import Adapter, find_adapter
-from .assignment import dense_head, read_assignment, run_head
-from .rows import AssignmentRow
-from .samples import build_model, load_sample
+from ..diagnostics.checkpoints import check_weights
+from ..small_scale import drop_pretrained, load_config
 
 
-@dataclass
-class Method:
-    """A detector and what is said about it.
+@dataclass(frozen=True)
+class Detector:
+    """A detector and the config that it was built from.
 
     Attributes:
-        title: Name of the config.
-        subtitle: Head, assigner and weights.
-        cfg: The config, for its test pipeline.
-        model: The detector.
-        untrained: The assignment depends on predictions of random weights.
+        name: Name of the config.
+        cfg: The config; its test pipeline loads the images.
+        model: The detector, in training mode.
+        checkpoint: File of its weights; None means random weights.
     """
 
-    title: str
-    subtitle: str
+    name: str
     cfg: Config
     model: nn.Module
-    untrained: bool
+    checkpoint: Path | None = None
 
-    def assign(self, info: dict[str, Any]) -> tuple[AssignmentRow, float]:
-        """Assign the priors of one image.
-
-        Args:
-            info: Record of the image, see :func:`samples.find_image`.
-
-        Returns:
-            The assignment, and the seconds that it took, without the network.
-        """
-        data = load_sample(self.cfg, info)
-        head, run = run_head(self.model, data)
-        device = next(self.model.parameters()).device
-        _wait(device)
-        start = time.perf_counter()
-        result = read_assignment(head, run)[0]
-        _wait(device)
-        seconds = time.perf_counter() - start
-        result = result.cpu().numpy()
-        sample = data['data_samples'][0]
-        objects, ignored = sample.gt_instances, sample.ignored_instances
-        row = AssignmentRow(
-            title=self.title,
-            subtitle=self.subtitle,
-            image=data['inputs'][0].permute(1, 2, 0).numpy()[..., ::-1],
-            boxes=objects.bboxes.tensor.numpy(),
-            labels=objects.labels.numpy(),
-            ignored_boxes=ignored.bboxes.tensor.numpy(),
-            **{key: result.get(key) for key in result.keys()},
-        )
-        return row, seconds
+    @property
+    def device(self) -> torch.device:
+        """Where the detector runs."""
+        return next(self.model.parameters()).device
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == 'cuda':
-        torch.cuda.synchronize(device)
-
-
-def load_method(
-    title: str,
-    cfg: Config,
+def load_detector(
+    config: str,
     checkpoint: str | Path | None = None,
+    *,
+    num_classes: int | None = None,
+    mini: bool = False,
+    options: Mapping[str, Any] | None = None,
     seed: int = 0,
     device: str = 'cpu',
-) -> Method:
+) -> Detector:
     """Build the detector of a config.
 
     Args:
-        title: Name of the config.
-        cfg: The config.
-        checkpoint: Weights; random ones if None.
-        seed: For random weights.
+        config: Name of ours, ``mmdet::`` and a name, or a path.
+        checkpoint: File of its weights; random weights if None.
+        num_classes: Number of classes of the data; by default the config's.
+        mini: Use the small-scale form of the config.
+        options: Changes of the config, dotted key -> value.
+        seed: Seed of random weights.
         device: Where the detector runs.
 
     Raises:
-        TypeError: The detector has no dense head, or that has no adapter.
+        FileNotFoundError: No such config.
         ValueError: The checkpoint doesn't fit.
     """
+    cfg = load_config(config, mini, num_classes=num_classes, options=options)
     model = build_model(cfg, checkpoint, seed).to(device)
-    head = dense_head(model)
-    adapter = find_adapter(head)
-    return Method(
-        title,
-        _subtitle(head, adapter, checkpoint),
-        cfg,
-        model,
-        adapter.uses_predictions and checkpoint is None,
-    )
+    path = None if checkpoint is None else Path(checkpoint)
+    return Detector(Path(cfg.filename).stem, cfg, model, path)
 
 
-def _subtitle(
-    head: Any, adapter: Adapter, checkpoint: str | Path | None
-) -> str:
-    parts = [type(head).__name__]
-    assigner = getattr(head, 'alignment_assigner', None)  # of TOOD
-    assigner = assigner or getattr(head, 'assigner', None)
-    # FreeAnchor has one that it never calls
-    targets = {'get_targets', '_get_targets_single'}
-    calls_it = not adapter.relies_on or targets & adapter.relies_on
-    if assigner is not None and calls_it:
-        parts.append(type(assigner).__name__)
-    if adapter.uses_predictions:
-        parts.append(
-            'by the predictions of '
-            + (Path(checkpoint).name if checkpoint else 'an UNTRAINED network')
-        )
-    return ' · '.join(parts)
+def build_model(
+    cfg: Config, checkpoint: str | Path | None = None, seed: int = 0
+) -> nn.Module:
+    """Build the model of a config, without pre-trained weights.
+
+    It is in training mode, as when labels are assigned; with a checkpoint,
+    batch normalization uses the statistics of the checkpoint.
+
+    Args:
+        cfg: Config with a ``model``.
+        checkpoint: File of its weights; random weights if None.
+        seed: Seed of random weights.
+
+    Raises:
+        ValueError: The checkpoint doesn't fit.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    torch.manual_seed(seed)
+    model_cfg = copy.deepcopy(cfg.model)
+    drop_pretrained(model_cfg)
+    model = MODELS.build(model_cfg)
+    model.train()
+    if checkpoint is None:
+        with _quiet():
+            model.init_weights()
+        return model
+    model.load_state_dict(check_weights(model, checkpoint), strict=False)
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
+    return model
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside the ``with`` block; modes are restored."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence mmengine, which logs how each parameter was initialized."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

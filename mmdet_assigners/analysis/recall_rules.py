@@ -1,9 +1,10 @@
 """Recall and ambiguity of an assignment rule over a dataset.
 
-An object is recalled if at least one prior is finally assigned to it: what no
-prior learns can't be found, so the share of recalled objects bounds the
-recall (BPR). A positive location is ambiguous if it could have been assigned
-to more than one object. Paper: FCOS, ICCV 2019, arXiv 1904.01355, Sec. 4.1.
+An object is recalled if at least one prior is assigned to it: an object that
+no prior learns can't be detected, so the share of recalled objects bounds the
+recall (best possible recall, BPR). A positive prior is ambiguous if it could
+have been assigned to more than one object. Paper: FCOS, ICCV 2019, arXiv
+1904.01355, Sec. 4.1.
 """
 
 import itertools
@@ -29,8 +30,8 @@ class Counts(NamedTuple):
         recalled: Objects with at least one prior.
         objects: All objects.
         positive: Priors assigned to an object.
-        ambiguous: Those that could have been assigned to another one.
-        mixed: Those of them whose possible objects are of several classes.
+        ambiguous: Positive priors that could have had another object.
+        mixed: Ambiguous priors whose candidates are of several classes.
     """
 
     recalled: int = 0
@@ -47,7 +48,7 @@ class Counts(NamedTuple):
 
 
 class Rule(Protocol):
-    """What counts for one size of images."""
+    """An assignment rule that can count images of one size."""
 
     def count(
         self,
@@ -56,7 +57,7 @@ class Rule(Protocol):
         mask: Tensor,
         shape: tuple[int, int],
     ) -> Counts:
-        """Count B images of one size, objects padded to (B, G)."""
+        """Count B images of one size, with objects padded to (B, G)."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,10 @@ class PointRule:
 
     Attributes:
         strides: Stride of each of the L levels in pixels.
-        ranges: Least and largest distance of each level in pixels, ends
-            included; None for no limits.
+        ranges: Smallest and largest regression distance of each level in
+            pixels, inclusive; None for no limits.
         center_radius: Radius of center sampling in strides; None without.
-        offset: Location of the point in its cell, 0.5 the center.
+        offset: Location of the point in its cell, 0.5 is the center.
     """
 
     strides: Sequence[int] = (8, 16, 32, 64, 128)
@@ -113,9 +114,9 @@ class AnchorRule:
 
     Attributes:
         strides: Stride of each of the L levels in pixels.
-        pos_iou_thr: Least IoU of an anchor with its best object.
-        low_quality: Also the anchors that have the best IoU of an object,
-            each for its own best object.
+        pos_iou_thr: Smallest IoU of a positive anchor with its best object.
+        low_quality: Anchors that have the highest IoU of an object are
+            positive too, each for its own best object.
         base_scale: Side of the smallest square anchor in strides.
         scales_per_octave: Number of scales from ``base_scale`` to twice it.
         ratios: Height / width of the anchors.
@@ -166,8 +167,8 @@ class AnchorRule:
             device=like.device,
             dtype=like.dtype,
         )
-        # not tensors: their roots are rounded otherwise on some processors,
-        # and the last bit decides which of equal anchors are the best ones
+        # Python floats: roots of tensors are rounded differently on some
+        # processors, and the last bit decides ties between anchors
         scales = [
             self.base_scale * 2 ** (k / self.scales_per_octave)
             for k in range(self.scales_per_octave)
@@ -183,7 +184,7 @@ class AnchorRule:
 
 
 def fcos_rules() -> dict[str, Rule]:
-    """The six assignments that the FCOS paper compares, by name."""
+    """The six assignments that the FCOS paper compares, name -> rule."""
     bounds = (-1, 64, 128, 256, 512, math.inf)
     ranges = tuple(itertools.pairwise(bounds))
     return {
@@ -213,16 +214,17 @@ def count_priors(
     """Count what B images assign.
 
     Args:
-        gt: (B, P) int64 index of the object, negative without one.
+        gt: (B, P) int64 index of the object, less than 0 if there is none.
         mask: (B, G) bool, False for padding.
         candidates: (B, P) number of objects that the prior could have; None
             counts no ambiguity.
-        mixed: (B, P) bool, these are of different classes.
+        mixed: (B, P) bool, the candidates are of several classes.
 
     Returns:
         Counts: Sums over the images.
     """
     positive = gt >= 0
+    # (B, G) number of priors of each object
     hits = torch.zeros_like(mask, dtype=torch.long)
     hits.scatter_add_(1, gt.clamp(min=0), positive.long())
     several = torch.zeros_like(positive)
@@ -243,8 +245,8 @@ def count_dataset(
     """Count a dataset, images of the same size together.
 
     Args:
-        rule: Says which priors an object gets.
-        boxes: (N, 4) objects of all images, xyxy pixels of the network input.
+        rule: Decides which priors an object gets.
+        boxes: (N, 4) objects of all images, xyxy px of the network input.
         labels: (N,) int64.
         image: (N,) int64 index of the image.
         shapes: (M, 2) int64 height and width of the images in pixels.
@@ -253,15 +255,15 @@ def count_dataset(
         Counts: Of all images.
 
     Raises:
-        ValueError: ``image`` names an image that ``shapes`` doesn't have.
+        ValueError: ``image`` is not an index into ``shapes``.
     """
-    if image.numel() and not 0 <= int(image.min()) <= int(image.max()) < len(
-        shapes
-    ):
-        raise ValueError(
-            f'image must be in 0..{len(shapes) - 1}, the rows of shapes, got '
-            f'{int(image.min())}..{int(image.max())}'
-        )
+    if image.numel():
+        low, high = int(image.min()), int(image.max())
+        if low < 0 or high >= len(shapes):
+            raise ValueError(
+                f'image must be in 0..{len(shapes) - 1}, the rows of shapes, '
+                f'got {low}..{high}'
+            )
     total = Counts()
     for shape, group in _by_shape(shapes):
         own = [image == index for index in group]
@@ -273,7 +275,7 @@ def count_dataset(
 def _by_shape(
     shapes: Tensor,
 ) -> Iterator[tuple[tuple[int, int], list[int]]]:
-    """Sizes with the indices of their images, a batch of these at a time."""
+    """Each size with the indices of its images, in batches."""
     groups: dict[tuple[int, int], list[int]] = {}
     for index, (height, width) in enumerate(shapes.tolist()):
         groups.setdefault((height, width), []).append(index)

@@ -1,94 +1,112 @@
-"""Numbers about the assignments of several methods over a dataset."""
+"""Numbers about assignments: positives per object, ambiguity, agreement."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .rows import AssignmentRow
+from .assignment import ImageAssignment, assign
+from .detectors import Detector
 
-SIZES = {'small': (0, 32**2), 'medium': (32**2, 96**2), 'large': (96**2, None)}
-_CELLS = 2**16
-_STRIDES = 2**12
+# of COCO: px^2 of the file
+SIZES = {
+    'all': (0, np.inf),
+    'small': (0, 32**2),
+    'medium': (32**2, 96**2),
+    'large': (96**2, np.inf),
+}
+OBJECT_EDGES = (0, 1, 2, 4, 8, 16, 32, 64, 128)
+_WEIGHT_BINS = 10
+# bounds of the parts of a cell's key, see `positive_cells`
+_MAX_CELLS = 2**16
+_MAX_STRIDE = 2**12
 
 
-@dataclass
-class Statistics:
-    """What one method assigned, image by image.
+class SizeSummary(NamedTuple):
+    """What a detector assigns to the objects of one size.
+
+    Numbers without any value are NaN.
 
     Attributes:
-        title: Name of the method.
-        counts: Per image the positives of its objects by level (G, L).
-        areas: Per image the areas of its objects (G,) in px^2.
-        levels: Names of the L levels.
-        positives: Number of positive priors.
-        ambiguous: Those whose center lies in the boxes of several objects.
-        seconds: Time of each assignment.
+        size: 'all', 'small', 'medium' or 'large', as COCO defines them, by
+            the area of the box in the file.
+        objects: Number of objects.
+        mean: Mean number of positives per object.
+        median: Median number of positives per object.
+        without: Share of the objects without positives, in [0, 1].
+        per_level: Level -> mean number of positives per object.
     """
 
-    title: str
-    counts: list[np.ndarray] = field(default_factory=list)
-    areas: list[np.ndarray] = field(default_factory=list)
-    levels: list[str] = field(default_factory=list)
-    positives: int = 0
-    ambiguous: int = 0
-    seconds: list[float] = field(default_factory=list)
+    size: str
+    objects: int
+    mean: float
+    median: float
+    without: float
+    per_level: dict[str, float]
 
-    def add(
-        self, row: AssignmentRow, areas: Sequence[float], seconds: float
-    ) -> None:
-        """Add one image.
 
-        Args:
-            row: Its assignment.
-            areas: Area of each object in px^2 of the image's file.
-            seconds: Time of the assignment.
+class Statistics:
+    """Accumulates the assignments of one detector, image by image."""
+
+    def __init__(self) -> None:
+        self._counts: list[np.ndarray] = []
+        self._areas: list[np.ndarray] = []
+        self._seconds: list[float] = []
+        self._levels: list[str] = []
+        self._positives = 0
+        self._ambiguous = 0
+
+    def add(self, assignment: ImageAssignment) -> None:
+        """Add one image."""
+        self._counts.append(assignment.counts())
+        self._areas.append(assignment.areas)
+        self._seconds.append(assignment.seconds)
+        self._levels = assignment.level_names
+        centers = assignment.centers[assignment.positive]
+        inside = inside_count(centers, assignment.boxes)
+        self._positives += len(centers)
+        self._ambiguous += int((inside > 1).sum())
+
+    @property
+    def ambiguous(self) -> float:
+        """Share of the positives whose center lies in several boxes."""
+        return self._ambiguous / max(1, self._positives)
+
+    @property
+    def seconds(self) -> float:
+        """Median time of the assignment of one image, without the network."""
+        return float(np.median(self._seconds))
+
+    def by_size(self) -> list[SizeSummary]:
+        """The summary of all objects, then of each size that occurs.
 
         Raises:
-            ValueError: Not one area per object.
+            ValueError: No image was added.
         """
-        if len(areas) != len(row.boxes):
-            raise ValueError(
-                f'{len(areas)} areas for {len(row.boxes)} objects'
-            )
-        self.counts.append(row.counts())
-        self.areas.append(np.asarray(areas, dtype=float))
-        self.levels = row.level_names
-        self.seconds.append(seconds)
-        centers = row.centers[row.assigned_gt >= 0]
-        self.positives += len(centers)
-        self.ambiguous += int((inside_count(centers, row.boxes) > 1).sum())
+        if not self._counts:
+            raise ValueError('there are no images to summarize')
+        counts = np.concatenate(self._counts).astype(float)
+        areas = np.concatenate(self._areas)
+        found = []
+        for size, (low, high) in SIZES.items():
+            own = counts[(areas >= low) & (areas < high)]
+            if len(own) or size == 'all':
+                found.append(self._summary(size, own))
+        return found
 
-    def lines(self) -> list[dict[str, str]]:
-        """Column -> text, for all objects and for each size that occurs."""
-        counts, areas = np.concatenate(self.counts), np.concatenate(self.areas)
-        lines = []
-        for size, (low, high) in {'all': (0, None), **SIZES}.items():
-            mine = (areas >= low) & (areas < (high or np.inf))
-            if size != 'all' and not mine.any():
-                continue
-            totals = counts[mine].sum(1)
-            line = dict(
-                config=self.title,
-                size=size,
-                objects=str(len(totals)),
-                mean=_number(totals, np.mean, '.2f'),
-                median=_number(totals, np.median, 'g'),
-            )
-            line['none %'] = _number(100 * (totals == 0), np.mean, '.2f')
-            for name, column in zip(self.levels, counts[mine].T, strict=True):
-                line[name] = _number(column, np.mean, '.2f')
-            if size == 'all':
-                share = 100 * self.ambiguous / max(1, self.positives)
-                line['ambiguous %'] = f'{share:.2f}'
-                line['s / image'] = f'{np.median(self.seconds):.4f}'
-            lines.append(line)
-        return lines
-
-
-def _number(values: np.ndarray, reduce: Callable[..., Any], form: str) -> str:
-    return format(float(reduce(values)), form) if len(values) else '-'
+    def _summary(self, size: str, counts: np.ndarray) -> SizeSummary:
+        number = len(counts)
+        if not number:
+            counts = np.full((1, len(self._levels)), np.nan)
+        totals = counts.sum(1)
+        return SizeSummary(
+            size=size,
+            objects=number,
+            mean=float(totals.mean()),
+            median=float(np.median(totals)),
+            without=float((totals == 0).mean()) if number else np.nan,
+            per_level=dict(zip(self._levels, counts.mean(0), strict=True)),
+        )
 
 
 def inside_count(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -98,52 +116,113 @@ def inside_count(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return (low & high).all(2).sum(1)
 
 
-def positive_cells(row: AssignmentRow) -> np.ndarray:
-    """Sorted keys of (object, stride, cell) with a positive prior.
-
-    Anchors of one cell count once, so that heads on anchors and on points
-    can be compared; centers at the corner of a cell belong to it.
-    """
-    positive = row.assigned_gt >= 0
-    stride = row.stride[positive].astype(np.int64)
-    centers = row.centers[positive] / stride[:, None]
-    # cells outside the image too
-    cells = np.floor(centers + 1e-3).astype(np.int64) + _CELLS // 2
-    key = row.assigned_gt[positive].astype(np.int64) * _STRIDES + stride
-    return np.unique((key * _CELLS + cells[:, 0]) * _CELLS + cells[:, 1])
-
-
 class Agreement:
-    """Jaccard index of the positive cells of M methods over a dataset.
+    """Jaccard index of the positive cells of M detectors over a dataset.
 
     Args:
-        methods: Number M of methods.
+        detectors: Number M of detectors.
     """
 
-    def __init__(self, methods: int) -> None:
-        self._both: np.ndarray = np.zeros((methods, methods), dtype=np.int64)
-        self._any: np.ndarray = np.zeros_like(self._both)
-        self._comparable: np.ndarray = np.ones_like(self._both, dtype=bool)
+    def __init__(self, detectors: int) -> None:
+        shape = (detectors, detectors)
+        self._both: np.ndarray = np.zeros(shape, dtype=np.int64)
+        self._any: np.ndarray = np.zeros(shape, dtype=np.int64)
+        self._comparable: np.ndarray = np.ones(shape, dtype=bool)
 
-    def add(self, rows: Sequence[AssignmentRow]) -> None:
+    def add(self, assignments: Sequence[ImageAssignment]) -> None:
         """Add one image.
 
         Args:
-            rows: Its assignment by each method.
+            assignments: Its assignment by each of the M detectors.
         """
-        cells = [positive_cells(row) for row in rows]
+        cells = [positive_cells(assignment) for assignment in assignments]
         for i, first in enumerate(cells):
             for j, second in enumerate(cells):
                 both = len(np.intersect1d(first, second, assume_unique=True))
                 self._both[i, j] += both
                 self._any[i, j] += len(first) + len(second) - both
-                same = np.array_equal(rows[i].boxes, rows[j].boxes)
-                self._comparable[i, j] &= same
+                self._comparable[i, j] &= np.array_equal(
+                    assignments[i].boxes, assignments[j].boxes
+                )
 
     def table(self) -> np.ndarray:
-        """(M, M) in [0, 1]; NaN where nothing is positive.
+        """The index (M, M), in [0, 1].
 
-        NaN, too, where two methods see images in different sizes.
+        NaN where nothing is positive, and between detectors that see the
+        images in different sizes.
         """
         share = self._both / np.maximum(1, self._any)
         return np.where((self._any > 0) & self._comparable, share, np.nan)
+
+
+def positive_cells(assignment: ImageAssignment) -> np.ndarray:
+    """Sorted keys (N,) of the (object, stride, cell) that have a positive.
+
+    Anchors of one cell count once, so that heads on anchors and on points
+    can be compared; a center at the corner of a cell belongs to it.
+    """
+    positive = assignment.positive
+    stride = assignment.stride[positive].astype(np.int64)
+    centers = assignment.centers[positive] / stride[:, None]
+    # column and row, shifted because cells outside the image are negative
+    cells = np.floor(centers + 1e-3).astype(np.int64) + _MAX_CELLS // 2
+    # (object, stride, column, row) as the digits of one integer
+    key = assignment.assigned_gt[positive].astype(np.int64)
+    key = key * _MAX_STRIDE + stride
+    for digit in cells.T:
+        key = key * _MAX_CELLS + digit
+    return np.unique(key)
+
+
+def compare(
+    detectors: Sequence[Detector], images: Iterable[dict[str, Any]]
+) -> tuple[list[Statistics], Agreement]:
+    """Assign images with several detectors and accumulate the numbers.
+
+    Args:
+        detectors: M detectors, each with a dense head that has an adapter.
+        images: Records, see :mod:`.images`.
+
+    Returns:
+        tuple: The statistics of each detector, and their agreement.
+
+    Raises:
+        TypeError: A detector has no dense head, or the head no adapter.
+        ValueError: A file is not an image.
+    """
+    statistics = [Statistics() for _ in detectors]
+    agreement = Agreement(len(detectors))
+    for info in images:
+        assignments = [assign(detector, info) for detector in detectors]
+        for own, assignment in zip(statistics, assignments, strict=True):
+            own.add(assignment)
+        agreement.add(assignments)
+    return statistics, agreement
+
+
+def object_histogram(totals: np.ndarray) -> np.ndarray:
+    """Objects by their number of positives.
+
+    Args:
+        totals: Number of positives of each object (G,).
+
+    Returns:
+        np.ndarray: Number of objects from each of ``OBJECT_EDGES`` to the
+        next: with 0, 1, 2 to 3, 4 to 7, ..., and 128 or more positives.
+    """
+    return np.histogram(totals, [*OBJECT_EDGES, np.inf])[0]
+
+
+def weight_histogram(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positives by weight.
+
+    Args:
+        weights: Weights of the positives (N,), 0 or more.
+
+    Returns:
+        tuple: Edges (11,) of ten bins from 0 to 1, or to the largest weight
+        if that is greater, and the number of positives in each bin (10,).
+    """
+    top = max(1.0, float(weights.max(initial=0)))
+    counts, edges = np.histogram(weights, _WEIGHT_BINS, (0, top))
+    return edges, counts

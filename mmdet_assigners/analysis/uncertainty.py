@@ -1,28 +1,30 @@
-"""Detections whose boxes know their uncertainty, against the truth."""
+"""Predicted standard deviations of box sides against the actual errors."""
 
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from mmengine.config import Config
+from mmdet.structures.bbox import bbox_overlaps
 from torch import nn
 
-from .samples import build_model, load_sample
+from .detectors import Detector, evaluating
+from .images import ground_truths, load_image
 
 SIDES = ('x1', 'y1', 'x2', 'y2')
 # E|e| of a Gaussian of standard deviation 1
-_MEAN_ABS = np.sqrt(2 / np.pi)
+MEAN_ABS = float(np.sqrt(2 / np.pi))
 
 
 @dataclass(frozen=True)
 class Detections:
-    """Detections of one image, in pixels of the file, best score first.
+    """N detections of one image, in px of the file, best score first.
 
     Attributes:
         boxes: (N, 4) x1, y1, x2, y2.
-        sigmas: (N, 4) standard deviations of the sides.
+        sigmas: (N, 4) predicted standard deviations of the sides.
         scores: (N,).
         labels: (N,) classes.
     """
@@ -33,7 +35,7 @@ class Detections:
     labels: np.ndarray
 
     def best(self, score_thr: float, limit: int | None = None) -> 'Detections':
-        """Those of at least a score, at most ``limit``."""
+        """The detections of at least this score, at most ``limit``."""
         keep = np.flatnonzero(self.scores >= score_thr)[:limit]
         return Detections(
             self.boxes[keep],
@@ -45,12 +47,12 @@ class Detections:
 
 @dataclass(frozen=True)
 class SideErrors:
-    """Matched detections: what was said and what came true.
+    """N matched detections: predicted and actual errors of their sides.
 
     Attributes:
         sigma: (N, 4) predicted standard deviation of each side.
-        error: (N, 4) absolute distance of each side from the truth.
-        iou: (N,) of the boxes.
+        error: (N, 4) absolute distance of each side from that of the object.
+        iou: (N,) IoU of detection and object.
     """
 
     sigma: np.ndarray
@@ -59,7 +61,7 @@ class SideErrors:
 
     @classmethod
     def join(cls, parts: 'list[SideErrors]') -> 'SideErrors':
-        """All of several images."""
+        """The detections of several images together."""
         if not parts:
             return cls(np.zeros((0, 4)), np.zeros((0, 4)), np.zeros(0))
         return cls(
@@ -71,101 +73,101 @@ class SideErrors:
     def side(
         self, index: int | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Sigma, error and IoU of a side, of all sides if None."""
+        """Sigma, error and IoU of one side (N,), or of all sides (4 * N,)."""
         if index is None:
-            sides = self.sigma.shape[1]
-            return (
-                self.sigma.ravel(),
-                self.error.ravel(),
-                np.repeat(self.iou, sides),
-            )
+            return self.sigma.ravel(), self.error.ravel(), self.iou.repeat(4)
         return self.sigma[:, index], self.error[:, index], self.iou
 
 
-class UncertainDetector:
-    """A detector of a config whose detections carry ``box_sigmas``.
+class SideSummary(NamedTuple):
+    """Numbers about sigma and error; NaN where they are not defined.
+
+    Attributes:
+        side: One of ``SIDES``, or 'all'.
+        decile: Tenth of the sides by sigma, from 1; None: all of them.
+        count: Number of sides.
+        mean_sigma: Mean predicted standard deviation.
+        mean_error: Mean absolute error.
+        ratio: Mean sigma over the sigma of Gaussian errors of the same mean:
+            1 if calibrated, more if sigma is over-estimated.
+        within_sigma: Share of the errors up to sigma, 0.683 if calibrated.
+        error_correlation: Spearman's rank correlation of sigma and error.
+        mean_iou: Mean IoU of the detections.
+        iou_correlation: Spearman's rank correlation of sigma and IoU.
+    """
+
+    side: str
+    decile: int | None
+    count: int
+    mean_sigma: float
+    mean_error: float
+    ratio: float
+    within_sigma: float
+    error_correlation: float
+    mean_iou: float
+    iou_correlation: float
+
+
+@torch.no_grad()
+def detect(detector: Detector, info: dict[str, Any]) -> Detections:
+    """The detections in an image, with the uncertainty of their sides.
 
     Args:
-        title: Name of the config.
-        cfg: The config.
-        checkpoint: Weights; random ones if None.
-        seed: For random weights.
-        device: Where it runs.
+        detector: Its detections carry ``box_sigmas`` (N, 4).
+        info: Record of the image, see :mod:`.images`.
 
     Raises:
-        ValueError: The checkpoint doesn't fit.
+        TypeError: The detections carry no ``box_sigmas``.
+        ValueError: The file is not an image.
     """
-
-    def __init__(
-        self,
-        title: str,
-        cfg: Config,
-        checkpoint: str | Path | None = None,
-        seed: int = 0,
-        device: str = 'cpu',
-    ) -> None:
-        self.title = title
-        self.cfg = cfg
-        self.untrained = checkpoint is None
-        self.model = build_model(cfg, checkpoint, seed).to(device).eval()
-
-    @torch.no_grad()
-    def detect(self, info: dict[str, Any]) -> Detections:
-        """Detections in an image.
-
-        Args:
-            info: Record of the image, see :func:`samples.find_image`.
-
-        Raises:
-            TypeError: The detections carry no ``box_sigmas``.
-        """
-        data = load_sample(self.cfg, info)
-        data = self.model.data_preprocessor(data, False)
-        found = self.model(**data, mode='predict')[0].pred_instances
-        if 'box_sigmas' not in found:
-            raise TypeError(
-                f'{self.title}: the detections of {_head(self.model)} carry '
-                'no box_sigmas, the standard deviations of the sides; give a '
-                'config that predicts uncertainty, such as '
-                'gfl-ablation_r50_fpn_1x_coco, which also takes the weights '
-                "of mmdet's GFL"
-            )
-        order = found.scores.argsort(descending=True, stable=True)
-        found = found[order].cpu().numpy()
-        return Detections(
-            found.bboxes, found.box_sigmas, found.scores, found.labels
+    model = detector.model
+    data = model.data_preprocessor(load_image(detector.cfg, info), False)
+    with evaluating(model):
+        found = model(**data, mode='predict')[0].pred_instances
+    if 'box_sigmas' not in found:
+        raise TypeError(
+            f'{detector.name}: the detections of {_box_head(model)} carry no '
+            'box_sigmas, the standard deviations of the sides; give a config '
+            'that predicts uncertainty, such as gfl-ablation_r50_fpn_1x_coco, '
+            "which also takes the weights of mmdet's GFL"
         )
+    order = found.scores.argsort(descending=True, stable=True)
+    found = found[order].cpu().numpy()
+    return Detections(
+        found.bboxes, found.box_sigmas, found.scores, found.labels
+    )
 
 
-def _head(model: nn.Module) -> str:
-    roi_head = getattr(model, 'roi_head', None)
-    owner = model if roi_head is None else roi_head
-    head = getattr(owner, 'bbox_head', None)
-    return type(owner if head is None else head).__name__
+def _box_head(model: nn.Module) -> str:
+    owner = getattr(model, 'roi_head', None) or model
+    return type(getattr(owner, 'bbox_head', None) or owner).__name__
 
 
-def objects_of(info: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (G, 4) and labels (G,) of an image, without crowds.
+def collect(
+    detector: Detector,
+    images: Iterable[dict[str, Any]],
+    iou_thr: float = 0.5,
+    score_thr: float = 0.05,
+    relative: bool = False,
+) -> SideErrors:
+    """The errors of the detections in all images.
 
     Args:
-        info: Record of the image; pixels of the file.
+        detector: Its detections carry ``box_sigmas``.
+        images: Records, see :mod:`.images`.
+        iou_thr: Smallest IoU of a detection with its object.
+        score_thr: Smallest score of a detection.
+        relative: Sigma and error as share of the object's width or height.
+
+    Raises:
+        TypeError: The detections carry no ``box_sigmas``.
+        ValueError: A file is not an image.
     """
-    own = [i for i in info['instances'] if not i['ignore_flag']]
-    boxes = np.array([i['bbox'] for i in own], dtype=float).reshape(-1, 4)
-    return boxes, np.array([i['bbox_label'] for i in own], dtype=int)
-
-
-def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """IoU (N, G) of boxes (N, 4) and (G, 4); 0 where there is no area."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    overlap = np.clip(high - low, 0, None).prod(-1)
-    areas = [
-        np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(-1)
-        for boxes in (first, second)
-    ]
-    union = areas[0][:, None] + areas[1][None] - overlap
-    return overlap / np.maximum(union, np.finfo(float).tiny)
+    parts = []
+    for info in images:
+        found = detect(detector, info).best(score_thr)
+        parts.append(match(found, *ground_truths(info), iou_thr, relative))
+    return SideErrors.join(parts)
 
 
 def match(
@@ -181,9 +183,9 @@ def match(
 
     Args:
         found: Detections of an image.
-        boxes: (G, 4) objects.
+        boxes: (G, 4) objects, in px of the file.
         labels: (G,) their classes.
-        iou_thr: Least IoU of a match.
+        iou_thr: Smallest IoU of a match.
         relative: Divide sigma and error by the width of the object (x1, x2)
             or its height (y1, y2).
 
@@ -192,10 +194,13 @@ def match(
     """
     if not len(boxes) or not len(found.boxes):
         return SideErrors.join([])
-    iou = box_iou(found.boxes.astype(float), boxes)
+    overlaps = bbox_overlaps(
+        torch.from_numpy(found.boxes.astype(float)), torch.from_numpy(boxes)
+    )
+    # (N, G), with other classes excluded
+    iou = overlaps.numpy()
     iou[found.labels[:, None] != labels[None]] = -1
-    index = iou.argmax(1)
-    best = iou.max(1)
+    index, best = iou.argmax(1), iou.max(1)
     keep = best >= max(iou_thr, np.finfo(float).tiny)
     truth = boxes[index[keep]]
     unit = np.ones_like(truth)
@@ -208,97 +213,65 @@ def match(
     )
 
 
-def spearman(first: np.ndarray, second: np.ndarray) -> float:
-    """Rank correlation; ties share their mean rank.
-
-    Returns:
-        float: In [-1, 1]; NaN with fewer than two values or equal ones.
-    """
-    if len(first) < 2:
-        return float('nan')
-    ranks = [_ranks(x) for x in (first, second)]
-    deviations = [rank - rank.mean() for rank in ranks]
-    norm = np.sqrt(np.prod([np.square(d).sum() for d in deviations]))
-    if norm == 0:
-        return float('nan')
-    return float((deviations[0] * deviations[1]).sum() / norm)
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    _, index, counts = np.unique(
-        values, return_inverse=True, return_counts=True
-    )
-    ends = counts.cumsum()
-    return (ends - (counts - 1) / 2)[index]
-
-
-def deciles(
-    sigma: np.ndarray, error: np.ndarray, iou: np.ndarray
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The same values in up to ten groups of equal size, by sigma."""
-    order = sigma.argsort(kind='stable')
-    parts = np.array_split(order, min(10, len(order)) or 1)
-    return [(sigma[p], error[p], iou[p]) for p in parts if len(p)]
-
-
-def calibration(sigma: np.ndarray, error: np.ndarray) -> float:
-    """Mean sigma over the sigma of Gaussian errors of this mean.
-
-    Returns:
-        float: 1 if calibrated, more if sigma is over-estimated, NaN without
-        errors.
-    """
-    mean = error.mean() if len(error) else 0.0
-    return float(sigma.mean() * _MEAN_ABS / mean) if mean else float('nan')
-
-
-def table_lines(
-    title: str, errors: SideErrors, with_deciles: bool = False
-) -> list[dict[str, str]]:
-    """Lines of the table, column -> text: each side, all of them, deciles.
+def summarize(
+    errors: SideErrors, with_deciles: bool = False
+) -> list[SideSummary]:
+    """A summary of each side and of all sides.
 
     Args:
-        title: Name of the config.
-        errors: Its matched detections.
-        with_deciles: Also a line per decile of sigma, of all sides.
+        errors: Matched detections.
+        with_deciles: Also a summary of each decile of sigma, of all sides.
     """
-    lines = []
-    for index, name in [*enumerate(SIDES), (None, 'all')]:
-        values = errors.side(index)
-        lines.append(_line(title, name, 'all', *values))
-    if with_deciles:
-        parts = deciles(*errors.side(None))
-        for number, values in enumerate(parts, 1):
-            lines.append(_line(title, 'all', str(number), *values))
-    return lines
+    found = [
+        _summary(name, None, *errors.side(index))
+        for index, name in [*enumerate(SIDES), (None, 'all')]
+    ]
+    return found + (by_decile(errors) if with_deciles else [])
 
 
-def _line(
-    title: str,
+def by_decile(errors: SideErrors) -> list[SideSummary]:
+    """A summary of up to ten groups of equal size, of all sides, by sigma."""
+    sigma, error, iou = errors.side(None)
+    order = sigma.argsort(kind='stable')
+    groups = np.array_split(order, max(1, min(10, len(order))))
+    return [
+        _summary('all', number, sigma[group], error[group], iou[group])
+        for number, group in enumerate(groups, 1)
+        if len(group)
+    ]
+
+
+def _summary(
     side: str,
-    decile: str,
+    decile: int | None,
     sigma: np.ndarray,
     error: np.ndarray,
     iou: np.ndarray,
-) -> dict[str, str]:
-    count = len(sigma)
-    numbers = {
-        'mean sigma': sigma.mean() if count else np.nan,
-        'mean error': error.mean() if count else np.nan,
-        'ratio': calibration(sigma, error),
-        'within sigma %': 100 * np.mean(error <= sigma) if count else np.nan,
-        'rank corr. error': spearman(sigma, error),
-        'mean IoU': iou.mean() if count else np.nan,
-        'rank corr. IoU': spearman(sigma, iou),
-    }
-    text = {
-        key: '-' if np.isnan(value) else f'{value:#.3g}'
-        for key, value in numbers.items()
-    }
-    return {
-        'config': title,
-        'side': side,
-        'decile': decile,
-        'count': str(count),
-        **text,
-    }
+) -> SideSummary:
+    mean_sigma, mean_error = _mean(sigma), _mean(error)
+    return SideSummary(
+        side=side,
+        decile=decile,
+        count=len(sigma),
+        mean_sigma=mean_sigma,
+        mean_error=mean_error,
+        ratio=mean_sigma * MEAN_ABS / mean_error if mean_error else np.nan,
+        within_sigma=_mean(error <= sigma),
+        error_correlation=_rank_correlation(sigma, error),
+        mean_iou=_mean(iou),
+        iou_correlation=_rank_correlation(sigma, iou),
+    )
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else np.nan
+
+
+def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    from scipy.stats import ConstantInputWarning, spearmanr
+
+    if len(first) < 2:
+        return np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', ConstantInputWarning)  # gives NaN
+        return float(spearmanr(first, second).statistic)

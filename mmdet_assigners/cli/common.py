@@ -1,16 +1,18 @@
-"""What several commands share: configs by name, overlays, user errors."""
+"""What several commands share: user errors, and configs from arguments."""
 
 import argparse
-import csv
-import difflib
-import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+
+# what the package raises on bad input, each with a one-line message
+_USER_ERRORS = (OSError, ValueError, TypeError, IndexError, ImportError)
 
 
 def fail(message: str) -> NoReturn:
@@ -19,64 +21,44 @@ def fail(message: str) -> NoReturn:
     raise SystemExit(1)
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table as markdown."""
-    lines = [header, ['---'] * len(header), *rows]
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
-
-
-def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments that name configs and a dataset."""
-    parser.add_argument(
-        'config',
-        nargs='+',
-        metavar='CONFIG',
-        help='names of our configs, mmdet::name, or paths',
-    )
-    parser.add_argument(
-        '--data',
-        metavar='NAME|ROOT',
-        help='shapes (default), bccd, coco128 or the root of a COCO-format '
-        'dataset',
-    )
-    parser.add_argument('--split', choices=('train', 'val'), default='val')
-
-
-def csv_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table as comma-separated values."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator='\n').writerows([header, *rows])
-    return buffer.getvalue().rstrip('\n')
-
-
-def resolve_config(name: str) -> str:
-    """Where a config is: a path, ``mmdet::name`` or a name of ours.
-
-    Ends the command, naming the nearest configs, if there is none.
-    """
-    from ..utils import config_path
-
-    if Path(name).is_file():
-        return name
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Errors inside the ``with`` block end the command, see :func:`fail`."""
     try:
-        if name.startswith('mmdet::'):
-            return _mmdet_config_path(name)
-        return config_path(name)
-    except FileNotFoundError as error:
+        yield
+    except _USER_ERRORS as error:
         fail(str(error))
 
 
-def _mmdet_config_path(name: str) -> str:
-    import mmdet
+def warn(message: str) -> None:
+    """Print a warning of one line."""
+    print(f'warning: {message}', file=sys.stderr)
 
-    root = Path(mmdet.__file__).parent / '.mim' / 'configs'
-    wanted = name.removeprefix('mmdet::').removesuffix('.py') + '.py'
-    if (root / wanted).is_file():
-        return str(root / wanted)
-    known = [str(path.relative_to(root)) for path in root.glob('*/*.py')]
-    near = difflib.get_close_matches(wanted, known, n=3)
-    hint = f'; did you mean {" or ".join(near)}?' if near else ''
-    raise FileNotFoundError(f'mmdet has no config {name!r}{hint}')
+
+def add_analyses(
+    subparsers: argparse._SubParsersAction,
+    command: str,
+    text: str,
+    analyses: Mapping[str, ModuleType],
+) -> None:
+    """Add a command with an analysis as its first argument.
+
+    Args:
+        subparsers: Of the commands.
+        command: Name of the command.
+        text: Its description.
+        analyses: Name -> module with ``HELP``, ``DESCRIPTION``,
+            ``add_arguments`` and ``run``.
+    """
+    parser = subparsers.add_parser(command, help=text, description=text)
+    parsers = parser.add_subparsers(
+        dest='analysis', metavar='ANALYSIS', required=True
+    )
+    for name, module in analyses.items():
+        own = parsers.add_parser(
+            name, help=module.HELP, description=module.DESCRIPTION
+        )
+        module.add_arguments(own)
 
 
 def add_config_arguments(
@@ -97,7 +79,7 @@ def add_config_arguments(
         '--data',
         metavar='NAME|ROOT',
         help='shapes, bccd, coco128 or the root of a COCO-format dataset '
-        '(with --mini: shapes; otherwise: what the config says)',
+        '(with --mini: shapes; otherwise: the files of the config)',
     )
     parser.add_argument(
         '--eval-on',
@@ -117,85 +99,55 @@ def add_config_arguments(
 
 
 def parse_cfg_options(options: list[str]) -> dict[str, Any]:
-    """Parse ``KEY=VALUE`` the way mmengine's ``DictAction`` does."""
+    """Parse ``KEY=VALUE`` the way mmengine's ``DictAction`` does.
+
+    Raises:
+        ValueError: An option has no ``=``.
+    """
     from mmengine.config import DictAction
 
-    parser = argparse.ArgumentParser(prog='--cfg-options')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     for option in options:
         if '=' not in option:
-            fail(f'--cfg-options {option!r}: expected KEY=VALUE')
+            raise ValueError(f'--cfg-options {option!r}: expected KEY=VALUE')
     if not options:
         return {}
+    parser = argparse.ArgumentParser(prog='--cfg-options')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     return parser.parse_args(['--cfg-options', *options]).cfg_options
 
 
 def load_config(args: argparse.Namespace) -> 'Config':
-    """Load the config that the arguments describe, overlays applied."""
-    from ..utils import register_all_modules
+    """The config of :func:`add_config_arguments`, or end the command."""
+    with user_errors():
+        from ..small_scale import load_config
 
-    path = resolve_config(args.config)
-    register_all_modules()
-    from mmengine.config import Config
-
-    from ..small_scale import apply_small_scale, set_epochs, use_data
-
-    cfg = Config.fromfile(path)
-    for key in ('epochs', 'batch_size'):
-        value = getattr(args, key)
-        if value is not None and value < 1:
-            fail(f'--{key.replace("_", "-")} {value}: expected at least 1')
-    try:
-        if args.mini:
-            apply_small_scale(
-                cfg,
-                args.data or 'shapes',
-                eval_on=args.eval_on,
-                epochs=args.epochs or 4,
-                batch_size=args.batch_size or 4,
-            )
-        else:
-            if args.data:
-                use_data(cfg, args.data, args.eval_on)
-            if args.epochs:
-                set_epochs(cfg, args.epochs)
-            if args.batch_size:
-                cfg.train_dataloader.batch_size = args.batch_size
-    except (FileNotFoundError, ValueError) as error:
-        fail(str(error))
-    cfg.merge_from_dict(parse_cfg_options(args.cfg_options))
-    return cfg
+        return load_config(
+            args.config,
+            args.mini,
+            _data(args),
+            eval_on=args.eval_on,
+            epochs=args.epochs,
+            batch_size=args.batch_size,
+            options=parse_cfg_options(args.cfg_options),
+        )
 
 
-def run_name(args: argparse.Namespace) -> str:
-    """Name of the default work folder of a run."""
+def _data(args: argparse.Namespace) -> str | None:
+    return args.data or ('shapes' if args.mini else None)
+
+
+def default_work_dir(args: argparse.Namespace) -> str:
+    """Work folder of a run that is given none."""
     parts = [Path(args.config).stem]
     parts += ['mini'] if args.mini else []
-    data = args.data or ('shapes' if args.mini else None)
+    data = _data(args)
     parts += [Path(data).name] if data else []
-    return '_'.join(parts)
+    return str(Path('work_dirs') / '_'.join(parts))
 
 
-def check_files(cfg: 'Config') -> None:
-    """End the command if a file or folder that the config names is missing."""
-    for key in ('train_dataloader', 'val_dataloader'):
-        for node in _dataset_dicts(cfg.get(key)):
-            root = Path(node.get('data_root') or '')
-            ann_file = root / node['ann_file']
-            if not ann_file.is_file():
-                fail(
-                    f'{key}: there is no {ann_file}; put the dataset there, '
-                    'or name another one with --data'
-                )
-            img_dir = root / node.get('data_prefix', {}).get('img', '')
-            if not img_dir.is_dir():
-                fail(f'{key}: there is no image folder {img_dir}')
+def require_files(cfg: 'Config', *loaders: str) -> None:
+    """End the command if a data loader names a missing file or folder."""
+    from ..diagnostics.config_check import check_files
 
-
-def _dataset_dicts(node: Any) -> list[dict]:
-    if isinstance(node, dict):
-        own = [node] if node.get('ann_file') else []
-        return own + [d for v in node.values() for d in _dataset_dicts(v)]
-    if isinstance(node, list | tuple):
-        return [d for value in node for d in _dataset_dicts(value)]
-    return []
+    for problem in check_files(cfg, *loaders):
+        fail(str(problem))

@@ -1,41 +1,59 @@
-"""``table uncertainty``: predicted sigma against errors and IoU."""
+"""``table uncertainty``: predicted sigma against error and IoU."""
 
 import argparse
+import math
 from typing import TYPE_CHECKING
 
-from . import assigning, common, images
+from ..tables import csv_text, markdown
+from . import inputs
+from .common import user_errors
+from .viz_uncertainty import warn_untrained
 
 if TYPE_CHECKING:
-    from ..analysis.uncertainty import SideErrors, UncertainDetector
-    from ..datasets.roots import Split
+    from ..analysis.uncertainty import SideSummary
 
+HELP = 'predicted standard deviations against errors and IoU'
 DESCRIPTION = (
     'Compares the standard deviation of each side that a head predicts '
     '(box_sigmas) with the error of that side, and with the IoU of the box, '
     'for detections that overlap an object of their class. Ratio: mean sigma '
-    'over the sigma of Gaussian errors of this mean; 1 is calibrated, more is '
-    'over-estimated (a threshold on the IoU cuts large errors off and raises '
-    'it). Within sigma: 68.3 % if calibrated. Rank correlations are '
+    'over the sigma of Gaussian errors of the same mean; 1 is calibrated, '
+    'more is over-estimated (a threshold on the IoU cuts large errors off and '
+    'raises it). Within sigma: 68.3 % if calibrated. Rank correlations are '
     "Spearman's: with the error it should be positive, with the IoU negative."
+)
+_HEADER = (
+    'config',
+    'side',
+    'decile',
+    'count',
+    'mean sigma',
+    'mean error',
+    'ratio',
+    'within sigma %',
+    'rank corr. error',
+    'mean IoU',
+    'rank corr. IoU',
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    assigning.add_table_arguments(parser, images=0)
-    assigning.add_method_arguments(parser)
+    inputs.add_config_arguments(parser)
+    inputs.add_table_arguments(parser, images=0)
+    inputs.add_weights_arguments(parser)
     parser.add_argument(
         '--iou-thr',
         type=float,
         default=0.5,
-        help='least IoU of a detection with its object (default 0.5; 0.1 '
-        'shows bad boxes too)',
+        help='smallest IoU of a detection with its object (default 0.5; 0.1 '
+        'includes bad boxes)',
     )
     parser.add_argument(
         '--score-thr',
         type=float,
         default=0.05,
-        help='least score of a detection (default 0.05)',
+        help='smallest score of a detection (default 0.05)',
     )
     parser.add_argument(
         '--relative',
@@ -54,79 +72,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@user_errors()
 def run(args: argparse.Namespace) -> int:
     """Print or write the table and the plot."""
-    assigning.check_images(args)
-    for option in ('iou_thr', 'score_thr'):
-        value = getattr(args, option)
-        if not 0 <= value <= 1:
-            name = option.replace('_', '-')
-            common.fail(f'--{name} {value}: expected 0 to 1')
-    images.check_ending('plot', args.plot, '.png')
-    assigning.check_checkpoints(args)
-    paths = [common.resolve_config(name) for name in args.config]
-    from ..utils import register_all_modules
+    inputs.check(args)
+    inputs.check_range(args, 'iou_thr', 0, 1)
+    inputs.check_range(args, 'score_thr', 0, 1)
+    inputs.check_ending('plot', args.plot, '.png')
+    from ..analysis.images import read_images
+    from ..analysis.uncertainty import collect, summarize
 
-    register_all_modules(init_default_scope=True)
-    from ..analysis.uncertainty import table_lines
+    split = inputs.split(args)
+    detectors = list(inputs.detectors(args, split))
+    warn_untrained(detectors)
+    thresholds = args.iou_thr, args.score_thr
+    errors = []
+    for detector in detectors:
+        images = read_images(split, args.images)
+        own = collect(detector, images, *thresholds, args.relative)
+        errors.append((detector.name, own))
+    rows = [
+        _row(name, summary)
+        for name, own in errors
+        for summary in summarize(own, args.deciles)
+    ]
+    form = csv_text if args.format == 'csv' else markdown
+    inputs.emit(args, form(_HEADER, rows))
+    if args.plot:
+        from ..visualization.uncertainty import draw_reliability
 
-    try:
-        split = assigning.find_split(args)
-        detectors = assigning.load_uncertain(args, paths, len(split.classes))
-        errors = collect(args, detectors, split)
-        lines = [
-            line
-            for title, own in errors
-            for line in table_lines(title, own, args.deciles)
-        ]
-        text = format_table(lines, args.format)
-        assigning.emit(args, text)
-        if args.plot:
-            from ..visualization.uncertainty_plots import draw_reliability
-
-            out = draw_reliability(errors, args.plot, args.relative)
-            print(f'wrote {out}')
-    except (OSError, ValueError, TypeError, ImportError) as error:
-        common.fail(str(error))
+        print(f'wrote {draw_reliability(errors, args.plot, args.relative)}')
     return 0
 
 
-def collect(
-    args: argparse.Namespace,
-    detectors: 'list[UncertainDetector]',
-    split: 'Split',
-) -> 'list[tuple[str, SideErrors]]':
-    """Name and matched detections of each config.
-
-    Args:
-        args: ``images``, ``iou_thr``, ``score_thr`` and ``relative``.
-        detectors: One per config.
-        split: The images.
-    """
-    from ..analysis.samples import read_images
-    from ..analysis.uncertainty import SideErrors, match, objects_of
-
-    parts: list[list[SideErrors]] = [[] for _ in detectors]
-    for info in read_images(split.ann_file, split.img_dir, args.images):
-        objects = objects_of(info)
-        for own, detector in zip(parts, detectors, strict=True):
-            found = detector.detect(info).best(args.score_thr)
-            own.append(match(found, *objects, args.iou_thr, args.relative))
+def _row(name: str, summary: 'SideSummary') -> list[str]:
+    numbers = (
+        summary.mean_sigma,
+        summary.mean_error,
+        summary.ratio,
+        100 * summary.within_sigma,
+        summary.error_correlation,
+        summary.mean_iou,
+        summary.iou_correlation,
+    )
     return [
-        (detector.title, SideErrors.join(own))
-        for detector, own in zip(detectors, parts, strict=True)
+        name,
+        summary.side,
+        str(summary.decile or 'all'),
+        str(summary.count),
+        *('-' if math.isnan(x) else f'{x:#.3g}' for x in numbers),
     ]
-
-
-def format_table(lines: list[dict[str, str]], kind: str) -> str:
-    """The table as text.
-
-    Args:
-        lines: Column -> text, all with the same columns.
-        kind: 'markdown' or 'csv'.
-    """
-    header = [*lines[0]]
-    rows = [[line[column] for column in header] for line in lines]
-    if kind == 'markdown':
-        return common.markdown(header, rows)
-    return common.csv_text(header, rows)

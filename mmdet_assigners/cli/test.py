@@ -1,7 +1,6 @@
 """``test CONFIG CHECKPOINT``: evaluate a checkpoint."""
 
 import argparse
-from pathlib import Path
 
 from . import common
 
@@ -12,10 +11,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         'test', help='evaluate a checkpoint', description=__doc__
     )
     common.add_config_arguments(parser)
-    parser.add_argument('checkpoint', help='file that train has written')
+    parser.add_argument('checkpoint', help='file that train wrote')
     parser.add_argument('--work-dir', help='default: work_dirs/<config>')
     parser.add_argument(
-        '--show-dir', help='write images of detections to this folder'
+        '--show-dir', help='folder for images of the detections'
     )
 
 
@@ -26,19 +25,15 @@ def run(args: argparse.Namespace) -> int:
 
     from ..diagnostics.checkpoints import check_weights
 
-    common.check_files(cfg)
-    cfg.work_dir = args.work_dir or str(
-        Path('work_dirs') / common.run_name(args)
-    )
+    common.require_files(cfg, 'test_dataloader')
+    cfg.work_dir = args.work_dir or common.default_work_dir(args)
     cfg.load_from = args.checkpoint
     if args.show_dir:
         cfg.default_hooks.visualization = dict(
             type='DetVisualizationHook', draw=True, test_out_dir=args.show_dir
         )
     runner = Runner.from_cfg(cfg)
-    try:
+    with common.user_errors():
         check_weights(runner.model, args.checkpoint)
-    except ValueError as error:
-        common.fail(str(error))
     runner.test()
     return 0

@@ -1,7 +1,6 @@
 """``train CONFIG``: train any config, at full or at small scale."""
 
 import argparse
-from pathlib import Path
 
 from . import common
 
@@ -18,7 +17,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         '--resume',
         action='store_true',
-        help='go on from the last checkpoint of the work folder',
+        help='resume from the last checkpoint of the work folder',
     )
     parser.add_argument('--seed', type=int)
     parser.add_argument(
@@ -43,9 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from ..diagnostics.checkpoints import check_resume
     from ..small_scale import drop_pretrained
 
-    cfg.work_dir = args.work_dir or str(
-        Path('work_dirs') / common.run_name(args)
-    )
+    cfg.work_dir = args.work_dir or common.default_work_dir(args)
     cfg.launcher = args.launcher
     if args.no_pretrained:
         drop_pretrained(cfg.model)
@@ -54,13 +51,10 @@ def run(args: argparse.Namespace) -> int:
     if args.amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.loss_scale = 'dynamic'
-    common.check_files(cfg)
+    common.require_files(cfg, 'train_dataloader', 'val_dataloader')
     if args.resume:
         cfg.resume = True
-        try:
+        with common.user_errors():
             check_resume(cfg)
-        except ValueError as error:
-            common.fail(str(error))
-    runner = Runner.from_cfg(cfg)
-    runner.train()
+    Runner.from_cfg(cfg).train()
     return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 DATA_NAMES = ('shapes', 'bccd', 'coco128')
 _SPLITS = {'train': 'train*', 'val': 'val*'}
-_KINDS = ('', 'instances_', 'detection_')
+_PREFIXES = ('', 'instances_', 'detection_')
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Split:
 
     Attributes:
         ann_file: COCO annotation file.
-        img_dir: Folder that the ``file_name`` entries start from.
+        img_dir: Folder that the ``file_name`` entries are relative to.
         classes: Category names in the order of the annotation file, which
             is the order of mmdet's labels.
     """
@@ -40,14 +40,15 @@ def resolve_data(name: str, masks: bool = False) -> DataRoot:
 
     Args:
         name: ``shapes`` (generated on first use), ``bccd`` or ``coco128``
-            (looked for as ``data/<name>``), or the root of any COCO-format
+            (in ``data/<name>``), or the root folder of any COCO-format
             dataset.
-        masks: The annotation files must have segmentations; without it those
-            that have none are preferred.
+        masks: The annotation files must have segmentations; otherwise files
+            without them are preferred.
 
     Raises:
-        FileNotFoundError: Nothing usable is there; says where it looked.
-        ValueError: An annotation file is not COCO format, or lacks masks.
+        FileNotFoundError: No such dataset; the message names the expected
+            files.
+        ValueError: An annotation file isn't in COCO format, or lacks masks.
     """
     root = Path(name)
     if name == 'shapes':
@@ -72,13 +73,23 @@ def resolve_data(name: str, masks: bool = False) -> DataRoot:
 
 
 def find_split(root: Path, split: str, masks: bool = False) -> Split:
-    """Find a split of a COCO-format root; arguments as `resolve_data`."""
+    """Find one split of a COCO-format dataset.
+
+    Args:
+        root: Folder of the dataset.
+        split: ``train`` or ``val``.
+        masks: See `resolve_data`.
+
+    Raises:
+        FileNotFoundError: No annotation file of the split, or no images.
+        ValueError: See `resolve_data`.
+    """
     folder = root / 'annotations'
     candidates = [
         path
-        for kind in _KINDS
-        for path in sorted(folder.glob(f'{kind}{_SPLITS[split]}.json'))
-        # `train*` also fits trainval, which would leak the other split
+        for prefix in _PREFIXES
+        for path in sorted(folder.glob(f'{prefix}{_SPLITS[split]}.json'))
+        # `train*` also matches trainval, which contains the other split
         if not path.stem.endswith('trainval')
     ]
     if not candidates:
@@ -97,14 +108,40 @@ def find_split(root: Path, split: str, masks: bool = False) -> Split:
     return Split(
         ann_file=path.absolute(),
         img_dir=_image_folder(root, path, content, split).absolute(),
-        classes=tuple(c['name'] for c in content['categories']),
+        classes=_classes(content),
     )
 
 
+def load_split(ann_file: str | Path, img_dir: str | Path = '') -> Split:
+    """A split that is given by its annotation file.
+
+    Args:
+        ann_file: COCO annotation file.
+        img_dir: Folder of the images.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: The file isn't in COCO format.
+    """
+    content = read_annotations(Path(ann_file))
+    return Split(Path(ann_file), Path(img_dir), _classes(content))
+
+
 def read_annotations(path: Path) -> dict:
-    """Read a COCO annotation file and check that it is one."""
+    """Read a COCO annotation file.
+
+    Returns:
+        dict: ``images``, ``annotations``, ``categories``, lists of dicts as
+        in the file.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: The file isn't in COCO format.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f'there is no annotation file {path}')
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(path.read_text())
     except json.JSONDecodeError as error:
         raise ValueError(f'{path} is not valid JSON: {error}') from error
     for key in ('images', 'annotations', 'categories'):
@@ -113,6 +150,10 @@ def read_annotations(path: Path) -> dict:
                 f'{path} is not a COCO annotation file: it has no {key!r}'
             )
     return content
+
+
+def _classes(content: dict) -> tuple[str, ...]:
+    return tuple(category['name'] for category in content['categories'])
 
 
 def _has_masks(content: dict) -> bool:

@@ -1,7 +1,7 @@
 """Checks of a config before training: files, classes, one step.
 
 They find what mmdet reports late or not at all: class names that are not in
-the annotation file (their objects vanish), heads with another number of
+the annotation file (their objects are dropped), heads with another number of
 classes, missing images.
 """
 
@@ -19,8 +19,9 @@ from mmengine.runner import Runner
 
 from ..datasets.roots import read_annotations
 from ..engine.hooks.train_progress_hook import followers
-from . import checkpoints
-from .environment import Problem
+from ..utils import walk_config
+from .checkpoints import CheckpointError, check_weights
+from .problem import Problem
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 _MAX_IMAGES = 5000
@@ -32,10 +33,10 @@ class DatasetNode(NamedTuple):
     """One annotation file that a config names.
 
     Attributes:
-        key: Where in the config, e.g. ``train_dataloader.dataset``.
+        key: Its place in the config, e.g. ``train_dataloader.dataset``.
         node: The config of the dataset.
         ann_file: Path of the annotation file.
-        img_dir: Folder that its ``file_name`` entries start from.
+        img_dir: Folder that its ``file_name`` entries are relative to.
     """
 
     key: str
@@ -44,10 +45,15 @@ class DatasetNode(NamedTuple):
     img_dir: Path
 
 
-def dataset_nodes(cfg: Config) -> Iterator[DatasetNode]:
-    """Every annotation file of the loaders, inside wrappers too."""
-    for loader in _LOADERS:
-        for key, node in _walk(cfg.get(loader), loader):
+def dataset_nodes(cfg: Config, *loaders: str) -> Iterator[DatasetNode]:
+    """The annotation files of data loaders, also inside dataset wrappers.
+
+    Args:
+        cfg: The config.
+        *loaders: Keys of the loaders, by default of all three.
+    """
+    for loader in loaders or _LOADERS:
+        for key, node in walk_config(cfg.get(loader), loader):
             if node.get('ann_file'):
                 root = Path(node.get('data_root') or '')
                 prefix = (node.get('data_prefix') or {}).get('img', '')
@@ -55,21 +61,35 @@ def dataset_nodes(cfg: Config) -> Iterator[DatasetNode]:
                 yield DatasetNode(key, node, ann_file, root / prefix)
 
 
+def check_files(cfg: Config, *loaders: str) -> list[Problem]:
+    """Find annotation files and image folders that are missing.
+
+    Args:
+        cfg: The config.
+        *loaders: Keys of the loaders, by default of all three.
+    """
+    nodes = dataset_nodes(cfg, *loaders)
+    return [problem for data in nodes for problem in _missing_files(data)]
+
+
 def check_data(cfg: Config) -> list[Problem]:
     """Check files, images and classes of every dataset of a config."""
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     found: list[Problem] = []
     for data in dataset_nodes(cfg):
-        found += _check_files(data) or _check_classes(data)
-    for key, node in _evaluators(cfg):
-        ann_file = node.get('ann_file')
-        if ann_file and not Path(ann_file).is_file():
-            found.append(
-                Problem(
-                    f'{key}: there is no annotation file {ann_file}',
-                    f'--cfg-options {key}.ann_file=FILE, or --data ROOT',
+        found += (
+            _missing_files(data) or _check_images(data) or _check_classes(data)
+        )
+    for name in ('val_evaluator', 'test_evaluator'):
+        for key, node in walk_config(cfg.get(name), name):
+            ann_file = node.get('ann_file')
+            if ann_file and not Path(ann_file).is_file():
+                found.append(
+                    Problem(
+                        f'{key}: there is no annotation file {ann_file}',
+                        f'--cfg-options {key}.ann_file=FILE, or --data ROOT',
+                    )
                 )
-            )
     return found + check_num_classes(cfg)
 
 
@@ -89,7 +109,7 @@ def check_num_classes(cfg: Config) -> list[Problem]:
             f'data has {count} classes',
             f'--cfg-options {key}.num_classes={count}',
         )
-        for key, node in _walk(cfg.model, 'model')
+        for key, node in walk_config(cfg.model, 'model')
         if 'num_classes' in node
         and not set(key.split('.')) & set(_NOT_HEADS)
         and node['num_classes'] != count
@@ -100,10 +120,9 @@ def check_checkpoint(cfg: Config, path: str) -> list[Problem]:
     """Check that a checkpoint can be read and fits the model."""
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     try:
-        checkpoints.check_weights(MODELS.build(cfg.model), path)
-    except ValueError as error:
-        what, _, mend = str(error).rpartition('; ')
-        return [Problem(what or mend, mend if what else 'name another file')]
+        check_weights(MODELS.build(cfg.model), path)
+    except CheckpointError as error:
+        return [error.problem]
     return []
 
 
@@ -113,11 +132,11 @@ class Step(NamedTuple):
     Attributes:
         losses: Value of every loss key.
         images: Number of images in the batch.
-        seconds: Forward and backward time.
+        seconds: Time of forward and backward.
         unused: Parameters without a gradient; distributed training refuses
-            them unless told ``find_unused_parameters=True``.
+            them without ``find_unused_parameters=True``.
         waiting: Classes of the modules that follow the progress of the
-            training, of which nobody would tell them.
+            training, if the config has no hook that tells them.
     """
 
     losses: dict[str, float]
@@ -128,7 +147,7 @@ class Step(NamedTuple):
 
     @property
     def problems(self) -> list[Problem]:
-        """Losses that are not finite, modules that stay in one phase."""
+        """Losses that are not finite, modules that miss their hook."""
         found = [
             Problem(
                 f'{key} of the first batch is {value}',
@@ -150,7 +169,7 @@ class Step(NamedTuple):
 
 
 def dry_step(cfg: Config) -> Step:
-    """Forward and backward of one training batch; changes nothing."""
+    """Forward and backward of one training batch, without an update."""
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     loader = cfg.train_dataloader.to_dict()
     loader.update(num_workers=0, persistent_workers=False)
@@ -179,7 +198,7 @@ def _has_progress_hook(cfg: Config) -> bool:
     )
 
 
-def _check_files(data: DatasetNode) -> list[Problem]:
+def _missing_files(data: DatasetNode) -> list[Problem]:
     if not data.ann_file.is_file():
         return [
             Problem(
@@ -187,6 +206,18 @@ def _check_files(data: DatasetNode) -> list[Problem]:
                 f'--cfg-options {data.key}.data_root=FOLDER, or --data ROOT',
             )
         ]
+    if not data.img_dir.is_dir():
+        return [
+            Problem(
+                f'{data.key}: there is no image folder {data.img_dir}',
+                f'--cfg-options {data.key}.data_prefix.img=FOLDER',
+            )
+        ]
+    return []
+
+
+def _check_images(data: DatasetNode) -> list[Problem]:
+    """Find broken annotation files and missing images."""
     if data.ann_file.suffix != '.json':
         return []  # not COCO format
     try:
@@ -217,7 +248,7 @@ def _check_files(data: DatasetNode) -> list[Problem]:
 
 
 def _check_classes(data: DatasetNode) -> list[Problem]:
-    """Compare the names that mmdet looks for with the annotated ones."""
+    """Compare the class names of the config with the annotated ones."""
     names, annotated = _class_names(data.node), _annotated_names(data)
     if annotated is None or names is None:
         return []
@@ -269,7 +300,7 @@ def _class_names(node: dict[str, Any]) -> tuple[str, ...] | None:
 
 
 def _trained_names(data: DatasetNode) -> tuple[str, ...] | None:
-    """The config's classes, or the annotated ones where they don't fit."""
+    """The config's classes, or the annotated ones if they don't fit."""
     names, annotated = _class_names(data.node), _annotated_names(data)
     if annotated is None or (names and set(names) <= set(annotated)):
         return names
@@ -282,7 +313,7 @@ def _annotated_names(data: DatasetNode) -> tuple[str, ...] | None:
     try:
         return _read(data.ann_file).classes
     except ValueError:
-        return None  # reported by _check_files
+        return None  # reported by _check_images
 
 
 class _Annotations(NamedTuple):
@@ -297,19 +328,3 @@ def _read(path: Path) -> _Annotations:
         tuple(image['file_name'] for image in content['images']),
         tuple(category['name'] for category in content['categories']),
     )
-
-
-def _evaluators(cfg: Config) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name in ('val_evaluator', 'test_evaluator'):
-        yield from _walk(cfg.get(name), name)
-
-
-def _walk(node: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every dict below a node with its ``--cfg-options`` key."""
-    if isinstance(node, dict):
-        yield key, node
-        for name, value in node.items():
-            yield from _walk(value, f'{key}.{name}')
-    elif isinstance(node, list | tuple):
-        for index, value in enumerate(node):
-            yield from _walk(value, f'{key}.{index}')

@@ -1,7 +1,7 @@
-"""The installed stack: what is there, whether it fits, what mends it.
+"""The installed packages: versions, whether they fit, what fixes them.
 
-Reads only the records of the installer, so it answers where torch or mmdet
-are missing or broken.
+Reads the records of the installer before it imports anything, so it answers
+where torch or mmdet are missing or broken.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-# Needs torch and a C++ compiler, takes ten minutes. Without torch in sight
-# (build isolation) mmcv silently builds no ops.
-MMCV_LINE = (
+from .problem import Problem
+
+# Needs torch and a C++ compiler, takes ten minutes. With build isolation mmcv
+# doesn't see torch and silently builds no ops.
+MMCV_COMMAND = (
     "pip install 'setuptools<80' wheel ninja psutil && MMCV_WITH_OPS=1 pip "
     'install --no-build-isolation --no-cache-dir --force-reinstall --no-deps '
     '--no-binary mmcv mmcv==2.1.0'
@@ -40,7 +42,7 @@ _PACKAGES = (
     'onedl-mmdetection',
     'mmdet_assigners',
 )
-# Distributions that write into the same import folder.
+# Distributions that install into the same folder.
 _RIVALS = (
     ('mmdet', 'onedl-mmdetection'),
     ('mmengine', 'mmengine-lite', 'onedl-mmengine'),
@@ -48,20 +50,69 @@ _RIVALS = (
 )
 
 
-class Problem(NamedTuple):
-    """One thing that is wrong, and the command or option that mends it."""
+class Stack(NamedTuple):
+    """The installed packages and what is wrong with them.
 
-    what: str
-    mend: str
+    Attributes:
+        versions: Package -> version of those that are installed.
+        notes: What is unusual but needs no action.
+        problems: In the order in which to fix them.
+    """
 
-    def __str__(self) -> str:
-        return f'{self.what}; {self.mend}'
+    versions: dict[str, str]
+    notes: list[str]
+    problems: list[Problem]
 
 
-def installed_versions() -> dict[str, str]:
-    """Versions of the packages of the stack that are installed."""
+def check_stack() -> Stack:
+    """Check this environment: versions first, then, if they fit, imports."""
+    versions = installed_versions()
+    notes = stack_notes(versions)
+    modules = [m for m in ('cv2', 'pkg_resources') if find_spec(m)]
+    problems = stack_problems(versions, has_mmcv_ops(), modules)
+    if not problems:
+        problems = import_problems()
+    if not problems:
+        import torch
+
+        cuda = torch.version.cuda
+        if cuda and not torch.cuda.is_available():
+            notes.append(f'torch is built for CUDA {cuda} but sees no GPU')
+    return Stack(versions, notes, problems)
+
+
+def import_problems() -> list[Problem]:
+    """What only an import shows: ops of another torch, a broken file."""
+    try:
+        import torch  # noqa: F401  the libraries that the ops need
+        from mmcv import _ext  # noqa: F401
+    except Exception as error:
+        what = f'mmcv {one_line(error)}: compiled for another torch?'
+        return [Problem(what, MMCV_COMMAND)]
+    from ..utils import register_all_modules
+
+    try:
+        register_all_modules()
+    except Exception as error:
+        return [
+            Problem(
+                f'mmdet cannot be imported: {one_line(error)}',
+                "python -c 'import mmdet.models' shows where",
+            )
+        ]
+    return []
+
+
+def one_line(error: BaseException) -> str:
+    """Type of an exception and the first line of its text."""
+    first, *_ = str(error).strip().splitlines() or ['']
+    return f'{type(error).__name__}: {first}'
+
+
+def installed_versions(names: Iterable[str] = _PACKAGES) -> dict[str, str]:
+    """Versions of these packages, without those that aren't installed."""
     found = {}
-    for name in _PACKAGES:
+    for name in names:
         try:
             found[name] = distribution(name).version
         except PackageNotFoundError:
@@ -88,16 +139,16 @@ def stack_problems(
     modules: Iterable[str],
     python: tuple[int, ...] = sys.version_info[:3],
 ) -> list[Problem]:
-    """What is wrong with a stack.
+    """What is wrong with these versions.
 
     Args:
-        versions: As from `installed_versions`.
-        mmcv_ops: As from `has_mmcv_ops`.
+        versions: See `installed_versions`.
+        mmcv_ops: See `has_mmcv_ops`.
         modules: Those of ``cv2`` and ``pkg_resources`` that can be imported.
         python: Version of the interpreter.
 
     Returns:
-        Problems in the order in which they should be mended.
+        Problems, in the order in which to fix them.
     """
     onedl = 'onedl-mmdetection' in versions
     found = []
@@ -108,14 +159,14 @@ def stack_problems(
                 'make a new environment: PYTHON=python3.11 make env',
             )
         )
-    for name, least, line in (
+    for name, minimum, line in (
         ('torch', (2, 4), "pip install 'torch>=2.4'"),
         ('numpy', (1, 21), 'pip install numpy'),
         ('pycocotools', (2, 0), 'pip install pycocotools'),
     ):
         if name not in versions:
             found.append(Problem(f'{name} is not installed', line))
-        elif release(versions[name]) < least:
+        elif release(versions[name]) < minimum:
             found.append(
                 Problem(
                     f'{name} {versions[name]} is too old',
@@ -134,7 +185,7 @@ def stack_problems(
 
 
 def _rivals(versions: dict[str, str]) -> list[Problem]:
-    """Two distributions in one folder: whichever came last has won."""
+    """Find two distributions in one folder: the last one overwrote it."""
     found = []
     for group in _RIVALS:
         both = [name for name in group if name in versions]
@@ -142,7 +193,7 @@ def _rivals(versions: dict[str, str]) -> list[Problem]:
             keep = both[0]
             line = f'pip uninstall -y {" ".join(both)} && '
             if keep == 'mmcv':
-                line += MMCV_LINE
+                line += MMCV_COMMAND
             else:
                 line += f'pip install {keep}=={versions[keep]}'
             found.append(
@@ -157,21 +208,21 @@ def _rivals(versions: dict[str, str]) -> list[Problem]:
 
 def _mm_packages(versions: dict[str, str], onedl: bool) -> list[Problem]:
     found = []
-    for name, fork, least in (
+    for name, fork, minimum in (
         ('mmengine', 'onedl-mmengine', (0, 10)),
         ('mmdet', 'onedl-mmdetection', (3, 3)),
     ):
         version = versions.get(name) or versions.get(fork)
         if version is None:
-            wanted = fork if onedl else f"'{name}>={_dotted(least)}'"
+            wanted = fork if onedl else f"'{name}>={_dotted(minimum)}'"
             found.append(
                 Problem(f'{name} is not installed', f'pip install {wanted}')
             )
-        elif release(version) < least:
+        elif release(version) < minimum:
             found.append(
                 Problem(
                     f'{name} {version} is too old',
-                    f"pip install --upgrade '{name}>={_dotted(least)}'",
+                    f"pip install --upgrade '{name}>={_dotted(minimum)}'",
                 )
             )
     return found
@@ -180,16 +231,17 @@ def _mm_packages(versions: dict[str, str], onedl: bool) -> list[Problem]:
 def _mmcv(versions: dict[str, str], ops: bool, onedl: bool) -> list[Problem]:
     name = next((n for n in _RIVALS[2] if n in versions), None)
     if name is None:
-        return [Problem('mmcv is not installed', MMCV_LINE)]
+        return [Problem('mmcv is not installed', MMCV_COMMAND)]
     version = versions[name]
     if not ops:
-        line = MMCV_LINE
+        line = MMCV_COMMAND
         if name != 'mmcv':
             line = f'pip uninstall -y {name} && {line}'
         return [Problem(f'{name} {version} has no compiled ops', line)]
-    # mmdet 3.3 refuses mmcv >= 2.2 at import; the fork does not
+    # mmdet 3.3 refuses to import with mmcv >= 2.2; the fork doesn't
     if release(version) < (2, 0) or (not onedl and release(version) >= (2, 2)):
-        return [Problem(f'mmdet 3.3 does not take mmcv {version}', MMCV_LINE)]
+        what = f'mmdet 3.3 does not accept mmcv {version}'
+        return [Problem(what, MMCV_COMMAND)]
     return []
 
 
@@ -214,7 +266,7 @@ def _setuptools(
 
 
 def stack_notes(versions: dict[str, str]) -> list[str]:
-    """What is unusual but needs nothing from the user."""
+    """What is unusual about these versions but needs no action."""
     notes = []
     torch = release(versions.get('torch', '0'))
     if torch >= (2, 6) and 'mmengine' in versions:

@@ -1,4 +1,4 @@
-"""One HTML page to flip between methods and images."""
+"""One HTML page to flip between configs and images."""
 
 import base64
 import html
@@ -8,58 +8,61 @@ from pathlib import Path
 
 import numpy as np
 
-from ..analysis.rows import AssignmentRow
+from ..analysis.assignment import ImageAssignment
 from ..files import write_text
-from .draw import render
+from .assignment import render
+from .colors import GRAY, INK, LIGHT
 
 _DPI = 110
+_COLORS = f':root {{ --ink: {INK}; --gray: {GRAY}; --light: {LIGHT}; }}'
 _STYLE = """
-body { font: 14px/1.4 system-ui, sans-serif; margin: 16px; color: #1c1f24; }
+body { font: 14px/1.4 system-ui, sans-serif; margin: 16px; color: var(--ink); }
 nav { position: sticky; top: 0; background: white; padding: 6px 0; }
 nav div { margin: 4px 0; }
-nav b { display: inline-block; width: 5em; color: #7a7f87; font-weight: 400; }
+nav b { display: inline-block; width: 5em; color: var(--gray);
+  font-weight: 400; }
 button { font: inherit; margin: 2px; padding: 3px 9px; cursor: pointer;
-  border: 1px solid #c9ccd1; border-radius: 4px; background: white; }
-button[aria-pressed=true] { background: #1c1f24; color: white; }
+  border: 1px solid var(--light); border-radius: 4px; background: white; }
+button[aria-pressed=true] { background: var(--ink); color: white; }
 img { max-width: 100%; display: block; }
 img[hidden] { display: none; }
 table { border-collapse: collapse; margin-top: 16px; }
 th, td { padding: 3px 12px 3px 0; text-align: right; }
 th:first-child, td:first-child, th:nth-child(2), td:nth-child(2)
   { text-align: left; }
-tr { border-bottom: 1px solid #e3e5e8; }
+tr { border-bottom: 1px solid var(--light); }
 tr[aria-current] { background: #eef2f8; }
-p { color: #7a7f87; }
+p { color: var(--gray); }
 """
 _SCRIPT = """
-const at = {image: 0, method: 0};
-const pick = (kind) => [...document.querySelectorAll(`[data-set=${kind}]`)];
+const at = {image: 0, config: 0};
+const pick = (what) => [...document.querySelectorAll(`[data-set=${what}]`)];
 function show() {
   for (const part of document.querySelectorAll('[data-image]')) {
     const here = part.dataset.image == at.image
-      && part.dataset.method == at.method;
+      && part.dataset.config == at.config;
     if (part.tagName == 'IMG') part.hidden = !here;
     else part.toggleAttribute('aria-current', here);
   }
-  for (const kind in at)
-    pick(kind).forEach(
-      (b, i) => b.setAttribute('aria-pressed', i == at[kind]));
+  for (const what in at)
+    pick(what).forEach(
+      (b, i) => b.setAttribute('aria-pressed', i == at[what]));
 }
-function go(kind, index) {
-  const count = pick(kind).length;
-  at[kind] = (index + count) % count;
+function go(what, index) {
+  const count = pick(what).length;
+  at[what] = (index + count) % count;
   show();
 }
-for (const kind in at)
-  pick(kind).forEach((b, i) => b.onclick = () => go(kind, i));
+for (const what in at)
+  pick(what).forEach((b, i) => b.onclick = () => go(what, i));
 document.onkeydown = (event) => {
-  const [kind, step] = {
-    ArrowLeft: ['method', -1], ArrowRight: ['method', 1],
+  const [what, step] = {
+    ArrowLeft: ['config', -1], ArrowRight: ['config', 1],
     ArrowUp: ['image', -1], ArrowDown: ['image', 1],
   }[event.key] ?? [];
-  if (!kind) return;
+  if (!what) return;
   event.preventDefault();
-  go(kind, at[kind] + step);
+  go(what, at[what] + step);
 };
 show();
 """
@@ -67,18 +70,18 @@ show();
 
 def write_page(
     names: Sequence[str],
-    table: Sequence[Sequence[AssignmentRow]],
+    table: Sequence[Sequence[ImageAssignment]],
     class_names: Sequence[str],
     out: str | Path,
 ) -> Path:
     """Write assignments as one self-contained HTML page.
 
-    Left and right arrows flip methods, up and down images; buttons do the
+    Left and right arrows flip configs, up and down images; buttons do the
     same. The PNGs are inside the page, which needs nothing else.
 
     Args:
         names: Name of each image.
-        table: For each image one entry per method, the same methods in the
+        table: For each image one entry per config, the same configs in the
             same order.
         class_names: Names of the classes, by label.
         out: HTML file.
@@ -87,25 +90,25 @@ def write_page(
         Path of the file.
 
     Raises:
-        ValueError: Nothing to show, or the images differ in their methods.
+        ValueError: Nothing to show, or the images differ in their configs.
     """
     if not table or len(names) != len(table):
         raise ValueError(
             f'{len(names)} names for {len(table)} images: expected as many, '
             'and at least one'
         )
-    methods = [row.title for row in table[0]]
+    configs = [row.name for row in table[0]]
     for rows in table:
-        if [row.title for row in rows] != methods:
+        if [row.name for row in rows] != configs:
             raise ValueError(
-                f'methods must be {methods} for every image, got '
-                f'{[row.title for row in rows]}'
+                f'configs must be {configs} for every image, got '
+                f'{[row.name for row in rows]}'
             )
     images, lines = [], []
     for i, (name, rows) in enumerate(zip(names, table, strict=True)):
         for j, row in enumerate(rows):
-            place = f'data-image="{i}" data-method="{j}"'
-            text = html.escape(f'{row.title} on {name}')
+            place = f'data-image="{i}" data-config="{j}"'
+            text = html.escape(f'{row.name} on {name}')
             hidden = ' hidden' if i or j else ''
             images.append(
                 f'<img {place}{hidden} alt="{text}" '
@@ -117,17 +120,17 @@ def write_page(
 <head>
 <meta charset="utf-8">
 <title>Label assignment</title>
-<style>{_STYLE}</style>
+<style>{_COLORS}{_STYLE}</style>
 </head>
 <body>
 <nav>
-{_buttons('method', methods)}
+{_buttons('config', configs)}
 {_buttons('image', names)}
 </nav>
 {chr(10).join(images)}
-<p>Left and right arrows: next method. Up and down: next image.</p>
+<p>Left and right arrows: next config. Up and down: next image.</p>
 <table>
-<tr><th>image</th><th>method</th><th>objects</th><th>without positives</th>
+<tr><th>image</th><th>config</th><th>objects</th><th>without positives</th>
 <th>positives</th><th>per object</th><th>median</th></tr>
 {chr(10).join(lines)}
 </table>
@@ -140,24 +143,24 @@ def write_page(
     return out
 
 
-def _png(row: AssignmentRow, class_names: Sequence[str]) -> str:
+def _png(row: ImageAssignment, class_names: Sequence[str]) -> str:
     buffer = io.BytesIO()
     render([row], class_names, _DPI).savefig(buffer, format='png')
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def _buttons(kind: str, names: Sequence[str]) -> str:
+def _buttons(what: str, names: Sequence[str]) -> str:
     buttons = ''.join(
-        f'<button data-set="{kind}">{html.escape(name)}</button>'
+        f'<button data-set="{what}">{html.escape(name)}</button>'
         for name in names
     )
-    return f'<div><b>{kind}</b>{buttons}</div>'
+    return f'<div><b>{what}</b>{buttons}</div>'
 
 
-def _line(place: str, name: str, row: AssignmentRow) -> str:
+def _line(place: str, name: str, row: ImageAssignment) -> str:
     totals = row.counts().sum(1)
     mean = f'{totals.mean():.1f}' if len(totals) else '-'
     median = f'{np.median(totals):g}' if len(totals) else '-'
     cells = [len(totals), int((totals == 0).sum()), totals.sum(), mean, median]
-    texts = [html.escape(name), html.escape(row.title), *map(str, cells)]
+    texts = [html.escape(name), html.escape(row.name), *map(str, cells)]
     return f'<tr {place}>{"".join(f"<td>{t}</td>" for t in texts)}</tr>'

@@ -1,86 +1,84 @@
-"""The panels of an assignment image: objects, and one pyramid level."""
+"""The panels of an assignment image: the objects, and one pyramid level."""
 
 import math
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
-from matplotlib.patches import Rectangle
 
-from ..analysis.rows import AssignmentRow, object_colors
+from ..analysis.assignment import ImageAssignment
+from ..ops.anchor_match import IGNORED
+from .canvas import draw_box, draw_tag, show_image
+from .colors import DARK, GRAY, INK, LIGHT, distinct_colors
 
-INK, GRAY, DARK = '#1c1f24', '#7a7f87', '#44484f'
+_DOTTED = dict(lw=0.7, ls=(0, (1, 2)), alpha=0.8)
 
 
-def draw_overview(axes: Axes, row: AssignmentRow) -> None:
+def draw_overview(axes: Axes, assignment: ImageAssignment) -> None:
     """Draw the image with its numbered objects; dashed: no positives."""
-    _prepare(axes, row, row.image)
-    height, width = row.image.shape[:2]
-    axes.set_title(
-        f'objects · input {width}x{height}',
-        fontsize=8,
-        color=INK,
-        pad=3,
-        loc='left',
-    )
-    lost = row.counts().sum(1) == 0
-    colors = object_colors(len(row.boxes))
-    for i, box in enumerate(row.boxes):
-        _draw_box(axes, box, colors[i], 1.3, '--' if lost[i] else '-')
+    height, width = assignment.image.shape[:2]
+    title = f'objects · input {width}x{height}'
+    _prepare(axes, assignment, assignment.image, title, INK)
+    boxes = assignment.boxes
+    lost = assignment.counts().sum(1) == 0
+    colors = distinct_colors(len(boxes))
+    for i, box in enumerate(boxes):
+        style = '--' if lost[i] else '-'
+        draw_box(axes, box, ec=colors[i], lw=1.3, ls=style, zorder=2)
     # small objects last: their tags stay readable
-    areas = np.prod(row.boxes[:, 2:] - row.boxes[:, :2], axis=1)
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     for i in np.argsort(-areas):
-        x, y = row.boxes[i, :2]
-        axes.text(
-            np.clip(x, 2, width * 0.97),
-            np.clip(y, 2, height * 0.95),
+        draw_tag(
+            axes,
+            np.clip(boxes[i, 0], 2, width * 0.97),
+            np.clip(boxes[i, 1], 2, height * 0.95),
             str(i),
+            colors[i],
             fontsize=5.5,
-            color='white',
-            va='top',
-            ha='left',
             weight='bold',
-            clip_on=True,
-            bbox=dict(fc=colors[i], ec='none', pad=0.8, alpha=0.9),
+            va='top',
         )
 
 
-def draw_level(axes: Axes, row: AssignmentRow, level: int) -> None:
+def draw_level(axes: Axes, assignment: ImageAssignment, level: int) -> None:
     """Draw the positives and the ignored priors of one level."""
-    gray = row.image.astype(np.float32).mean(2, keepdims=True)
-    _prepare(axes, row, np.repeat(185 + gray * 0.27, 3, 2).astype(np.uint8))
-    here = row.level == level
-    positive = here & (row.assigned_gt >= 0)
-    stride = row.stride[here][0]
-    axes.set_title(
-        f'{row.level_names[level]} · stride {stride:g} · '
-        f'{positive.sum()} positives',
-        fontsize=8,
-        color=INK if positive.any() else GRAY,
-        pad=3,
-        loc='left',
+    here = assignment.level == level
+    positive = here & assignment.positive
+    stride = assignment.stride[here][0]
+    title = (
+        f'{assignment.level_names[level]} · stride {stride:g} · '
+        f'{positive.sum()} positives'
     )
-    colors = object_colors(len(row.boxes))
-    present = np.unique(row.assigned_gt[positive])
-    for i, box in enumerate(row.boxes):
-        if i in present:
-            _draw_box(axes, box, colors[i], 1.3, '-')
-        else:
-            _draw_box(axes, box, colors[i], 0.7, (0, (1, 2)), alpha=0.8)
-    _draw_priors(axes, row, here)
+    gray = assignment.image.astype(np.float32).mean(2, keepdims=True)
+    pale = np.repeat(185 + gray * 0.27, 3, 2).astype(np.uint8)
+    _prepare(axes, assignment, pale, title, INK if positive.any() else GRAY)
+    colors = distinct_colors(len(assignment.boxes))
+    present = np.unique(assignment.assigned_gt[positive])
+    for i, box in enumerate(assignment.boxes):
+        style = dict(lw=1.3) if i in present else _DOTTED
+        draw_box(axes, box, ec=colors[i], zorder=2, **style)
+    _draw_priors(axes, assignment, here)
 
 
-def _draw_priors(axes: Axes, row: AssignmentRow, here: np.ndarray) -> None:
-    """Positives as discs, ignored priors as crosses, all on one level."""
-    index = np.flatnonzero(here)
-    centers, spread = _spread(row.centers[index], row.stride[index])
-    assigned_gt = row.assigned_gt[index]
-    width = row.image.shape[1]
-    # in px of the image: of the order of a cell, yet always visible
-    cell = row.stride[index] * 0.8 / spread
-    cell = np.clip(cell, width / 130 / spread, width / 28)
+def _draw_priors(
+    axes: Axes, assignment: ImageAssignment, here: np.ndarray
+) -> None:
+    """Positives as discs, ignored priors as crosses, of the priors ``here``.
 
-    ignored = assigned_gt == -2
+    Args:
+        axes: Where to draw.
+        assignment: P priors.
+        here: (P,) bool, the priors of one level.
+    """
+    stride = assignment.stride[here]
+    centers, spread = _spread(assignment.centers[here], stride)
+    assigned_gt = assignment.assigned_gt[here]
+    width = assignment.image.shape[1]
+    # diameter in px of the image: about a cell, but always visible
+    cell = np.clip(stride * 0.8 / spread, width / 130 / spread, width / 28)
+
+    # crosses, whose size is given in points
+    ignored = assigned_gt == IGNORED
     inches = axes.get_window_extent().width / axes.figure.dpi
     to_points = inches * 72 / width
     sizes = np.clip(cell[ignored] * to_points * 0.7, 1.1, 4.5)
@@ -95,16 +93,13 @@ def _draw_priors(axes: Axes, row: AssignmentRow, here: np.ndarray) -> None:
         zorder=3,
     )
 
+    # discs, whose size and opacity grow with the weight; the largest last
     positive = assigned_gt >= 0
-    weight = np.clip(row.weight[index][positive], 0, 1)
+    weight = np.clip(assignment.weight[here][positive], 0, 1)
     size = cell[positive] * np.sqrt(0.15 + 0.85 * weight)
     size = np.maximum(size, width / 220)
-    fill = np.column_stack(
-        [
-            object_colors(len(row.boxes))[assigned_gt[positive]],
-            0.4 + 0.6 * weight,
-        ]
-    )
+    color = distinct_colors(len(assignment.boxes))[assigned_gt[positive]]
+    fill = np.column_stack([color, 0.4 + 0.6 * weight])
     order = np.argsort(weight)
     axes.add_collection(
         EllipseCollection(
@@ -123,69 +118,45 @@ def _draw_priors(axes: Axes, row: AssignmentRow, here: np.ndarray) -> None:
 
 
 def _spread(centers: np.ndarray, stride: np.ndarray) -> tuple[np.ndarray, int]:
-    """Move A priors with one center onto a k x k grid, k = ceil(sqrt(A))."""
-    _, inverse, counts = np.unique(
+    """Move A priors with one center onto a k x k grid, k = ceil(sqrt(A)).
+
+    Args:
+        centers: (N, 2) in px.
+        stride: (N,) size of the cells in px.
+
+    Returns:
+        tuple: The moved centers (N, 2), and k.
+    """
+    # (N,) index of the place of each prior
+    _, place, counts = np.unique(
         centers.round(2), axis=0, return_inverse=True, return_counts=True
     )
-    inverse = inverse.reshape(-1)  # numpy 2.0 shapes it otherwise
+    place = place.reshape(-1)  # numpy 2.0 returns another shape
     side = math.ceil(math.sqrt(counts.max(initial=1)))
     if side == 1:
         return centers, 1
-    order = np.argsort(inverse, kind='stable')
+    # (N,) number of each prior within its place
+    order = np.argsort(place, kind='stable')
     first = np.concatenate([[0], np.cumsum(counts)[:-1]])
     rank: np.ndarray = np.empty(len(centers), dtype=int)
     rank[order] = np.arange(len(centers)) - np.repeat(first, counts)
+    # column and row of this number in the grid, around 0
     offset = np.column_stack([rank % side, rank // side])
     offset = (offset - (side - 1) / 2) / side * stride[:, None] * 0.85
     return centers + offset, side
 
 
-def _prepare(axes: Axes, row: AssignmentRow, image: np.ndarray) -> None:
-    height, width = image.shape[:2]
-    axes.imshow(
-        image, extent=(0, width, height, 0), interpolation='antialiased'
-    )
-    axes.set_xlim(0, width)
-    axes.set_ylim(height, 0)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_color('#c9ccd1')
-        spine.set_linewidth(0.6)
-    for x1, y1, x2, y2 in row.ignored_boxes:
-        axes.add_patch(
-            Rectangle(
-                (x1, y1),
-                x2 - x1,
-                y2 - y1,
-                fill=False,
-                ec=DARK,
-                lw=0.6,
-                hatch='////',
-                alpha=0.6,
-            )
-        )
-
-
-def _draw_box(
+def _prepare(
     axes: Axes,
-    box: np.ndarray,
-    color: np.ndarray,
-    width: float,
-    style: str | tuple,
-    alpha: float = 1.0,
+    assignment: ImageAssignment,
+    image: np.ndarray,
+    title: str,
+    color: str,
 ) -> None:
-    x1, y1, x2, y2 = box
-    axes.add_patch(
-        Rectangle(
-            (x1, y1),
-            x2 - x1,
-            y2 - y1,
-            fill=False,
-            ec=color,
-            lw=width,
-            ls=style,
-            alpha=alpha,
-            zorder=2,
-        )
-    )
+    show_image(axes, image)
+    axes.set_title(title, fontsize=8, color=color, pad=3, loc='left')
+    for spine in axes.spines.values():
+        spine.set_color(LIGHT)
+        spine.set_linewidth(0.6)
+    for box in assignment.ignored_boxes:
+        draw_box(axes, box, ec=DARK, lw=0.6, hatch='////', alpha=0.6)

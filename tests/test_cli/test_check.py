@@ -52,7 +52,7 @@ def test_good_stacks_have_no_problems():
 
 
 @pytest.mark.parametrize(
-    'broken, what, mend',
+    'broken, what, fix',
     [
         (dict(remove=['torch']), 'torch is not', "pip install 'torch>=2.4'"),
         (dict(torch='2.1.0'), 'torch 2.1.0 is too old', 'install --upgrade'),
@@ -60,8 +60,8 @@ def test_good_stacks_have_no_problems():
         (dict(modules=['pkg_resources']), 'cv2', 'install opencv-python'),
         (dict(remove=['mmcv']), 'mmcv is not', '--no-build-isolation'),
         (dict(ops=False), 'mmcv 2.1.0 has no compiled ops', 'MMCV_WITH_OPS=1'),
-        (dict(mmcv='2.2.0'), 'not take mmcv 2.2.0', 'mmcv==2.1.0'),
-        (dict(mmcv='1.7.2'), 'not take mmcv 1.7.2', 'mmcv==2.1.0'),
+        (dict(mmcv='2.2.0'), 'not accept mmcv 2.2.0', 'mmcv==2.1.0'),
+        (dict(mmcv='1.7.2'), 'not accept mmcv 1.7.2', 'mmcv==2.1.0'),
         (dict(remove=['mmdet']), 'mmdet is not', "install 'mmdet>=3.3'"),
         (dict(mmdet='2.28.2'), 'mmdet 2.28.2 is too old', '--upgrade'),
         (dict(remove=['mmengine']), 'mmengine is not', "'mmengine>=0.10'"),
@@ -78,10 +78,10 @@ def test_good_stacks_have_no_problems():
         (dict(python=(3, 9, 2)), 'Python 3.9.2 is older', 'PYTHON='),
     ],
 )
-def test_each_broken_stack_has_one_problem_and_its_line(broken, what, mend):
+def test_each_broken_stack_has_one_problem_and_its_line(broken, what, fix):
     (problem,) = problems(**broken)
     assert what in problem.what
-    assert mend in problem.mend
+    assert fix in problem.fix
     assert '\n' not in str(problem)
 
 
@@ -96,13 +96,13 @@ def test_each_broken_stack_has_one_problem_and_its_line(broken, what, mend):
 def test_two_distributions_in_one_folder(rival, ours):
     (problem,) = problems(**{rival: '3.5.1'})
     assert f'{ours} and {rival} are both installed' in problem.what
-    assert f'pip uninstall -y {ours} {rival} && ' in problem.mend
-    assert f'{ours}=={GOOD[ours]}' in problem.mend
+    assert f'pip uninstall -y {ours} {rival} && ' in problem.fix
+    assert f'{ours}=={GOOD[ours]}' in problem.fix
 
 
 def test_lite_build_of_mmcv_is_replaced():
     (problem,) = problems(remove=['mmcv'], ops=False, **{'mmcv-lite': '2.1.0'})
-    assert problem.mend.startswith('pip uninstall -y mmcv-lite && pip install')
+    assert problem.fix.startswith('pip uninstall -y mmcv-lite && pip install')
 
 
 def test_notes():
@@ -142,7 +142,7 @@ def test_works_without_any_package(tmp_path):
     assert done.returncode == 1, done.stderr
     for name in ('torch', 'numpy', 'mmcv', 'mmengine', 'mmdet'):
         assert f'problem: {name} is not installed; ' in done.stdout
-    assert 'not checked before the stack is mended' in done.stdout
+    assert 'not checked, fix the environment first' in done.stdout
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 import pytest
 
 from mmdet_assigners.__main__ import main
-from mmdet_assigners.cli.show import mmdet_bases
 
 FSAF = 'mmdet::fsaf/fsaf_r50_fpn_1x_coco.py'
 RETINA = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
@@ -29,13 +28,6 @@ def test_parts_that_config_files_share_are_no_changes(capsys):
     assert "~ model.backbone.style: 'pytorch' -> 'caffe'" in out
     assert '+ custom_hooks.0.type' in out
     assert 'detectron' not in out
-
-
-def test_bases_are_followed_through_files(tmp_path):
-    (tmp_path / 'a.py').write_text(f"_base_ = '{RETINA}'\n")
-    (tmp_path / 'b.py').write_text("_base_ = ['a.py', 'c.py']\n")
-    (tmp_path / 'c.py').write_text('x = 1\n')
-    assert mmdet_bases(tmp_path / 'b.py') == [RETINA]
 
 
 def test_no_base(tmp_path, capsys):

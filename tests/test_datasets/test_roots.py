@@ -2,7 +2,11 @@ import json
 
 import pytest
 
-from mmdet_assigners.datasets.roots import read_annotations, resolve_data
+from mmdet_assigners.datasets.roots import (
+    load_split,
+    read_annotations,
+    resolve_data,
+)
 
 
 def coco_root(root, train='train', val='val', images='images', masks=False):
@@ -83,3 +87,11 @@ def test_broken_annotations(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         read_annotations(path)
+
+
+def test_split_of_an_annotation_file(tmp_path):
+    root = coco_root(tmp_path)
+    split = load_split(root / 'annotations' / 'val.json', root / 'images')
+    assert split == resolve_data(str(root)).val
+    with pytest.raises(FileNotFoundError, match=r'annotation file no\.json'):
+        load_split('no.json')

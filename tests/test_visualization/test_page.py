@@ -1,4 +1,4 @@
-"""The HTML page: self-contained, one PNG per image and method."""
+"""The HTML page: self-contained, one PNG per image and config."""
 
 import base64
 import re
@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import cv2
 import numpy as np
 import pytest
-from test_visualization.hand_made import ASSIGNED, NAMES, make_row
+from test_analysis.hand_made import ASSIGNED, NAMES, make_assignment
 
 from mmdet_assigners.visualization.page import write_page
 
@@ -40,7 +40,10 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def page(tmp_path):
-    rows = [make_row(ASSIGNED), make_row([-1] * 14, title='<b> & co')]
+    rows = [
+        make_assignment(ASSIGNED),
+        make_assignment([-1] * 14, name='<b> & co'),
+    ]
     out = write_page(
         ['one.jpg', 'two.jpg'], [rows, rows], NAMES, tmp_path / 'a' / 'b.html'
     )
@@ -52,7 +55,7 @@ def test_one_image_shows_and_all_are_inside(page):
     parsed = Page(page)
     assert not parsed.open
     images = parsed.all('img')
-    places = [(i['data-image'], i['data-method']) for i in images]
+    places = [(i['data-image'], i['data-config']) for i in images]
     assert places == [('0', '0'), ('0', '1'), ('1', '0'), ('1', '1')]
     assert ['hidden' in image for image in images] == [False, True, True, True]
     start = 'data:image/png;base64,'
@@ -88,9 +91,9 @@ def test_keys_flip(page, tmp_path):
     """Runs the script against a few lines of stand-in DOM."""
     stub = """
     const parts = [0, 1].flatMap(p => [0, 1].map(m =>
-      ({tagName: 'IMG', dataset: {image: `${p}`, method: `${m}`}})));
+      ({tagName: 'IMG', dataset: {image: `${p}`, config: `${m}`}})));
     const buttons = () => [0, 1].map(() => ({setAttribute() {}}));
-    const sets = {image: buttons(), method: buttons()};
+    const sets = {image: buttons(), config: buttons()};
     globalThis.document = {querySelectorAll: (q) => q == '[data-image]'
       ? parts : sets[q.match(/data-set=(\\w+)/)[1]]};
     """
@@ -109,7 +112,10 @@ def test_keys_flip(page, tmp_path):
 
 
 def test_refuses(tmp_path):
-    row, other = make_row(ASSIGNED), make_row(ASSIGNED, title='other')
+    row, other = (
+        make_assignment(ASSIGNED),
+        make_assignment(ASSIGNED, name='other'),
+    )
     with pytest.raises(ValueError, match='1 names for 0 images'):
         write_page(['a'], [], NAMES, tmp_path / 'a.html')
     with pytest.raises(ValueError, match=r"every image, got \['other'\]"):

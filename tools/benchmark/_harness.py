@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,9 @@ os.environ.setdefault('KINETO_LOG_LEVEL', '9')  # the profiler is chatty
 
 import torch
 
+from mmdet_assigners.experiments import versions
 from mmdet_assigners.files import write_json
 
-_PACKAGES = ('mmdet_assigners', 'torch', 'mmcv', 'mmengine', 'mmdet')
 _FULL_S = 20.0  # seconds per row
 _MIN_PAIRS, _MAX_PAIRS = 3, 200
 _LONG_S = 10.0  # one pair of so long runs is enough
@@ -152,16 +151,6 @@ def measure(case: Case, budget: float) -> dict[str, Any]:
     return row
 
 
-def _versions() -> dict[str, str]:
-    found = dict(python=platform.python_version())
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = 'not installed'
-    return found
-
-
 def _machine() -> dict[str, Any]:
     cuda = torch.cuda.is_available()
     return dict(
@@ -222,7 +211,7 @@ def main(
         if args.json:  # after every row: a long run may be stopped
             content = dict(
                 rows=rows,
-                versions=_versions(),
+                versions=versions(),
                 machine=_machine(),
                 command=shlex.join(['python', *sys.argv]),
             )

@@ -11,12 +11,7 @@ from mmdet.structures import DetDataSample
 from mmdet.utils import register_all_modules
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.cli.common import resolve_config
-from mmdet_assigners.small_scale import (
-    merge_mini,
-    set_num_classes,
-    shrink_model,
-)
+from mmdet_assigners.small_scale import load_config
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / 'dev'))
 
@@ -27,12 +22,7 @@ HEIGHT, WIDTH, GTS = 240, 320, 13
 
 def step(config: str, batch: int) -> Callable[[], None]:
     """Forward, backward and zeroing of a shrunk model on noise."""
-    from mmengine.config import Config
-
-    cfg = Config.fromfile(resolve_config(config))
-    shrink_model(cfg.model)
-    merge_mini(cfg)
-    set_num_classes(cfg.model, 3)
+    cfg = load_config(config, mini=True, num_classes=3)
     torch.manual_seed(0)
     model = MODELS.build(cfg.model).train()
     inputs = torch.randn(batch, 3, 256, WIDTH)

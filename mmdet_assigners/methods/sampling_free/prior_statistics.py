@@ -27,9 +27,8 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ...cli.common import resolve_config
 from ...files import write_json
-from ...small_scale import apply_small_scale, use_data
+from ...small_scale import load_config
 from .functional import PriorStatistics, sigmoid_bias
 
 Shape = tuple[int, int]
@@ -207,11 +206,8 @@ def main() -> None:
     args = parser.parse_args()
     init_default_scope('mmdet')
     try:
-        cfg = Config.fromfile(resolve_config(args.config))
-        if args.mini:
-            apply_small_scale(cfg, args.data or 'shapes')
-        elif args.data:
-            use_data(cfg, args.data)
+        data = args.data or ('shapes' if args.mini else None)
+        cfg = load_config(args.config, args.mini, data)
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
     stats = count_candidates(cfg, args.scale, args.limit)

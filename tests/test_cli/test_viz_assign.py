@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mmdet_assigners.__main__ import main
-from mmdet_assigners.analysis.samples import build_model
+from mmdet_assigners.analysis.detectors import build_model
 
 FCOS = 'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py'
 FSAF = 'mmdet::fsaf/fsaf_r50_fpn_1x_coco'
@@ -35,7 +35,7 @@ def refused(assign, capsys):
 
 
 def test_annotation_file(assign, coco, capsys):
-    ann_file, folder = coco
+    ann_file, folder = coco.ann_file, coco.img_dir
     code, out = assign(
         '--mini',
         FCOS,
@@ -58,7 +58,7 @@ def test_annotation_file(assign, coco, capsys):
 
 
 def test_data_root_and_checkpoint(assign, coco, config, tmp_path, capsys):
-    root = coco[0].parent.parent
+    root = coco.img_dir.parent
     weights = tmp_path / 'fsaf.pth'
     torch.save(build_model(config('fsaf')).state_dict(), weights)
     code, out = assign(
@@ -81,7 +81,7 @@ def test_image_without_objects(assign, coco, capsys):
         '--mini',
         FCOS,
         '--data',
-        coco[0].parent.parent,
+        coco.img_dir.parent,
         '--index',
         1,
     )
@@ -92,7 +92,7 @@ def test_image_without_objects(assign, coco, capsys):
 
 def test_several_images_and_page(assign, coco, tmp_path, capsys):
     page = tmp_path / 'page.html'
-    root = coco[0].parent.parent
+    root = coco.img_dir.parent
     options = ['--mini', FCOS, FSAF, '--data', root]
     code, out = assign(*options, '--index', 0, 1, '--html', page)
     assert code == 0
@@ -107,7 +107,7 @@ def test_several_images_and_page(assign, coco, tmp_path, capsys):
 
 def test_page_alone(coco, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    args = ['--mini', FCOS, '--data', str(coco[0].parent.parent)]
+    args = ['--mini', FCOS, '--data', str(coco.img_dir.parent)]
     assert main(['viz', 'assign', *args, '--html', 'page.html']) == 0
     assert not list(tmp_path.glob('*.png'))
     with pytest.raises(SystemExit):
@@ -115,7 +115,7 @@ def test_page_alone(coco, tmp_path, monkeypatch):
 
 
 def test_config_options(assign, coco, capsys):
-    root = coco[0].parent.parent
+    root = coco.img_dir.parent
     counts = []
     for radius in (0.5, 1.5):
         assign(
@@ -165,7 +165,7 @@ def test_wrong_out(refused):
 
 
 def test_damaged_image(refused, coco):
-    ann_file, folder = coco
+    ann_file, folder = coco.ann_file, coco.img_dir
     (folder / 'one.png').write_bytes(b'no image')
     message = refused(
         '--mini',
@@ -183,6 +183,6 @@ def test_head_without_adapter(refused, coco):
         '--mini',
         'mmdet::ddod/ddod_r50_fpn_1x_coco',
         '--data',
-        coco[0].parent.parent,
+        coco.img_dir.parent,
     )
     assert 'cannot read the assignment of DDODHead' in message

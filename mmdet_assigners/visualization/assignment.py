@@ -1,44 +1,44 @@
-"""Draw assignments: one row per config, one panel per pyramid level."""
+"""Draw assignments: a row per config, a panel per pyramid level."""
 
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ..analysis.rows import AssignmentRow, object_colors
-from ..files import replacing
-from .count_table import CountTable
+from ..analysis.assignment import ImageAssignment
+from ..ops.anchor_match import IGNORED
+from .canvas import DPI, new_figure, write_png
+from .colors import GRAY, INK
+from .count_table import draw_count_table
 from .histograms import draw_object_histogram, draw_weight_histogram
-from .panels import GRAY, INK, draw_level, draw_overview
+from .panels import draw_level, draw_overview
 
-DPI = 165
 # inches
-_PANEL = (3.3, 2.9)  # most width and height
+_PANEL = (3.3, 2.9)  # maximum width and height
 _SINGLE_PANEL = (4.4, 3.9)
-_LEAST_WIDTH = 2.0  # room for the title of a panel
+_MIN_WIDTH = 2.0  # room for the title of a panel
 _TABLE_WIDTH = 3.5
-_HISTOGRAM = (2.5, 1.5)  # width and most height
+_HISTOGRAM = (2.5, 1.5)  # width and maximum height
 _MARGIN, _GAP = 0.2, 0.1
 _HEADER, _PANEL_TITLE, _FOOTER = 0.7, 0.24, 0.34
 
 
 def draw_assignments(
-    rows: Sequence[AssignmentRow],
+    rows: Sequence[ImageAssignment],
     class_names: Sequence[str],
     out: str | Path,
 ) -> Path:
     """Draw the assignments of one image and write them as PNG.
 
-    One config fills a grid of three columns; several stand below each other,
-    one row each. Positives are discs at the centers of their priors in the
-    color of their object, larger and more opaque with their weight; ignored
-    priors are gray crosses. A box is solid on the levels where its object
-    has positives and dotted elsewhere. Priors that share a center are spread
-    over a small grid around it. Histograms stand on the right.
+    One config fills a grid of three columns; several are drawn below each
+    other, one row each. Positives are discs at the centers of their priors in
+    the color of their object, larger and more opaque with their weight;
+    ignored priors are gray crosses. A box is solid on the levels where its
+    object has positives and dotted elsewhere. Priors that share a center are
+    spread over a small grid around it. The counts and two histograms are on
+    the right.
 
     Args:
         rows: One entry per config.
@@ -51,15 +51,11 @@ def draw_assignments(
     Raises:
         ValueError: There are no rows, or ``out`` doesn't end in ``.png``.
     """
-    out = Path(out)
-    if out.suffix.lower() != '.png':
-        raise ValueError(f'out {str(out)!r}: expected a file ending in .png')
-    write_png(render(rows, class_names), out)
-    return out
+    return write_png(render(rows, class_names), out)
 
 
 def render(
-    rows: Sequence[AssignmentRow],
+    rows: Sequence[ImageAssignment],
     class_names: Sequence[str],
     dpi: int = DPI,
 ) -> Figure:
@@ -87,9 +83,7 @@ def render(
     total_width = 2 * _MARGIN + columns * (width + _GAP)
     total_width += _TABLE_WIDTH + _HISTOGRAM[0]
     total_height = 2 * _MARGIN + sum(blocks) + _FOOTER
-    figure = Figure(figsize=(total_width, total_height), dpi=dpi)
-    figure.set_facecolor('white')
-    FigureCanvasAgg(figure)
+    figure = new_figure(total_width, total_height, dpi=dpi)
 
     def place(x: float, top: float, w: float, h: float) -> Axes:
         """Axes by their upper left corner, in inches from the top left."""
@@ -113,17 +107,10 @@ def render(
                 draw_overview(axes, row)
             else:
                 draw_level(axes, row, i - 1)
-        table = CountTable(
-            counts=row.counts(),
-            levels=row.level_names,
-            labels=row.labels,
-            class_names=class_names,
-            areas=np.prod(row.boxes[:, 2:] - row.boxes[:, :2], axis=1),
-            colors=object_colors(len(row.boxes)),
-        )
         x = _MARGIN + columns * (width + _GAP) + _GAP
         y, h = top + _HEADER, block - _HEADER - _GAP
-        table.draw(place(x, y, _TABLE_WIDTH - _GAP, h), _TABLE_WIDTH - _GAP, h)
+        table = place(x, y, _TABLE_WIDTH - _GAP, h)
+        draw_count_table(table, row, class_names, _TABLE_WIDTH - _GAP, h)
         x += _TABLE_WIDTH + 3 * _GAP
         _draw_histograms(place, x, y, h, row)
         top += block
@@ -136,52 +123,36 @@ def _draw_histograms(
     x: float,
     y: float,
     height: float,
-    row: AssignmentRow,
+    row: ImageAssignment,
 ) -> None:
     """Two histograms below each other, ``height`` inches in all."""
     width = _HISTOGRAM[0] - 4 * _GAP
     each = min(_HISTOGRAM[1], height / 2 - 0.56)
     if each < 0.3:
-        return  # a flat image
+        return  # too flat
     draw_object_histogram(place(x, y + 0.24, width, each), row)
     draw_weight_histogram(place(x, y + 0.8 + each, width, each), row)
 
 
-def _panel_width(rows: Sequence[AssignmentRow]) -> float:
-    """Width in inches, less for upright images."""
+def _panel_width(rows: Sequence[ImageAssignment]) -> float:
+    """Width in inches, smaller for upright images."""
     width, height = _SINGLE_PANEL if len(rows) == 1 else _PANEL
     aspect = max(row.image.shape[1] / row.image.shape[0] for row in rows)
-    return max(min(width, height * aspect), _LEAST_WIDTH)
+    return max(min(width, height * aspect), _MIN_WIDTH)
 
 
-def _draw_header(axes: Axes, row: AssignmentRow) -> None:
+def _draw_header(axes: Axes, row: ImageAssignment) -> None:
     axes.axis('off')
-    counts = row.counts()
-    found = int((counts.sum(1) > 0).sum())
-    ignored = int((row.assigned_gt == -2).sum())
+    place = dict(va='top', transform=axes.transAxes)
     axes.text(
-        0,
-        0.78,
-        row.title,
-        fontsize=12,
-        weight='bold',
-        color=INK,
-        va='top',
-        transform=axes.transAxes,
+        0, 0.78, row.name, fontsize=12, weight='bold', color=INK, **place
     )
+    ignored = int((row.assigned_gt == IGNORED).sum())
     facts = (
-        f'{counts.sum()} positives on {found} of {len(row.boxes)} objects'
-        f' · {ignored} ignored · {len(row.priors)} priors · {row.subtitle}'
+        f'{row.headline()} · {ignored} ignored · {len(row.priors)} priors · '
+        f'{row.description}'
     )
-    axes.text(
-        0,
-        0.34,
-        facts,
-        fontsize=8.5,
-        color=GRAY,
-        va='top',
-        transform=axes.transAxes,
-    )
+    axes.text(0, 0.34, facts, fontsize=8.5, color=GRAY, **place)
 
 
 def _draw_footer(axes: Axes) -> None:
@@ -201,17 +172,3 @@ def _draw_footer(axes: Axes) -> None:
         va='center',
         transform=axes.transAxes,
     )
-
-
-def write_png(figure: Figure, out: Path) -> None:
-    """Write an image so that the file is complete or not there.
-
-    Args:
-        figure: Cleared afterward.
-        out: PNG file.
-    """
-    try:
-        with replacing(out) as part:
-            figure.savefig(part, format='png')
-    finally:
-        figure.clear()

@@ -7,8 +7,8 @@ from mmdet.models.dense_heads import paa_head
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.logging import MessageHub
 
-from mmdet_assigners.analysis.adapters import recording
-from mmdet_assigners.analysis.assignment import (
+from mmdet_assigners.analysis.adapters.helpers import recording
+from mmdet_assigners.analysis.heads import (
     collect_assignment,
     read_assignment,
     run_head,

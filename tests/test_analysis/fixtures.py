@@ -11,17 +11,9 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.analysis.samples import build_model
-from mmdet_assigners.cli.common import resolve_config
-from mmdet_assigners.small_scale import (
-    merge_mini,
-    set_num_classes,
-    shrink_images,
-    shrink_model,
-)
-from mmdet_assigners.utils import register_all_modules
-
-register_all_modules(init_default_scope=True)
+from mmdet_assigners.analysis.detectors import build_model
+from mmdet_assigners.datasets.roots import load_split
+from mmdet_assigners.small_scale import load_config
 
 CONFIGS = {
     'retinanet': 'mmdet::retinanet/retinanet_r50_fpn_1x_coco',
@@ -41,13 +33,9 @@ CLASSES = ('ball', 'cone', 'cube')
 
 
 def small_config(name: str) -> Config:
-    cfg = Config.fromfile(resolve_config(CONFIGS.get(name, name)))
-    shrink_model(cfg.model)
-    shrink_images(cfg)
-    merge_mini(cfg)
-    if name != 'rpn':  # an RPN has the one class 'object'
-        set_num_classes(cfg.model, len(CLASSES))
-    return cfg
+    # an RPN has the one class 'object'
+    classes = None if name == 'rpn' else len(CLASSES)
+    return load_config(CONFIGS.get(name, name), True, num_classes=classes)
 
 
 @functools.cache
@@ -57,7 +45,7 @@ def _detector(name):
 
 @pytest.fixture
 def detector():
-    """Function: name -> untrained small detector (shared, don't change)."""
+    """Function: name -> untrained small model (shared, don't change)."""
     return _detector
 
 
@@ -68,7 +56,7 @@ def config():
 
 @pytest.fixture
 def batch():
-    """Function: boxes and labels per image -> data for a detector."""
+    """Function: boxes and labels per image -> data for a model."""
 
     def make(*images, size=(256, 256), ignored=()):
         height, width = size
@@ -97,7 +85,7 @@ def batch():
 
 @pytest.fixture
 def coco(tmp_path):
-    """Annotation file and image folder: two images of 64 x 48.
+    """Split of two images of 64 x 48, in a COCO-format root.
 
     The first has a ball, a cube and a crowd of cones, the second nothing.
     """
@@ -134,4 +122,4 @@ def coco(tmp_path):
     annotations.mkdir()
     for split in ('train', 'val'):
         (annotations / f'{split}.json').write_text(json.dumps(content))
-    return annotations / 'val.json', folder
+    return load_split(annotations / 'val.json', folder)

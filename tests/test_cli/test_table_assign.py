@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmdet_assigners.__main__ import main
-from mmdet_assigners.cli.table import format_table
+from mmdet_assigners.cli.table_assign import format_table
 
 FCOS = 'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py'
 FSAF = 'mmdet::fsaf/fsaf_r50_fpn_1x_coco'

@@ -1,4 +1,7 @@
-"""Assignments of mmdet's point heads, read by running their own code."""
+"""mmdet's point heads.
+
+The assignment is read by running the head's own loss or target code.
+"""
 
 from typing import Any
 
@@ -9,12 +12,14 @@ from mmdet.models.dense_heads import (
     RepPointsHead,
     YOLOXHead,
 )
+from mmdet.utils import InstanceList
 from mmengine.structures import InstanceData
 
-from .adapters import NEGATIVE, HeadRun, pack, recording, register_adapter
-from .mmdet_adapters import read_targets
+from ...ops.anchor_match import NEGATIVE
+from .helpers import pack, read_targets, recording
+from .registry import HeadRun, register_adapter
 
-LEAST_SHARE = 0.01
+MIN_SHARE = 0.01
 
 
 @register_adapter(
@@ -24,25 +29,26 @@ LEAST_SHARE = 0.01
     '_get_targets_single',
     'centerness_target',
 )
-def _fcos_head(head: Any, run: HeadRun) -> list[InstanceData]:
+def _fcos_head(head: Any, run: HeadRun) -> InstanceList:
     """FCOS; the weight of a positive is its centerness.
 
-    The targets of FCOS don't say which object a point belongs to. They copy
-    its label, so each object gets a label of its own: -1, -2, ... (negative,
-    because ``num_classes`` means background).
+    The targets of FCOS don't say which ground truth a point is assigned to.
+    They copy its label, so each ground truth gets a label of its own: -1,
+    -2, ... (negative, because ``num_classes`` means background).
     """
     boxes = run.outs[1][0]
     points = head.prior_generator.grid_priors(
         run.sizes, dtype=boxes.dtype, device=boxes.device
     )
-    objects = [
+    gts = [
         InstanceData(
             bboxes=gt.bboxes,
             labels=-1 - torch.arange(len(gt), device=boxes.device),
         )
         for gt in run.gts
     ]
-    level_labels, level_targets = head.get_targets(points, objects)
+    level_labels, level_targets = head.get_targets(points, gts)
+    # L tensors (B * P_l, ...) -> (B, P) and (B, P, 4)
     batch = len(run.gts)
     labels = torch.cat([x.view(batch, -1) for x in level_labels], 1)
     targets = torch.cat([x.view(batch, -1, 4) for x in level_targets], 1)
@@ -60,10 +66,10 @@ def _fcos_head(head: Any, run: HeadRun) -> list[InstanceData]:
 @register_adapter(
     YOLOXHead, 'loss_by_feat', '_get_targets_single', uses_predictions=True
 )
-def _yolox_head(head: Any, run: HeadRun) -> list[InstanceData]:
+def _yolox_head(head: Any, run: HeadRun) -> InstanceList:
     """YOLOX: SimOTA, or whatever assigner the config gives.
 
-    Points are the centers of cells, where the assigner puts them.
+    The points are the centers of the cells, as the assigner sees them.
     """
     cells = head.prior_generator.grid_priors(
         run.sizes, device=run.outs[0][0].device, with_stride=True
@@ -76,7 +82,7 @@ def _yolox_head(head: Any, run: HeadRun) -> list[InstanceData]:
     for gt in run.gts:
         weight = torch.cat(points).new_ones(sum(map(len, points)))
         assigned_gt = torch.full_like(weight, NEGATIVE, dtype=torch.long)
-        if len(gt):  # images without objects are not sampled
+        if len(gt):  # images without ground truths are not sampled
             _, sampling = next(remaining)
             assigned_gt[sampling.pos_inds] = sampling.pos_assigned_gt_inds
         results.append(pack(head, points, assigned_gt, weight))
@@ -91,12 +97,13 @@ def _yolox_head(head: Any, run: HeadRun) -> list[InstanceData]:
     '_get_targets_single',
     uses_predictions=True,
 )
-def _auto_assign_head(head: Any, run: HeadRun) -> list[InstanceData]:
+def _auto_assign_head(head: Any, run: HeadRun) -> InstanceList:
     """AutoAssign: points by the weight of their positive loss.
 
     The weight is the confidence weight times the center prior, relative to
-    the best of the object. All points of a box have some; shown as positive
-    are those with at least 1 % of the best. There are no hard negatives.
+    the largest of the ground truth. It is never 0 inside a box; points with
+    at least 1 % of the largest are positive here. There are no hard
+    negatives.
     """
     boxes = run.outs[1][0]
     points = head.prior_generator.grid_priors(
@@ -109,11 +116,13 @@ def _auto_assign_head(head: Any, run: HeadRun) -> list[InstanceData]:
         weight = scores.new_ones(len(scores))
         assigned_gt = torch.full_like(weight, NEGATIVE, dtype=torch.long)
         if len(gt):
+            # (P, G): joint confidence of point and ground truth, its weight,
+            # and that relative to the best point of the ground truth
             joint = (scores * objectness)[:, gt.labels] * (-reg_loss).exp()
-            share = (3 * joint).exp() * prior  # (P, G)
+            share = (3 * joint).exp() * prior
             share = share / share.amax(0).clamp(min=1e-12)
             best, index = share.max(1)
-            positive = best >= LEAST_SHARE
+            positive = best >= MIN_SHARE
             assigned_gt = torch.where(positive, index, assigned_gt)
             weight = torch.where(positive, best, weight)
         results.append(pack(head, points, assigned_gt, weight))
@@ -127,10 +136,10 @@ def _auto_assign_head(head: Any, run: HeadRun) -> list[InstanceData]:
     '_get_targets_single',
     uses_predictions=True,
 )
-def _rep_points_head(head: Any, run: HeadRun) -> list[InstanceData]:
+def _rep_points_head(head: Any, run: HeadRun) -> InstanceList:
     """RepPoints: the second stage; priors are the boxes of its first points.
 
-    In evaluation the head returns no first points, so it runs once more.
+    In evaluation mode the head returns no first points, so it runs again.
     """
     outs, mode = run.outs, head.training
     if not mode:
@@ -143,7 +152,7 @@ def _rep_points_head(head: Any, run: HeadRun) -> list[InstanceData]:
         head.loss_by_feat(*outs, run.gts, run.metas, run.ignored)
     sizes = [size.numel() for size in run.sizes]
     results = []
-    # all images of the first stage, then of the second
+    # the calls of all images in the first stage, then in the second
     for (boxes, *_), target in calls[len(run.gts) :]:
         labels, label_weights, _, _, _, pos_inds, _, sampling = target
         read = read_targets(

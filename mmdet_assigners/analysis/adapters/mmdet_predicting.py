@@ -1,6 +1,6 @@
-"""Assignments of mmdet's anchor heads that look at the predictions.
+"""mmdet's anchor heads whose assignment depends on the predictions.
 
-Each is read by running the head's own loss or target code.
+The assignment is read by running the head's own loss or target code.
 """
 
 from typing import Any
@@ -14,24 +14,19 @@ from mmdet.models.dense_heads import (
 )
 from mmdet.models.utils import levels_to_images
 from mmdet.structures.bbox import bbox_overlaps
-from mmengine.structures import InstanceData
+from mmdet.utils import InstanceList
 
-from .adapters import (
-    IGNORED,
-    NEGATIVE,
-    HeadRun,
-    pack,
-    recording,
-    register_adapter,
-)
-from .mmdet_adapters import ANCHOR_TARGETS, read_targets
+from ...ops.anchor_match import IGNORED, NEGATIVE
+from .helpers import pack, read_targets, recording
+from .mmdet_anchor import ANCHOR_TARGETS
+from .registry import HeadRun, register_adapter
 
 
 @register_adapter(
     FSAFHead, 'reweight_loss_single', *ANCHOR_TARGETS, uses_predictions=True
 )
-def _fsaf_head(head: Any, run: HeadRun) -> list[InstanceData]:
-    """FSAF: positives only on the level of least loss, others ignored."""
+def _fsaf_head(head: Any, run: HeadRun) -> InstanceList:
+    """FSAF: positives on the level of smallest loss; others are ignored."""
     anchors, _ = head.get_anchors(run.sizes, run.metas, run.outs[0][0].device)
     outs = [list(out) for out in run.outs]  # FSAF clamps the boxes in place
     with (
@@ -39,6 +34,7 @@ def _fsaf_head(head: Any, run: HeadRun) -> list[InstanceData]:
         recording(head, 'reweight_loss_single') as chosen,
     ):
         head.loss_by_feat(*outs, run.gts, run.metas, run.ignored)
+    # L flags (B * P_l,) -> (B, P): the level was selected
     batch = len(run.metas)
     kept = torch.cat([flag.view(batch, -1) for _, (_, _, flag) in chosen], 1)
     results = []
@@ -62,18 +58,18 @@ def _fsaf_head(head: Any, run: HeadRun) -> list[InstanceData]:
     'positive_bag_loss',
     uses_predictions=True,
 )
-def _free_anchor_head(head: Any, run: HeadRun) -> list[InstanceData]:
-    """FreeAnchor: the bag of each object, weighted by matching quality.
+def _free_anchor_head(head: Any, run: HeadRun) -> InstanceList:
+    """FreeAnchor: the bag of each ground truth, weighted by match quality.
 
     The bag is the ``pre_anchor_topk`` anchors of highest IoU, the weight the
     probability that the anchor matches, relative to the best of its bag. An
-    anchor in several bags is shown in that of highest weight. There are no
+    anchor in several bags counts in that of highest weight. There are no
     hard negatives or ignored anchors.
     """
     anchors, _ = head.get_anchors(run.sizes, run.metas, run.outs[0][0].device)
     with recording(head, 'positive_bag_loss') as calls:
         head.loss_by_feat(*run.outs, run.gts, run.metas, run.ignored)
-    # one call per image, also for those without objects
+    # one call per image, also for those without ground truths: (G, topk)
     matches = [cls_prob * box_prob for (cls_prob, box_prob), _ in calls]
     results = []
     for levels, gt, match in zip(anchors, run.gts, matches, strict=True):
@@ -83,10 +79,11 @@ def _free_anchor_head(head: Any, run: HeadRun) -> list[InstanceData]:
         if len(gt):
             match = match / match.amax(1, keepdim=True).clamp(min=1e-12)
             iou = bbox_overlaps(gt.bboxes, priors)
-            # the head's own call: unsorted, so the order matters
+            # the head's own call: `match` has this order, which isn't sorted
             _, bag = torch.topk(iou, head.pre_anchor_topk, dim=1, sorted=False)
+            # (G, P): the weights of the bag, -1 elsewhere
             table = match.new_full((len(gt), len(priors)), -1.0)
-            table.scatter_(1, bag, match)  # (G, P)
+            table.scatter_(1, bag, match)
             best, index = table.max(0)
             assigned_gt = torch.where(best >= 0, index, assigned_gt)
             weight = torch.where(best >= 0, best, weight)
@@ -103,11 +100,11 @@ def _free_anchor_head(head: Any, run: HeadRun) -> list[InstanceData]:
     '_get_targets_single',
     uses_predictions=True,
 )
-def _paa_head(head: Any, run: HeadRun) -> list[InstanceData]:
+def _paa_head(head: Any, run: HeadRun) -> InstanceList:
     """PAA after the mixture model; the weight is the IoU of the prediction.
 
-    Candidates that the mixture drops are negatives, those between its two
-    parts ignored.
+    Candidates that the mixture model drops are negatives, those between its
+    two components are ignored.
     """
     anchors, _ = head.get_anchors(run.sizes, run.metas, run.outs[0][0].device)
     with recording(head, 'paa_reassign') as calls:
@@ -117,7 +114,9 @@ def _paa_head(head: Any, run: HeadRun) -> list[InstanceData]:
     for levels, gt, delta, (args, result) in zip(
         anchors, run.gts, deltas, calls, strict=True
     ):
+        # before the mixture model: (N,) indices and ground truths
         candidates, candidate_gts = args[4:6]
+        # after it: (P,)
         labels, label_weights = result[:2]
         positive = (labels >= 0) & (labels < head.num_classes)
         ignored = ~positive & (label_weights == 0)
@@ -138,17 +137,18 @@ def _paa_head(head: Any, run: HeadRun) -> list[InstanceData]:
 @register_adapter(
     TOODHead, 'loss_by_feat', '_get_targets_single', uses_predictions=True
 )
-def _tood_head(head: Any, run: HeadRun) -> list[InstanceData]:
+def _tood_head(head: Any, run: HeadRun) -> InstanceList:
     """TOOD's task-aligned phase; the weight is the alignment metric.
 
     In its first epochs (``initial_epoch``) TOOD assigns like ATSS; that phase
-    isn't shown.
+    is not read.
     """
     anchors, flags = head.get_anchors(
         run.sizes, run.metas, run.outs[0][0].device
     )
     strides = [stride[0] for stride in head.prior_generator.strides]
     scores, boxes = (levels_to_images(list(out)) for out in run.outs)
+    # (P, 1) stride: the head predicts boxes in units of it
     scale = torch.cat(
         [
             box.new_full((len(priors), 1), stride)

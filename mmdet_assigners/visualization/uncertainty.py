@@ -7,31 +7,26 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from ..analysis.rows import object_colors
-from ..analysis.uncertainty import Detections, SideErrors, deciles
-from .draw import DPI, write_png
-from .panels import GRAY, INK
+from ..analysis.uncertainty import MEAN_ABS, Detections, SideErrors, by_decile
+from .canvas import draw_box, draw_tag, new_figure, show_image, write_png
+from .colors import ALERT, GRAY, INK, PALE, distinct_colors
 
-_DOT, _MEAN, _LINE = '#8fa9cf', '#c8322b', '#1c1f24'
 _MAX_DOTS = 4000
 _PANEL = 4.2  # inches, longest side of an image
 
 
 @dataclass(frozen=True)
 class UncertaintyPanel:
-    """Detections of one config on one image.
+    """Detections of one config on one image, to draw.
 
     Attributes:
         title: Name of the config.
-        subtitle: About its weights.
-        image: (H, W, 3) uint8 RGB.
-        found: Detections to draw.
-        objects: (G, 4) true boxes.
+        subtitle: One line about the image and the weights.
+        image: (H, W, 3), RGB uint8.
+        found: Detections, in px of the image.
+        objects: (G, 4) true boxes, in px of the image.
     """
 
     title: str
@@ -46,7 +41,7 @@ def draw_uncertainty(
     class_names: Sequence[str],
     out: str | Path,
 ) -> Path:
-    """Draw detections with a band of two sigmas around each side, as PNG.
+    """Draw detections with a band of plus and minus one sigma at each side.
 
     The true boxes are dotted. The text at a box is its class, score and the
     mean of its four sigmas.
@@ -66,15 +61,11 @@ def draw_uncertainty(
         raise ValueError('panels is empty: nothing to draw')
     height, width = panels[0].image.shape[:2]
     unit = _PANEL / max(height, width)
-    figure = Figure(
-        figsize=(
-            (width * unit + 0.2) * len(panels) + 0.2,
-            height * unit + 0.75,
-        ),
-        dpi=DPI,
+    figure = new_figure(
+        (width * unit + 0.2) * len(panels) + 0.2,
+        height * unit + 0.75,
         layout='constrained',
     )
-    FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for place, panel in zip(axes, panels, strict=True):
         _draw_panel(place, panel, class_names)
@@ -87,16 +78,14 @@ def draw_uncertainty(
         color=GRAY,
         va='bottom',
     )
-    write_png(figure, Path(out))
-    return Path(out)
+    return write_png(figure, out)
 
 
 def _draw_panel(
     axes: Axes, panel: UncertaintyPanel, class_names: Sequence[str]
 ) -> None:
     height, width = panel.image.shape[:2]
-    axes.imshow(panel.image, alpha=0.75)
-    axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
+    show_image(axes, panel.image, alpha=0.75)
     axes.set_title(panel.title, fontsize=7, color=INK, loc='left', pad=12)
     axes.text(
         0,
@@ -106,63 +95,36 @@ def _draw_panel(
         fontsize=6,
         color=GRAY,
     )
-    for x1, y1, x2, y2 in panel.objects:
-        axes.add_patch(
-            Rectangle(
-                (x1, y1),
-                x2 - x1,
-                y2 - y1,
-                fill=False,
-                edgecolor=INK,
-                linestyle=':',
-                linewidth=1,
-            )
-        )
+    for box in panel.objects:
+        draw_box(axes, box, edgecolor=INK, linestyle=':', linewidth=1)
     found = panel.found
-    colors = object_colors(len(class_names))
+    colors = distinct_colors(len(class_names))
     for i in range(len(found.boxes))[::-1]:  # the best on top
-        label = int(found.labels[i])
-        color = tuple(colors[label % len(colors)])
-        _draw_bands(axes, found.boxes[i], found.sigmas[i], color)
-        x1, y1 = found.boxes[i, :2]
-        axes.text(
-            np.clip(x1, 1, width * 0.95),
-            np.clip(y1, height * 0.04, height),
+        box, sigma, label = found.boxes[i], found.sigmas[i], found.labels[i]
+        color = colors[label]
+        draw_box(axes, box, edgecolor=color, linewidth=1.3, zorder=3)
+        _draw_bands(axes, box, sigma, color)
+        draw_tag(
+            axes,
+            np.clip(box[0], 1, width * 0.95),
+            np.clip(box[1], height * 0.04, height),
             f'{class_names[label]} {found.scores[i]:.2f} '
-            f'±{found.sigmas[i].mean():.3g} px',
+            f'±{sigma.mean():.3g} px',
+            color,
             fontsize=5,
-            color='white',
-            va='bottom',
-            clip_on=True,
-            bbox=dict(facecolor=color, edgecolor='none', pad=0.6),
         )
 
 
 def _draw_bands(
-    axes: Axes, box: np.ndarray, sigma: np.ndarray, color: tuple
+    axes: Axes, box: np.ndarray, sigma: np.ndarray, color: np.ndarray
 ) -> None:
-    x1, y1, x2, y2 = box
-    axes.add_patch(
-        Rectangle(
-            (x1, y1),
-            x2 - x1,
-            y2 - y1,
-            fill=False,
-            edgecolor=color,
-            linewidth=1.3,
-            zorder=3,
-        )
-    )
-    bands = [
-        (x1 - sigma[0], y1, 2 * sigma[0], y2 - y1),
-        (x1, y1 - sigma[1], x2 - x1, 2 * sigma[1]),
-        (x2 - sigma[2], y1, 2 * sigma[2], y2 - y1),
-        (x1, y2 - sigma[3], x2 - x1, 2 * sigma[3]),
-    ]
-    for x, y, w, h in bands:
-        axes.add_patch(
-            Rectangle((x, y), w, h, facecolor=color, alpha=0.18, linewidth=0)
-        )
+    """A band from -sigma to +sigma at each of the four sides."""
+    for side in range(4):
+        band = box.copy()
+        # side and the opposite one become the edges of the band
+        band[side % 2] = box[side] - sigma[side]
+        band[side % 2 + 2] = box[side] + sigma[side]
+        draw_box(axes, band, fill=True, color=color, alpha=0.18, linewidth=0)
 
 
 def draw_reliability(
@@ -172,8 +134,9 @@ def draw_reliability(
 ) -> Path:
     """Plot sigma against error and IoU, a row per config, as PNG.
 
-    Dots are sides, large dots the means of the deciles of sigma. A calibrated
-    head has its large dots on the line: errors of Gaussians of these sigmas.
+    Small dots are sides, large dots the means of the deciles of sigma. For a
+    calibrated head the large dots are on the line, which is the mean absolute
+    error of Gaussians.
 
     Args:
         errors: Name and matched detections of each config.
@@ -188,70 +151,59 @@ def draw_reliability(
     """
     if not errors:
         raise ValueError('errors is empty: nothing to plot')
-    figure = Figure(
-        figsize=(8.4, 3.3 * len(errors)), dpi=DPI, layout='constrained'
-    )
-    FigureCanvasAgg(figure)
+    figure = new_figure(8.4, 3.3 * len(errors), layout='constrained')
     grid = figure.subplots(len(errors), 2, squeeze=False)
     unit = 'of the size' if relative else 'px'
     for (title, own), (left, right) in zip(errors, grid, strict=True):
-        _draw_errors(left, title, own, unit)
-        _draw_ious(right, own, unit)
-    write_png(figure, Path(out))
-    return Path(out)
+        _label(left, title, f'predicted sigma ({unit})', f'|error| ({unit})')
+        _label(right, '', f'predicted sigma ({unit})', 'IoU')
+        if len(own.iou):
+            _draw_errors(left, own)
+            _draw_ious(right, own)
+        else:
+            _say_nothing(left)
+            _say_nothing(right)
+    return write_png(figure, out)
 
 
-def _draw_errors(axes: Axes, title: str, own: SideErrors, unit: str) -> None:
-    _label(axes, title, f'predicted sigma ({unit})', f'|error| ({unit})')
-    sigma, error, iou = own.side(None)
-    if not len(sigma):
-        _say_nothing(axes)
-        return
-    least = max(np.quantile(error, 0.02), sigma.max() * 1e-4, 1e-9)
+def _draw_errors(axes: Axes, own: SideErrors) -> None:
+    sigma, error, _ = own.side(None)
     axes.set(xscale='log', yscale='log')
     _plain_ticks(axes.xaxis)
     _plain_ticks(axes.yaxis)
     dots = _thin(len(sigma))
-    axes.plot(sigma[dots], error[dots], '.', color=_DOT, ms=2, zorder=1)
+    axes.plot(sigma[dots], error[dots], '.', color=PALE, ms=2, zorder=1)
     ends = np.array([sigma.min(), sigma.max()]).clip(1e-9)
+    label = 'calibrated Gaussian'
+    axes.plot(ends, ends * MEAN_ABS, color=INK, lw=1, label=label, zorder=2)
+    # errors near 0 are left out
+    bottom = max(np.quantile(error, 0.02), sigma.max() * 1e-4, 1e-9)
+    deciles = by_decile(own)
     axes.plot(
-        ends,
-        ends * np.sqrt(2 / np.pi),
-        color=_LINE,
-        lw=1,
-        label='calibrated Gaussian',
-        zorder=2,
-    )
-    parts = deciles(sigma, error, iou)
-    axes.plot(
-        [s.mean() for s, _, _ in parts],
-        [max(e.mean(), least) for _, e, _ in parts],
+        [decile.mean_sigma for decile in deciles],
+        [max(decile.mean_error, bottom) for decile in deciles],
         'o',
-        color=_MEAN,
+        color=ALERT,
         ms=5,
         label='deciles of sigma, means',
         zorder=3,
     )
-    axes.set_ylim(bottom=least)  # errors of nearly 0 are left out
+    axes.set_ylim(bottom=bottom)
     axes.legend(fontsize=6, frameon=False, loc='upper left')
 
 
-def _draw_ious(axes: Axes, own: SideErrors, unit: str) -> None:
-    _label(axes, '', f'predicted sigma ({unit})', 'IoU')
-    sigma, error, iou = own.side(None)
-    if not len(sigma):
-        _say_nothing(axes)
-        return
-    dots = _thin(len(sigma))
+def _draw_ious(axes: Axes, own: SideErrors) -> None:
+    sigma, _, iou = own.side(None)
     axes.set(xscale='log')
     _plain_ticks(axes.xaxis)
-    axes.plot(sigma[dots], iou[dots], '.', color=_DOT, ms=2, zorder=1)
-    parts = deciles(sigma, error, iou)
+    dots = _thin(len(sigma))
+    axes.plot(sigma[dots], iou[dots], '.', color=PALE, ms=2, zorder=1)
+    deciles = by_decile(own)
     axes.plot(
-        [s.mean() for s, _, _ in parts],
-        [i.mean() for _, _, i in parts],
+        [decile.mean_sigma for decile in deciles],
+        [decile.mean_iou for decile in deciles],
         'o-',
-        color=_MEAN,
+        color=ALERT,
         ms=5,
         lw=1,
         zorder=3,

@@ -1,0 +1,18 @@
+"""What a check finds."""
+
+from typing import NamedTuple
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong.
+
+    Attributes:
+        what: The fact, one line.
+        fix: The command or option that fixes it.
+    """
+
+    what: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f'{self.what}; {self.fix}'

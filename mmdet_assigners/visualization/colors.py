@@ -1,0 +1,27 @@
+"""The one palette of all images."""
+
+import colorsys
+import math
+
+import numpy as np
+
+# text: main, secondary; lines: dark, light
+INK, GRAY = '#1c1f24', '#7a7f87'
+DARK, LIGHT = '#44484f', '#c9ccd1'
+# data: main, pale, and what deserves attention
+MAIN, PALE, ALERT = '#5b7fb4', '#8fa9cf', '#c8322b'
+
+
+def distinct_colors(count: int) -> np.ndarray:
+    """Distinct colors (count, 3), RGB in [0, 1]; an index keeps its color."""
+    golden = (math.sqrt(5) - 1) / 2
+    return np.array(
+        [
+            colorsys.hsv_to_rgb(
+                (0.6 + i * golden) % 1,
+                (0.95, 0.7, 0.85)[i % 3],
+                (0.85, 0.95, 0.6)[i // 3 % 3],
+            )
+            for i in range(count)
+        ]
+    ).reshape(count, 3)

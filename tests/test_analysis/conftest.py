@@ -1,0 +1,1 @@
+from test_analysis.fixtures import batch, coco, config, detector  # noqa: F401

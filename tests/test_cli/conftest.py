@@ -1,0 +1,1 @@
+from test_analysis.fixtures import coco, config  # noqa: F401
