@@ -13,6 +13,7 @@ from pathlib import Path
 
 import check_code
 import check_facts
+import check_words
 import generate_index
 from facts import ROOT, catalog
 from source_tree import Problem, Tree
@@ -27,6 +28,7 @@ RULES = (
     check_facts.check_leaf_configs,
     check_facts.check_generated,
     check_facts.check_texts,
+    check_words.check_words,
 )
 
 

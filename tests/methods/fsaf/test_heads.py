@@ -25,7 +25,7 @@ MMDET_RULES = dict(
 )
 
 
-def randomise(head):
+def randomize(head):
     torch.manual_seed(0)
     for _, parameter in sorted(head.named_parameters()):
         torch.nn.init.normal_(parameter, std=0.2)
@@ -60,7 +60,7 @@ def fsaf(cls, neg_scale=0.2, **options):
         test_cfg=TEST,
         **options,
     )
-    return randomise(head)
+    return randomize(head)
 
 
 def retina(cls, **options):
@@ -89,7 +89,7 @@ def retina(cls, **options):
         test_cfg=TEST,
         **options,
     )
-    return randomise(head)
+    return randomize(head)
 
 
 def feats_of(batch):

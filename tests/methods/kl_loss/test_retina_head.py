@@ -47,7 +47,7 @@ def build(kind='KLRetinaHead', nms=NMS, **options):
     return MODELS.build({**config, **options})
 
 
-def randomise(head):
+def randomize(head):
     torch.manual_seed(1)
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
@@ -71,7 +71,7 @@ def predict(head, scale=(1.0, 1.0), rescale=False):
 @pytest.mark.parametrize('boxes', [[BOXES, BOXES[:1]], [BOXES, []], [[], []]])
 def test_without_variance_it_is_retinanet(boxes):
     """alpha = 0 is smooth L1 on corner deltas."""
-    ours = randomise(build())
+    ours = randomize(build())
     torch.nn.init.zeros_(ours.retina_alpha.weight)
     torch.nn.init.zeros_(ours.retina_alpha.bias)
     smooth = dict(type='SmoothL1Loss', beta=1.0)
@@ -96,7 +96,7 @@ def test_without_variance_it_is_retinanet(boxes):
 
 
 def test_other_nms_equals_mmdet():
-    ours = randomise(build())
+    ours = randomize(build())
     theirs = build(RetinaHead, bbox_coder=CORNERS)
     state = ours.state_dict()
     for name in ('retina_alpha.weight', 'retina_alpha.bias'):
@@ -144,7 +144,7 @@ def candidates(head):
 @pytest.mark.parametrize('units', ['auto', 'normalized', 'pixel'])
 def test_voting_equals_the_function(units):
     nms = dict(type='var_voting', sigma_units=units, sigma_t=0.03)
-    head = randomise(build(nms=nms))
+    head = randomize(build(nms=nms))
     found = predict(head)[0]
     seen = candidates(head)
     name = 'box_sigmas' if units == 'pixel' else 'box_sigmas_normalized'
@@ -166,7 +166,7 @@ def test_voting_equals_the_function(units):
 
 def test_sigmas_belong_to_their_anchor():
     """alpha that depends on anchor and side, read back from detections."""
-    head = randomise(build(nms=dict(type='nms', iou_threshold=1.0)))
+    head = randomize(build(nms=dict(type='nms', iou_threshold=1.0)))
     head.test_cfg.update(score_thr=0.0, max_per_img=-1, nms_pre=9999)
     torch.nn.init.zeros_(head.retina_alpha.weight)
     torch.nn.init.zeros_(head.retina_reg.weight)
@@ -197,7 +197,7 @@ def test_sigmas_belong_to_their_anchor():
 
 def test_rescaling():
     nms = dict(type='var_voting', sigma_units='pixel', mode='hard')
-    head = randomise(build(nms=nms))
+    head = randomize(build(nms=nms))
     scale = torch.tensor([2.0, 4.0, 2.0, 4.0])
     for small, large in zip(
         predict(head, (2.0, 4.0), True),
@@ -215,19 +215,19 @@ class Plain(BoxSigmaMixin, RetinaHead):
 
 def test_head_without_sigmas():
     voting = dict(type='var_voting')
-    head = randomise(build(Plain, nms=voting))
+    head = randomize(build(Plain, nms=voting))
     with pytest.raises(ValueError, match='needs box_sigmas, which Plain does'):
         predict(head)
-    head = randomise(build(Plain))
+    head = randomize(build(Plain))
     assert len(predict(head)[0]) > 0
     voting['sigma_units'] = 'normalized'
-    head = randomise(build(Plain, nms=voting))
+    head = randomize(build(Plain, nms=voting))
     with pytest.raises(ValueError, match='needs box_sigmas_normalized'):
         predict(head)
 
 
 def test_head_with_pixels_only():
-    head = randomise(build(Plain, nms=dict(type='var_voting')))
+    head = randomize(build(Plain, nms=dict(type='var_voting')))
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8], [40, 40, 50, 50]])
     results = InstanceData(
         bboxes=boxes,
@@ -248,7 +248,7 @@ def test_head_with_pixels_only():
 
 
 def test_assignment_for_images():
-    head = randomise(build())
+    head = randomize(build())
     feats, samples = inputs([BOXES, BOXES[:1]])
     gts, _, metas = unpack_gt_instances(samples)
     with torch.no_grad():
