@@ -297,6 +297,7 @@ def test_generated_parts(fake, name, old, new, expected):
 
 def test_readme_of_a_method(fake):
     """All that the README of the fixture takes from its metafile."""
+    legend = '\n'.join(readme_blocks.wrap(readme_blocks.LEGEND))
     assert (
         (fake.root / README).read_text()
         == f"""\
@@ -324,7 +325,7 @@ All toys.
 <!-- end -->
 
 <!-- sources -->
-{readme_blocks.LEGEND}
+{legend}
 
 Sources:
 

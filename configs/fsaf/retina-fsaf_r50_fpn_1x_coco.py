@@ -5,7 +5,7 @@ _base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
 custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(
     bbox_head=dict(type='RetinaFSAFHead'),
-    train_cfg=dict(  # the same thresholds, for whole batches
+    train_cfg=dict(  # the same thresholds, batched
         assigner=dict(
             _delete_=True,
             type='BatchMaxIoUAssigner',
