@@ -17,7 +17,7 @@ LEGEND = (
     'Numbers under "published" are those of others, with their source; '
     '"our AP" is what was measured for this project. Empty: no number that a '
     'reader can look up. Parameters and FLOPs (multiply-adds for one 1280x800 '
-    'image): `python tools/benchmark/complexity.py CONFIG`.'
+    'image) are counted by `tools/benchmark/complexity.py`.'
 )
 
 
