@@ -50,10 +50,14 @@ __all__ = [
 _LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 BASELINES = 'baselines.yml'
 # keys of mim and mmengine, then ours
-_COLLECTION_KEYS = ('Name', 'Metadata', 'Paper', 'README', 'Code')
-_COLLECTION_KEYS += ('Sources', 'Tables', 'Small Scale', 'Ablation')
-_MODEL_KEYS = ('Name', 'In Collection', 'Config', 'Metadata', 'Results')
-_MODEL_KEYS += ('Weights', 'Description', 'In Paper', 'Published')
+_COLLECTION_KEYS = (
+    *('Name', 'Metadata', 'Paper', 'README', 'Code'),
+    *('Sources', 'Tables', 'Small Scale', 'Ablation'),
+)
+_MODEL_KEYS = (
+    *('Name', 'In Collection', 'Config', 'Metadata', 'Results', 'Weights'),
+    *('Description', 'In Paper', 'Published'),
+)
 _CLASS = re.compile(r'^class (\w+)', re.MULTILINE)
 
 
@@ -149,13 +153,6 @@ def _published(
     return tuple(found)
 
 
-def _cost(entry: _Entry) -> dict[str, float | None]:
-    return {
-        'parameters': entry.get('Parameters', float, None),
-        'flops': entry.get('FLOPs', float, None),
-    }
-
-
 def read_baselines(
     configs: Path,
 ) -> tuple[dict[str, Model], dict[str, Reference]]:
@@ -182,7 +179,8 @@ def read_baselines(
             entry.get('Description', str),
             entry.get('Label', str, ''),
             published=_published(entry, sources),
-            **_cost(entry),
+            parameters=entry.get('Parameters', float, None),
+            flops=entry.get('FLOPs', float, None),
         )
     return found, sources
 
@@ -196,7 +194,8 @@ def _model(entry: _Entry, sources: dict[str, Reference]) -> Model:
         entry.get('Description', str, ''),
         in_paper=entry.get('In Paper', bool, True),
         published=_published(entry, sources),
-        **_cost(metadata),
+        parameters=metadata.get('Parameters', float, None),
+        flops=metadata.get('FLOPs', float, None),
         metadata=metadata.content,
         results=tuple(entry.get('Results', list, [])),
     )

@@ -111,6 +111,12 @@ Baselines:
     f'{TESTS}/golden_adapter.py': 'x = 1\n',
     'mmdet/necks/fpn.py': 'class FPN:\n    pass\n',
     'mmdet/.mim/configs/base/base.py': 'x = 1\n',
+    'mmdet/.mim/configs/base/metafile.yml': """\
+Models:
+  - Name: base
+    Config: configs/base/base.py
+    Results: [{Task: Object Detection, Metrics: {box AP: 36.5}}]
+""",
 }
 RESULTS = """\
     Results:
@@ -274,6 +280,7 @@ def test_rules(fake, name, old, new, expected):
         (METAFILE, 'a toy', 'a game', 'README.md:1: not up to date'),
         (METAFILE, 'the toy', 'the game', f'{README}:1: not up to date'),
         ('configs/baselines.yml', '36.5', '36.6', f'{README}:1: not up to'),
+        ('configs/baselines.yml', '36.5', '36.6', 'mmdet says [36.5], not 36'),
         (README, '| 40.1', '| 40.2', f'{README}:1: not up to date'),
         (README, 'not run', '40.0', f'{README}:1: not up to date'),
         ('README.md', '| 1 | M0 |', '| 2 | M0 |', 'README.md:1: not up to da'),
@@ -290,6 +297,7 @@ def test_generated_parts(fake, name, old, new, expected):
 
 def test_readme_of_a_method(fake):
     """All that the README of the fixture takes from its metafile."""
+    legend = '\n'.join(readme_blocks.wrap(readme_blocks.LEGEND))
     assert (
         (fake.root / README).read_text()
         == f"""\
@@ -317,7 +325,7 @@ All toys.
 <!-- end -->
 
 <!-- sources -->
-{readme_blocks.LEGEND}
+{legend}
 
 Sources:
 

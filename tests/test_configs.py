@@ -1,7 +1,10 @@
 """Sweep over every config: whatever is added is tested without being named."""
 
+import argparse
+import functools
 import io
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -20,8 +23,10 @@ from helpers import (
 )
 from mmdet.models.task_modules import DeltaXYWHBBoxCoder
 from mmdet.registry import MODELS
+from mmengine.config import DictAction
 
 from mmdet_assigners.engine.hooks.train_progress_hook import followers
+from mmdet_assigners.utils import config_path, config_root
 
 # Parameters that get no gradient, each with its reason: none at present.
 NO_GRADIENT: dict[str, str] = {}
@@ -74,6 +79,32 @@ def test_full_size_builds(path):
     if followers(model):
         hooks = [hook.type for hook in cfg.custom_hooks]
         assert 'TrainProgressHook' in hooks
+
+
+def _commands_with_options():
+    """``mmdet-assigners train CONFIG --cfg-options ...`` of the READMEs."""
+    pattern = re.compile(
+        r'mmdet-assigners train (\S+) --cfg-options((?:\s+\\?\s*[\w.]+=\S+)+)'
+    )
+    for path in sorted(config_root().glob('*/README.md')):
+        for config, options in pattern.findall(path.read_text()):
+            yield config, re.findall(r'[\w.]+=\S+', options)
+
+
+@pytest.mark.parametrize(('config', 'options'), _commands_with_options())
+def test_options_of_the_readmes_build(config, options):
+    """Each sets a key of the config, to another value, that builds."""
+    cfg = read_config(Path(config_path(config)))
+    parser = argparse.ArgumentParser()
+    parser.add_argument('options', nargs='*', action=DictAction)
+    values = parser.parse_args(options).options
+    for key, value in values.items():
+        *parents, last = key.split('.')
+        parent = functools.reduce(lambda node, name: node[name], parents, cfg)
+        assert parent.get(last) != value, key
+    cfg.merge_from_dict(values)
+    with torch.device('meta'):
+        MODELS.build(cfg.model)
 
 
 def test_loss_reaches_every_parameter(model):

@@ -1,7 +1,7 @@
 """The head of Gaussian YOLOv3, and the small-scale diff of Darknet-53.
 
 The overlay knows ResNets: at small scale one of 16 base channels takes the
-place of Darknet, and the neck and head are as wide as in proportion. Images
+place of Darknet, and the neck and head shrink in proportion. Images
 keep a long side of 320: YOLOv3's 608 would become 146.
 """
 

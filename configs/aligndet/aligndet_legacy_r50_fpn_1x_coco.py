@@ -1,6 +1,6 @@
-# The conventions of the official code: inclusive pixels everywhere, class and
-# box of a positive can be of two objects.
-# AP not known to us. 8 GPUs x 2 images, lr 0.01.
+# The conventions of the official code: inclusive pixels everywhere; the class
+# and the box of a positive may come from two objects.
+# 8 GPUs x 2 images, lr 0.01.
 _base_ = './aligndet_r50_fpn_1x_coco.py'
 model = dict(
     bbox_head=dict(

@@ -1,6 +1,6 @@
 # AlignDet without a pyramid: one map of stride 16 (dilated C5). The anchor's
-# side of 128 pixels is our choice. AP not known to us. 8 GPUs x 2 images, lr
-# 0.01.
+# side of 128 pixels is our choice.
+# 8 GPUs x 2 images, lr 0.01.
 _base_ = './aligndet_r50_fpn_1x_coco.py'
 model = dict(
     backbone=dict(

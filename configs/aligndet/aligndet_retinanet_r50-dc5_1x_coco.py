@@ -1,6 +1,6 @@
 # RetinaNet without a pyramid: one map of stride 16 (dilated C5), 1x1 to 256
-# channels, nine anchor sizes. The paper's AP isn't known to us; it says that
-# RetinaNet loses much more by this than Faster R-CNN
+# channels, nine anchor sizes. According to the paper RetinaNet loses much more
+# by this than Faster R-CNN
 # (mmdet::faster_rcnn/faster-rcnn_r50-caffe-dc5_1x_coco).
 # 8 GPUs x 2 images, lr 0.01.
 _base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'

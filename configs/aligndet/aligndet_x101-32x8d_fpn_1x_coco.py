@@ -1,4 +1,5 @@
-# AlignDet X-101-32x8d: AP 44.1 on test-dev in the paper.
+# AlignDet X-101-32x8d, 1x. The paper has this backbone with a longer schedule
+# only.
 # 8 GPUs x 2 images, lr 0.01.
 _base_ = './aligndet_r101_fpn_1x_coco.py'
 model = dict(

@@ -1,5 +1,6 @@
-# AP-loss R-101, the official recipe: AP 37.4 on test-dev, 42.1 with several
-# scales in the test (from memory, unverified). 2 GPUs x 8 images, lr 0.001.
+# AP-loss R-101, the official recipe: AP 37.4 on test-dev (table 4 of the DR
+# Loss paper).
+# 2 GPUs x 8 images, lr 0.001.
 _base_ = './ap-loss_retinanet_r50-caffe_fpn_512-100e_coco.py'
 model = dict(
     backbone=dict(

@@ -1,6 +1,6 @@
-# Official zoo, X-101-64x4d DCNv2, 2x, multi-scale: AP 47.7 on minival, 47.7 on
-# test-dev.
-# DCN in the stages c3-c5 and the last convolution of the towers: assumed.
+# Official zoo, X-101-64x4d DCNv2, 2x, multi-scale: AP 47.7 on val, 47.7 on
+# test-dev. DCN in the stages c3-c5 and the last convolution of the towers:
+# assumed.
 # 8 GPUs x 2 images, lr 0.01.
 _base_ = './atss-ladder_x101-64x4d_fpn_ms-2x_coco.py'
 model = dict(

@@ -1,7 +1,7 @@
 # For the released R-50 checkpoint (AP 39.3): Caffe-style backbone and input,
 # biases in the towers, anchors and boxes with inclusive corners, ReLU before
-# P7, and the official score. Convert the file with tools/convert/atss.py
-# first.
+# P7, and the official score. Convert the file with `mmdet-assigners convert
+# atss` first.
 _base_ = [
     './atss-ladder_official-rules_r50_fpn_1x_coco.py',
     '../_base_/detectron_parts.py',

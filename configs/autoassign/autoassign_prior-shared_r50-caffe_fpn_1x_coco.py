@@ -1,4 +1,3 @@
-# Ablation: one Gaussian for all classes.
-# The paper's AP isn't known to us. 8 GPUs x 2 images, lr 0.01.
+# Ablation: one Gaussian for all classes. 8 GPUs x 2 images, lr 0.01.
 _base_ = './autoassign-ablation_r50-caffe_fpn_1x_coco.py'
 model = dict(bbox_head=dict(center_prior='shared'))

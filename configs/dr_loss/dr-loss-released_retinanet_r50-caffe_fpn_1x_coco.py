@@ -1,6 +1,6 @@
 # For the released R-50 checkpoint (AP 37.4 on val): Caffe-style backbone and
-# input, anchors and boxes with inclusive corners, ReLU before P7.
-# Convert the file with tools/convert/dr_loss.py first.
+# input, anchors and boxes with inclusive corners, ReLU before P7. Convert the
+# file with `mmdet-assigners convert dr_loss` first.
 _base_ = [
     './dr-loss_retinanet_r50_fpn_1x_coco.py',
     '../_base_/detectron_parts.py',

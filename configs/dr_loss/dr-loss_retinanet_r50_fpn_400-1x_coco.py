@@ -1,5 +1,6 @@
 # DR loss R-50, 1x, images of 400 x 667 pixels. The official repository has
-# such a config; its AP isn't known to us. 8 GPUs x 2 images, lr 0.01.
+# such a config.
+# 8 GPUs x 2 images, lr 0.01.
 _base_ = './dr-loss_retinanet_r50_fpn_1x_coco.py'
 train_dataloader = dict(
     dataset=dict(

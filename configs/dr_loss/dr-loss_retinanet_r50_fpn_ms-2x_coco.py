@@ -1,5 +1,5 @@
-# DR loss on RetinaNet R-50, 2x, multi-scale, with the recipe of R-101; its AP
-# isn't known to us. 8 GPUs x 2 images, lr 0.01.
+# DR loss on RetinaNet R-50, 2x, multi-scale, with the recipe of R-101.
+# 8 GPUs x 2 images, lr 0.01.
 _base_ = './dr-loss_retinanet_r50_fpn_1x_coco.py'
 model = dict(test_cfg=dict(score_thr=0.1))
 train_dataloader = dict(

@@ -1,6 +1,6 @@
-# DSFPN, Cascade R-CNN: bottom-up supervision and decoupled box heads. Paper's
-# AP not known to us; without both: 40.3 (mmdet zoo). 8 GPUs x 2 images, lr
-# 0.02.
+# DSFPN, Cascade R-CNN: bottom-up supervision and decoupled box heads. mmdet's
+# baseline: 40.3.
+# 8 GPUs x 2 images, lr 0.02.
 _base_ = './dsfpn-supervised_cascade-rcnn_r50_fpn_1x_coco.py'
 model = dict(
     roi_head=dict(

@@ -1,5 +1,5 @@
 # DSFPN, Faster R-CNN, with the loss and the RoIAlign of the official code.
-# Paper's AP not known to us. 8 GPUs x 2 images, lr 0.02.
+# 8 GPUs x 2 images, lr 0.02.
 _base_ = './dsfpn_smooth-l1_faster-rcnn_r50_fpn_1x_coco.py'
 model = dict(
     roi_head=dict(

@@ -1,6 +1,6 @@
-# DSFPN, Faster R-CNN: bottom-up supervision and decoupled box heads. Paper's
-# AP not known to us; without both: 37.4 (mmdet zoo). 8 GPUs x 2 images, lr
-# 0.02.
+# DSFPN, Faster R-CNN: bottom-up supervision and decoupled box heads. mmdet's
+# baseline: 37.4.
+# 8 GPUs x 2 images, lr 0.02.
 _base_ = './dsfpn-supervised_faster-rcnn_r50_fpn_1x_coco.py'
 model = dict(
     roi_head=dict(

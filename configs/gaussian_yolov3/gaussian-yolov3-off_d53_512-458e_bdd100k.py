@@ -1,5 +1,4 @@
-# YOLOv3 on BDD100K, the baseline, tested at 512: mAP 14.9 on val at IoU 0.75
-# in the paper (from memory, unverified). 8 GPUs x 8 images, lr 0.0001.
+# YOLOv3 on BDD100K, the baseline, tested at 512. 8 GPUs x 8 images, lr 0.0001.
 _base_ = [
     '../_base_/yolov3_bdd100k.py',
     '../_base_/gaussian_yolov3_parts.py',

@@ -1,6 +1,6 @@
 # For the released BDD100K weights (mAP 19.77 on val at IoU 0.75): the official
-# rules, thresholds and gray padding.
-# Convert the file with tools/convert/gaussian_yolov3.py first.
+# rules, thresholds and gray padding. Convert the file with `mmdet-assigners
+# convert gaussian_yolov3` first.
 _base_ = './gaussian-yolov3_d53_512-458e_bdd100k.py'
 model = dict(
     data_preprocessor=dict(pad_value=0.5),

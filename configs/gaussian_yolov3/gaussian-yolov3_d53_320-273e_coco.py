@@ -1,5 +1,4 @@
-# Gaussian YOLOv3, 320. The paper's COCO AP isn't known to us (mmdet's YOLOv3:
-# 27.9 on val). 8 GPUs x 8 images, lr 0.001.
+# Gaussian YOLOv3, 320. 8 GPUs x 8 images, lr 0.001.
 _base_ = [
     'mmdet::yolo/yolov3_d53_8xb8-320-273e_coco.py',
     '../_base_/gaussian_yolov3_parts.py',

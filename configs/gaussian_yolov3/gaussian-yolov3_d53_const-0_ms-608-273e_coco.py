@@ -1,4 +1,4 @@
 # No constant in the density, the paper's equation.
-# The paper's AP isn't known to us. 8 GPUs x 8 images, lr 0.001.
+# 8 GPUs x 8 images, lr 0.001.
 _base_ = './gaussian-yolov3_d53_ms-608-273e_coco.py'
 model = dict(bbox_head=dict(loss_bbox=dict(sigma_const=0.0)))

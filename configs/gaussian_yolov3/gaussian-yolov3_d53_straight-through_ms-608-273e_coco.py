@@ -1,4 +1,4 @@
 # Gradients without the derivative of the sigmoid, as in the official code.
-# The paper's AP isn't known to us. 8 GPUs x 8 images, lr 0.001.
+# 8 GPUs x 8 images, lr 0.001.
 _base_ = './gaussian-yolov3_d53_ms-608-273e_coco.py'
 model = dict(bbox_head=dict(straight_through=True))

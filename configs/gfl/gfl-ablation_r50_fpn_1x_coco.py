@@ -1,5 +1,6 @@
-# GFL R-50, 1x: AP 40.2 on val (tables 2b, 2c and 3; 58.6 AP50, 43.4 AP75).
-# Both losses are the unified one. 8 GPUs x 2 images, lr 0.01.
+# GFL R-50, 1x: AP 40.2 on val (tables 2b, 2c and 3). Both losses are the
+# unified one.
+# 8 GPUs x 2 images, lr 0.01.
 _base_ = 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'
 custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(

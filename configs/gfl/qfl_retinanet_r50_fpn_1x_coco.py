@@ -1,5 +1,4 @@
-# Table 1b: RetinaNet with QFL: AP 36.4 on val (focal loss: 35.6). 8 GPUs x 2
-# images, lr 0.01.
+# Table 1b: RetinaNet with QFL: AP 36.4 on val. 8 GPUs x 2 images, lr 0.01.
 _base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
 custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(

@@ -1,5 +1,5 @@
-# Table 1b: SSD512 with QFL, sigmoids instead of softmax: AP 30.2 on val
-# (29.4). 8 GPUs x 8 images, lr 0.002.
+# Table 1b: SSD512 with QFL, sigmoids instead of softmax: AP 30.2 on val.
+# 8 GPUs x 8 images, lr 0.002.
 _base_ = 'mmdet::ssd/ssd512_coco.py'
 custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(

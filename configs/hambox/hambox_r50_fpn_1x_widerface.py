@@ -1,6 +1,7 @@
-# HAMBox R-50 on WIDER FACE val: easy / medium / hard AP 97.0 / 96.4 / 93.3 in
-# the paper (from memory, unverified), with its own network, augmentation and
-# schedule. T and K of the only public code. 8 GPUs x 2 images, lr 0.01.
+# HAMBox R-50 on WIDER FACE: easy / medium / hard AP 97.0 / 96.4 / 93.3 on val
+# with test-time augmentation (table 2 of the TinaFace paper). The paper's
+# network, augmentation and schedule differ. T and K of the only public code.
+# 8 GPUs x 2 images, lr 0.01.
 _base_ = '../_base_/face_detector.py'
 model = dict(
     bbox_head=dict(type='HAMBoxRetinaHead'),

@@ -1,6 +1,6 @@
 # For the released Detectron model (AP 39.2 on val): Caffe-style backbone and
 # input, boxes with inclusive corners, RoIAlign of Detectron, voting as its
-# code does it. Convert the file with tools/convert/kl_loss.py first.
+# code does it. Convert the file with `mmdet-assigners convert kl_loss` first.
 _base_ = [
     './kl-loss_faster-rcnn_official-order_r50_fpn_2x_coco.py',
     '../_base_/detectron_parts.py',

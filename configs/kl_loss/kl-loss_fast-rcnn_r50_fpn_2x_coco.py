@@ -1,5 +1,5 @@
-# KL-Loss Fast R-CNN R-50 on proposal files, 2x. The paper has such rows; their
-# AP isn't known to us. 8 GPUs x 2 images, lr 0.02.
+# KL-Loss Fast R-CNN R-50 on proposal files, 2x. The paper has such rows.
+# 8 GPUs x 2 images, lr 0.02.
 _base_ = [
     'mmdet::fast_rcnn/fast-rcnn_r50_fpn_2x_coco.py',
     '../_base_/fast_rcnn_mini.py',

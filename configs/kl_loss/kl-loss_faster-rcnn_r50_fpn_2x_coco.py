@@ -1,5 +1,5 @@
-# KL-Loss Faster R-CNN R-50, soft-NMS with variance voting, 2x: AP 39.2, AP50
-# 57.6, AP75 42.5 on val in the official repository (baseline 37.9).
+# KL-Loss Faster R-CNN R-50, soft-NMS with variance voting, 2x: AP 39.2 on val
+# in the paper and the official repository (baseline 37.9).
 # 8 GPUs x 2 images, lr 0.02.
 _base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_2x_coco.py'
 custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)

@@ -1,6 +1,4 @@
-# KL-Loss alone, greedy NMS: box AP 39.5, AP90 15.8 in the paper (from memory,
-# unverified).
-# 8 GPUs x 2 images, lr 0.02.
+# KL-Loss alone, greedy NMS. 8 GPUs x 2 images, lr 0.02.
 _base_ = './kl-loss_mask-rcnn_r50_fpn_2x_coco.py'
 model = dict(
     test_cfg=dict(

@@ -1,5 +1,6 @@
 # MAL R-50, short side 800, 18 epochs (official: 135k iterations of 16, lr / 10
-# at 90k and 120k): AP 39.2 on test-dev in the official repository.
+# at 90k and 120k): AP 39.2 in the official repository, which says test-dev;
+# figure 6 of the paper has it on val.
 # 8 GPUs x 2 images, lr 0.01.
 _base_ = 'mmdet::free_anchor/freeanchor_r50_fpn_1x_coco.py'
 custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)

@@ -1,5 +1,6 @@
 # For the released R-50 checkpoint (AP 38.6): Caffe-style backbone and input,
-# ReLU before P7. Convert the file with tools/convert/noisy_anchors.py first.
+# ReLU before P7. Convert the file with `mmdet-assigners convert noisy_anchors`
+# first.
 _base_ = './noisy-anchors_r50_fpn_1x_coco.py'
 model = dict(
     data_preprocessor=dict(

@@ -1,4 +1,3 @@
-# Ablation: no positives of IoU below 0.1.
-# The paper's AP isn't known to us. 8 GPUs x 2 images, lr 0.01.
+# Ablation: no positives of IoU below 0.1. 8 GPUs x 2 images, lr 0.01.
 _base_ = './noisy-anchors_r50_fpn_1x_coco.py'
 model = dict(train_cfg=dict(assigner=dict(min_iou=0.1)))

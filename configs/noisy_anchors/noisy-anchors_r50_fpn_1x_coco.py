@@ -1,6 +1,7 @@
-# Noisy Anchors R-50, 1x: AP 38.6 on val2017 in the official repository
-# (RetinaNet: 36.5). 8 GPUs x 2 images, lr 0.01; there batch 8 and lr 0.005
-# for twice as many iterations.
+# Noisy Anchors R-50, 1x: AP 38.0 on val in the paper, 38.6 in the official
+# repository.
+# 8 GPUs x 2 images, lr 0.01; there batch 8 and lr 0.005 for twice as many
+# iterations.
 _base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
 custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(

@@ -1,5 +1,6 @@
-# Noisy Anchors R-50, 3x: AP 40.2 on val2017 in the official repository
-# (RetinaNet: 37.9). 8 GPUs x 2 images, lr 0.01.
+# Noisy Anchors R-50, 3x: AP 40.2 on val in the official repository (RetinaNet:
+# 37.9).
+# 8 GPUs x 2 images, lr 0.01.
 _base_ = 'mmdet::retinanet/retinanet_r50_fpn_ms-640-800-3x_coco.py'
 custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(

@@ -1,5 +1,6 @@
 # Ablation: points start on the grid of a square and are assigned by its IoU,
-# as with one anchor. AP not known to us. 8 GPUs x 2 images, lr 0.01.
+# as with one anchor.
+# 8 GPUs x 2 images, lr 0.01.
 _base_ = './batch-reppoints-moment_r50_fpn-gn_1x_coco.py'
 model = dict(
     bbox_head=dict(center_init=False),

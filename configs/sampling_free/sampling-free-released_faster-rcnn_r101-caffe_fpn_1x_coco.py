@@ -1,5 +1,5 @@
-# For the released R-101 checkpoint (AP 40.3 on minival).
-# Convert the file with tools/convert/sampling_free.py first.
+# For the released R-101 checkpoint (AP 40.3 on val). Convert the file with
+# `mmdet-assigners convert sampling_free` first.
 _base_ = './sampling-free-released_faster-rcnn_r50-caffe_fpn_1x_coco.py'
 model = dict(
     backbone=dict(

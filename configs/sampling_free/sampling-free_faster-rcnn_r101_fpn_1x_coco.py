@@ -1,5 +1,6 @@
-# Sampling-Free Faster R-CNN R-101, 1x: AP 40.3 on minival in the official
-# repository (39.1 without). 8 GPUs x 2 images, lr 0.02.
+# Sampling-Free Faster R-CNN R-101, 1x: AP 40.3 on val in the official
+# repository (39.1 with sampling).
+# 8 GPUs x 2 images, lr 0.02.
 _base_ = './sampling-free_faster-rcnn_r50_fpn_1x_coco.py'
 model = dict(
     backbone=dict(

@@ -1,5 +1,6 @@
-# Sampling-Free Faster R-CNN R-50, 1x: AP 38.4 on minival in the official
-# repository (36.8 without). 8 GPUs x 2 images, lr 0.02.
+# Sampling-Free Faster R-CNN R-50, 1x: AP 38.4 on val in the official
+# repository (36.8 with sampling).
+# 8 GPUs x 2 images, lr 0.02.
 _base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(

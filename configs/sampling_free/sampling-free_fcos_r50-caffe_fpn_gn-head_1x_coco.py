@@ -1,5 +1,6 @@
 # Sampling-Free FCOS R-50, 1x, no centerness. The paper's details are not
-# established, its AP isn't known to us. 4 GPUs x 4 images, lr 0.01.
+# established.
+# 4 GPUs x 4 images, lr 0.01.
 _base_ = 'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py'
 custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(

@@ -1,5 +1,6 @@
-# Sampling-Free RetinaNet R-50, 1x: AP 36.8 on minival, 36.9 on test-dev in
-# the official repository (focal loss: 36.4, 36.6). 8 GPUs x 2 images, lr 0.01.
+# Sampling-Free RetinaNet R-50, 1x: AP 36.8 on val, 36.9 on test-dev in the
+# official repository (focal loss: 36.4 on val).
+# 8 GPUs x 2 images, lr 0.01.
 _base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
 custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 assigner = dict(type='BatchMaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4)

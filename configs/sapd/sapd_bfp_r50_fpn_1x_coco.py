@@ -1,5 +1,5 @@
-# Variant: the balanced feature pyramid of Libra R-CNN behind the FPN; the
-# paper's number isn't known to us. 8 GPUs x 2 images, lr 0.01.
+# Variant: the balanced feature pyramid of Libra R-CNN behind the FPN.
+# 8 GPUs x 2 images, lr 0.01.
 _base_ = './sapd_r50_fpn_1x_coco.py'
 model = dict(
     neck=[

@@ -1,5 +1,4 @@
-# SAPD R-50 (SW + SS), 1x: AP 38.8 on val in the paper (from memory,
-# unverified). 8 GPUs x 2 images, lr 0.01.
+# SAPD R-50 (SW + SS), 1x. 8 GPUs x 2 images, lr 0.01.
 _base_ = 'mmdet::fsaf/fsaf_r50_fpn_1x_coco.py'
 custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(

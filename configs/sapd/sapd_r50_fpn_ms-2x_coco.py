@@ -1,5 +1,6 @@
-# SAPD R-50, 24 epochs, multi-scale: AP 41.7 on test-dev in the paper (from a
-# secondary summary). 8 GPUs x 2 images, lr 0.01. Soft levels: from epoch 12.
+# SAPD R-50, 24 epochs, multi-scale: AP 41.7 on test-dev (table 9 of the YOLOv4
+# paper). Soft levels from epoch 12.
+# 8 GPUs x 2 images, lr 0.01.
 _base_ = './sapd_r50_fpn_1x_coco.py'
 train_dataloader = dict(
     dataset=dict(

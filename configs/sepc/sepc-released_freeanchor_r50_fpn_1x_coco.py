@@ -1,6 +1,6 @@
-# For the released checkpoint of FreeAnchor + SEPC (AP 43.0): no padding in
-# the two last convs, boxes and anchors of mmdet 1.x.
-# Convert the file with tools/convert/sepc.py first.
+# For the released checkpoint of FreeAnchor + SEPC (AP 43.0): no padding in the
+# two last convs, boxes and anchors of mmdet 1.x. Convert the file with
+# `mmdet-assigners convert sepc` first.
 _base_ = './sepc_freeanchor_r50_fpn_1x_coco.py'
 model = dict(
     neck=[

@@ -1,6 +1,6 @@
 # For the released checkpoint of FSAF + SEPC (AP 41.6): no padding in the two
-# last convs, points at the cell centers, distances in strides.
-# Convert the file with tools/convert/sepc.py first.
+# last convs, points at the cell centers, distances in strides. Convert the
+# file with `mmdet-assigners convert sepc` first.
 _base_ = './sepc_fsaf_r50_fpn_1x_coco.py'
 model = dict(
     neck=[

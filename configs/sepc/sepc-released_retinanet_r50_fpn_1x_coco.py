@@ -1,6 +1,6 @@
-# For the released checkpoint of RetinaNet + SEPC (AP 39.6): no padding in
-# the two last convs, boxes and anchors of mmdet 1.x.
-# Convert the file with tools/convert/sepc.py first.
+# For the released checkpoint of RetinaNet + SEPC (AP 39.6): no padding in the
+# two last convs, boxes and anchors of mmdet 1.x. Convert the file with
+# `mmdet-assigners convert sepc` first.
 _base_ = './sepc_retinanet_r50_fpn_1x_coco.py'
 model = dict(
     neck=[

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import generate_index
-from facts import PACKAGE
+import yaml
+from facts import PACKAGE, catalog
 from source_tree import Problem, Tree
 
 MAX_LEAF_LINES = 25
@@ -71,6 +72,28 @@ def _check_models(tree: Tree, method, metafile: str) -> Iterator[Problem]:
             if not config.startswith('mmdet::'):
                 line = tree.line_of(metafile, config)
                 yield Problem(metafile, line, f'no model {config}')
+
+
+def check_baselines(tree: Tree) -> Iterator[Problem]:
+    """Numbers of mmdet's model zoo are those of its metafiles."""
+    name = f'configs/{catalog.BASELINES}'
+    baselines, _ = catalog.read_baselines(tree.root / 'configs')
+    for config, model in baselines.items() if tree.mmdet else ():
+        folder = config.removeprefix('mmdet::').partition('/')[0]
+        path = tree.mmdet / '.mim/configs' / folder / 'metafile.yml'
+        values = set()
+        if path.is_file():
+            text = path.read_text(encoding='utf-8')
+            entries = yaml.safe_load(text)['Models']
+            for entry in entries:
+                if entry['Config'].endswith(config.removeprefix('mmdet::')):
+                    for result in entry['Results']:
+                        values.update(result['Metrics'].values())
+        for number in model.published:
+            if number.source == 'mmdet' and number.value not in values:
+                line = tree.line_of(name, config)
+                message = f'mmdet says {sorted(values)}, not {number.value}'
+                yield Problem(name, line, message)
 
 
 def check_headers(tree: Tree) -> Iterator[Problem]:

@@ -24,6 +24,7 @@ RULES = (
     check_code.check_docstrings,
     check_code.check_length,
     check_facts.check_methods,
+    check_facts.check_baselines,
     check_facts.check_headers,
     check_facts.check_leaf_configs,
     check_facts.check_generated,

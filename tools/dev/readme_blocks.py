@@ -6,6 +6,7 @@ README of a method.
 """
 
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,7 +16,8 @@ _BLOCK = re.compile(r'<!-- (.+?) -->\n(.*?)<!-- end -->', re.DOTALL)
 LEGEND = (
     'Numbers under "published" are those of others, with their source; '
     '"our AP" is what was measured for this project. Empty: no number that a '
-    'reader can look up.'
+    'reader can look up. Parameters and FLOPs (multiply-adds for one 1280x800 '
+    'image) are counted by `tools/benchmark/complexity.py`.'
 )
 
 
@@ -54,6 +56,13 @@ def table(rows: Iterable[Sequence[str]]) -> list[str]:
     return [re.sub(' +', ' ', f'| {" | ".join(row)} |') for row in cells]
 
 
+def wrap(text: str) -> list[str]:
+    """Lines of prose."""
+    return textwrap.wrap(
+        text, 79, break_long_words=False, break_on_hyphens=False
+    )
+
+
 def status_text(status: str) -> str:
     """What a status says: its own meaning and that of those before it."""
     meanings = catalog.STATUSES
@@ -77,7 +86,7 @@ def methods_blocks(methods: list) -> dict[str, list[str]]:
     ]
     levels = list(catalog.STATUSES.items())[1:]
     meaning = '; '.join(f'{status} {text}' for status, text in levels)
-    return {'methods': [*table(rows), '', f'Status: {meaning}.']}
+    return {'methods': [*table(rows), '', *wrap(f'Status: {meaning}.')]}
 
 
 def readme_blocks(method) -> dict[str, list[str]]:
@@ -110,7 +119,7 @@ def _results(results) -> list[str]:
         )
     if not described:
         rows = [[row[0], *row[2:]] for row in rows]
-    caption = [results.caption, ''] if results.caption else []
+    caption = [*wrap(results.caption), ''] if results.caption else []
     return ['', *caption, *table(rows), '']
 
 
@@ -155,7 +164,7 @@ def _sources(method) -> list[str]:
         for row in results.rows
         for number in row.published
     }
-    lines = [LEGEND]
+    lines = wrap(LEGEND)
     if used:
         lines += ['', 'Sources:', '']
     for key, source in method.sources.items():

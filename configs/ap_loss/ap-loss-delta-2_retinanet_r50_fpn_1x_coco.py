@@ -1,4 +1,0 @@
-# Variant: a step of twice the width (base: delta 1). Not in the paper.
-# 8 GPUs x 2 images, lr 0.01.
-_base_ = './ap-loss_retinanet_r50_fpn_1x_coco.py'
-model = dict(bbox_head=dict(loss_cls=dict(delta=2.0)))

@@ -1,4 +1,0 @@
-# Twenty-one samples per border instead of eleven.
-# AP not known to us. 8 GPUs x 2 images, lr 0.01.
-_base_ = './borderdet_r50-caffe_fpn_1x_coco.py'
-model = dict(bbox_head=dict(pool_size=20))

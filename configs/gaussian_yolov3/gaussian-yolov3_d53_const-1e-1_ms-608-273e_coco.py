@@ -1,4 +1,0 @@
-# Constant 0.1 in the density; the author's trials on BDD (issue 40).
-# The paper's AP isn't known to us. 8 GPUs x 8 images, lr 0.001.
-_base_ = './gaussian-yolov3_d53_ms-608-273e_coco.py'
-model = dict(bbox_head=dict(loss_bbox=dict(sigma_const=0.1)))

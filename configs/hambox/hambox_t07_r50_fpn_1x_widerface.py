@@ -1,4 +1,0 @@
-# Ablation: T = 0.7 (base: 0.5). The paper's AP isn't known to us.
-# 8 GPUs x 2 images, lr 0.01.
-_base_ = './hambox_r50_fpn_1x_widerface.py'
-model = dict(train_cfg=dict(assigner=dict(online_iou_thr=0.7)))

@@ -1,3 +1,0 @@
-# Ablation: 25 points. AP not known to us. 8 GPUs x 2 images, lr 0.01.
-_base_ = './batch-reppoints-moment_r50_fpn-gn_1x_coco.py'
-model = dict(bbox_head=dict(num_points=25))

@@ -1,5 +1,0 @@
-# Ablation: the guided loss with RetinaNet's prior.
-# The AP isn't known to us. 8 GPUs x 2 images, lr 0.01.
-_base_ = './sampling-free_retinanet_r50_fpn_1x_coco.py'
-model = dict(bbox_head=dict(prior_prob=0.01))
-mini = dict(model=dict(bbox_head=dict(prior_prob=0.1)))
