@@ -479,23 +479,3 @@ def test_this_tree_has_no_problems():
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.mark.parametrize(
-    ('name', 'text', 'message'),
-    [
-        ('docs/page.md', 'Two pictures.\n', "'pictures': say image"),
-        ('docs/page.md', 'Run the goldens.\n', 'say reference case'),
-        ('tools/a.py', '# a seam\n', "'seam': say base class"),
-        ('tools/a.py', '# 0.8 (from memory)\n', "'from memory': say a source"),
-    ],
-)
-def test_words(fake, name, text, message):
-    fake.write(name, text)
-    (problem,) = fake.problems()
-    assert problem.startswith(f'{name}:1: ') and message in problem
-
-
-def test_words_of_a_citation_are_its_own(fake):
-    fake.write('docs/page.md', '```bibtex\ntitle={A Picture}\n```\n')
-    assert fake.problems() == []

@@ -36,7 +36,7 @@ def rename(state: Mapping[str, Tensor], rules: Rules) -> State:
     r"""Rename every key by the first rule that matches all of it.
 
     Args:
-        state: Official state dict.
+        state: Official state dict, tensors (...) by name.
         rules: Pairs of a regular expression and our name (``\1`` is its
             first group), or None for what a model of ours does not store.
 
@@ -70,7 +70,7 @@ def check_state(state: Mapping[str, Tensor], config: str) -> None:
     """Compare names and shapes with the model of a config.
 
     Args:
-        state: Converted state dict.
+        state: Converted state dict, tensors (...) by name.
         config: Name or path of the config.
 
     Raises:

@@ -83,7 +83,7 @@ def check_weights(model: nn.Module, path: str | Path) -> dict[str, Tensor]:
     mmengine only logs what is missing, and evaluates random weights.
 
     Returns:
-        dict: The state dict of the checkpoint.
+        dict: The state dict of the checkpoint, tensors (...) by name.
 
     Raises:
         CheckpointError: The file can't be read or doesn't fit; the message

@@ -1,4 +1,4 @@
-"""The whole-batch loss seam: RetinaNet through it equals mmdet's."""
+"""RetinaNet on the batched loss equals mmdet's."""
 
 import pytest
 import torch

@@ -34,7 +34,7 @@ def match(boxes, topn, **kwargs):
     [
         (1, [0]),
         (2, [0, 1]),
-        (3, [0, 1, 3]),  # of equal ones the later
+        (3, [0, 1, 3]),  # ties: the later
         (4, [0, 1, 2, 3]),
         (5, [0, 1, 2, 3, 4]),
         (50, [0, 1, 2, 3, 4]),

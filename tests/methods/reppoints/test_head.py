@@ -256,7 +256,7 @@ def test_stages_for_images():
 
 
 def test_adapter_of_mmdets_head():
-    """The laboratory shows the same for both classes."""
+    """The analysis tools show the same for both classes."""
     found = []
     for kind in ('RepPointsHead', 'BatchRepPointsHead'):
         head = build(kind).eval()

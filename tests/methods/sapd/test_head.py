@@ -92,21 +92,6 @@ class PlainHead(AnchorFreeHead):
         raise AssertionError
 
 
-def test_options_of_the_towers():
-    head = make_head(
-        stacked_convs=2,
-        conv_bias=False,
-        dcn_on_last_conv=True,
-        conv_cfg=dict(type='Conv2d'),
-    )
-    for tower in (head.cls_convs, head.reg_convs):
-        first, last = (layer.conv for layer in tower)
-        assert first.bias is None
-        assert type(first).__name__ == 'Conv2d'
-        assert type(last).__name__ == 'ModulatedDeformConv2dPack'
-    assert make_head().cls_convs[0].conv.bias is not None
-
-
 def test_equals_plain_anchor_point_detector():
     """Same towers and, distances scaled, same detections, bit for bit."""
     head = make_head(soft_weight=False, soft_select=False)
