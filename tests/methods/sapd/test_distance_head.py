@@ -12,7 +12,7 @@ def make_head(**options):
         in_channels=8,
         feat_channels=8,
         stacked_convs=1,
-        strides=(8, 16),
+        strides=(8, 16, 32),
     )
     return MODELS.build({**config, **options})
 
