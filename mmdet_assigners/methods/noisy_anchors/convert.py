@@ -25,7 +25,7 @@ RULES = (
 
 
 def ratio_major(value: Tensor) -> Tensor:
-    """Channels (S * R * K, ...) by size -> (R * S * K, ...) by ratio."""
+    """Channels (S*R*K, ...) by size -> (R*S*K, ...) by ratio."""
     anchors = value.unflatten(0, (SIZES, RATIOS, -1))
     return anchors.transpose(0, 1).flatten(0, 2)
 
