@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -143,7 +144,7 @@ def _panel_width(rows: Sequence[ImageAssignment]) -> float:
 
 def _draw_header(axes: Axes, row: ImageAssignment) -> None:
     axes.axis('off')
-    place = dict(va='top', transform=axes.transAxes)
+    place: dict[str, Any] = dict(va='top', transform=axes.transAxes)
     axes.text(
         0, 0.78, row.name, fontsize=12, weight='bold', color=INK, **place
     )
