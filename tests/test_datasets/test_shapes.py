@@ -292,5 +292,5 @@ def test_draw_scene():
     assert objects[-1].box == mask_box(objects[-1].mask)
     _, none = draw_scene(np.random.default_rng(5), (100, 80), 'empty')
     assert none == []
-    with pytest.raises(ValueError, match=r"kind must be one of .*got 'full'"):
-        draw_scene(np.random.default_rng(5), kind='full')
+    with pytest.raises(ValueError, match=r"scene must be one of .*got 'full'"):
+        draw_scene(np.random.default_rng(5), scene='full')
