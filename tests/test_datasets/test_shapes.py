@@ -226,9 +226,9 @@ def test_other_parameters_are_refused(tmp_path):
 
 def test_foreign_folders_are_left_alone(tmp_path):
     (tmp_path / 'mine.txt').write_text('precious')
-    with pytest.raises(FileExistsError, match='no shapes dataset'):
+    with pytest.raises(FileExistsError, match='not a shapes dataset'):
         generate_shapes(tmp_path, **TINY)
-    with pytest.raises(FileExistsError, match='no shapes dataset'):
+    with pytest.raises(FileExistsError, match='not a shapes dataset'):
         generate_shapes(tmp_path / 'mine.txt', **TINY)
     assert os.listdir(tmp_path) == ['mine.txt']
     (tmp_path / 'void').mkdir()
