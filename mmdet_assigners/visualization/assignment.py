@@ -72,6 +72,7 @@ def render(
     """
     if not rows:
         raise ValueError('rows is empty: nothing to draw')
+    # inches: panels, then the block of each row, then the whole image
     panels = max(row.num_levels for row in rows) + 1
     columns = min(panels, 3) if len(rows) == 1 else panels
     width = _panel_width(rows)
@@ -96,6 +97,7 @@ def render(
         )
         return figure.add_axes(box)
 
+    # each row: header, panels, then count table and histograms on the right
     top = _MARGIN
     for row, block, height in zip(rows, blocks, heights, strict=True):
         _draw_header(place(_MARGIN, top, total_width, _HEADER), row)
