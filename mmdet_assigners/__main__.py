@@ -10,26 +10,26 @@ from types import ModuleType
 
 from . import __version__
 
-# Command -> module of `cli`; only the one that is asked for is imported.
-COMMANDS = {
-    'list': 'list',
-    'show': 'show',
-    'train': 'train',
-    'test': 'test',
-    'demo': 'demo',
-    'viz': 'viz',
-    'table': 'table',
-    'convert': 'convert',
-    'check': 'check',
-}
+# Modules of `cli`; only that of the given command is imported.
+COMMANDS = (
+    'list',
+    'show',
+    'train',
+    'test',
+    'demo',
+    'viz',
+    'table',
+    'convert',
+    'check',
+)
 
 
 def _command(name: str) -> ModuleType:
-    return importlib.import_module(f'{__package__}.cli.{COMMANDS[name]}')
+    return importlib.import_module(f'{__package__}.cli.{name}')
 
 
 def build_parser(names: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
-    """The parser of the named commands, by default of all."""
+    """The parser of these commands, by default of all."""
     parser = argparse.ArgumentParser(
         prog='mmdet-assigners',
         description='Detection research as config diffs for MMDetection 3.x.',
@@ -47,8 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: Arguments without the program name; those of the process if
-            None.
+        argv: Arguments without the program name; by default those of the
+            process.
 
     Returns:
         Exit code: 0 done, 1 problems found, 2 wrong arguments.
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    # of mmengine, on every config; a user can do nothing about it
+    # mmengine causes it on every config; users can't avoid it
     warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
     known = argv and argv[0] in COMMANDS
     args = build_parser(argv[:1] if known else COMMANDS).parse_args(argv)

@@ -17,7 +17,7 @@ import torch
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.logging import HistoryBuffer
 
-from .diagnostics.environment import installed_versions
+from .versions import installed_versions
 
 PACKAGE = 'mmdet_assigners'
 

@@ -17,12 +17,12 @@ class Change(NamedTuple):
     """The change of one key.
 
     Attributes:
-        kind: 'changed', 'added' or 'removed'.
+        type: 'changed', 'added' or 'removed'.
         old: Value before; None if added.
         new: Value after; None if removed.
     """
 
-    kind: str
+    type: str
     old: Any
     new: Any
 

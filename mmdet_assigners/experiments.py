@@ -6,7 +6,6 @@ one is resumed.
 """
 
 import json
-import platform
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,12 +13,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from .diagnostics.environment import installed_versions
 from .files import write_json
 from .tables import markdown
+from .versions import measured_versions
 
 METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
-_PACKAGES = 'mmdet_assigners torch mmcv mmengine mmdet numpy onedl-mmdetection'
 
 
 @dataclass(frozen=True)
@@ -110,12 +108,6 @@ def execute(run: Run, work_dir: Path, quiet: bool = False) -> dict[str, Any]:
     return result
 
 
-def versions() -> dict[str, str]:
-    """Versions that a measured number depends on."""
-    found = installed_versions(_PACKAGES.split())
-    return {'python': platform.python_version(), **found}
-
-
 def result_table(results: dict[str, dict[str, Any]]) -> str:
     """Markdown table of several runs, a row each.
 
@@ -176,5 +168,5 @@ def _collect(run: Run, work_dir: Path) -> dict[str, Any]:
         'parameters': parameters,
         'threads': torch.get_num_threads(),
         'command': _command(run),
-        'versions': versions(),
+        'versions': measured_versions(),
     }

@@ -1,4 +1,4 @@
-"""Files that are complete or not there."""
+"""Files that are written completely or not at all."""
 
 import json
 import os
@@ -10,14 +10,14 @@ from typing import Any
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A file to write that takes the place of another when it is complete.
+    """A temporary file that replaces another one when it is complete.
 
     Args:
-        path: The file to replace; its folder is made.
+        path: The file to replace; its folder is created.
 
     Yields:
-        Path: The file to write, beside ``path``. It is removed on an error,
-            and ``path`` stays what it was.
+        Path: The file to write, beside ``path``. On an error it is removed
+        and ``path`` is unchanged.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,11 +31,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text as UTF-8."""
+    """Write a text as UTF-8, see :func:`replacing`."""
     with replacing(path) as part:
         part.write_text(text, encoding='utf-8')
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write JSON with a line per entry."""
+    """Write JSON, one entry per line, see :func:`replacing`."""
     write_text(path, json.dumps(content, indent=1) + '\n')

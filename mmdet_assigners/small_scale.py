@@ -12,8 +12,8 @@ leaves the method itself untouched:
 4. the schedule becomes ``epochs`` long and the optimizer AdamW
    (``configs/_base_/small_scale.py``).
 
-Classes and files come from the dataset. What these steps can't know (a custom
-backbone, a keypoint head) a method says in its own config, as a top-level
+Classes and files come from the dataset. For what these steps don't cover (a
+custom backbone, a keypoint head) a method's config has a top-level
 ``mini = dict(...)``: a config diff that is merged last, with ``_delete_`` and
 list indices as in ``--cfg-options``.
 """
@@ -64,7 +64,7 @@ def load_config(
     """Load a config and change it, as the commands do.
 
     Args:
-        name: Name of ours, ``mmdet::`` and a name, or a path.
+        name: Name of our config, ``mmdet::name``, or a path.
         mini: Shrink model and images; with ``data`` apply the whole overlay
             (see `apply_small_scale`).
         data: Name or root of a dataset (see `resolve_data`); by default the
@@ -114,7 +114,7 @@ def apply_small_scale(
     """Shrink a COCO config and point it at a dataset.
 
     Args:
-        cfg: Parsed config of ours or mmdet's; changed in place.
+        cfg: Parsed config of this package or mmdet; changed in place.
         data: Name or root of the dataset (see `resolve_data`).
         eval_on: Split that is evaluated, ``val`` or ``train``.
         epochs: Length of the schedule.

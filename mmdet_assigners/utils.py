@@ -113,12 +113,11 @@ def config_path(name: str) -> str:
 
 
 def resolve_config(name: str) -> str:
-    """The path of a config of ours, of mmdet, or of anybody.
+    """The path of any config: ours, mmdet's, or a file.
 
     Args:
-        name: A path, ``mmdet::`` and a name, e.g.
-            ``mmdet::atss/atss_r50_fpn_1x_coco``, or a name of ours, see
-            :func:`config_path`.
+        name: Name of our config (see :func:`config_path`), ``mmdet::name``,
+            e.g. ``mmdet::atss/atss_r50_fpn_1x_coco``, or a path.
 
     Raises:
         FileNotFoundError: No such config; the message suggests similar names.

@@ -1,4 +1,4 @@
-"""Files are complete or not there."""
+"""Files are written completely or not at all."""
 
 import json
 

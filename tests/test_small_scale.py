@@ -6,11 +6,13 @@ from test_datasets.test_roots import coco_root
 
 from mmdet_assigners.small_scale import (
     apply_small_scale,
+    load_config,
     merge_mini,
     set_num_classes,
     shrink_model,
     use_data,
 )
+from mmdet_assigners.utils import resolve_config
 
 
 def base(name):
@@ -184,3 +186,41 @@ def test_several_evaluators(root):
     files = [Path(part.ann_file).name for part in cfg.val_evaluator]
     assert files == ['val.json'] * 2
     assert cfg.test_evaluator.ann_file.endswith('val.json')
+
+
+RETINA = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco'
+
+
+def test_load_config_without_data():
+    cfg = load_config(
+        RETINA,
+        mini=True,
+        num_classes=3,
+        options={'model.bbox_head.stacked_convs': 1},
+    )
+    assert cfg.model.backbone.depth == 18
+    assert cfg.model.bbox_head.num_classes == 3
+    assert cfg.model.bbox_head.stacked_convs == 1  # merged last
+    (resize,) = (
+        step
+        for step in cfg.test_dataloader.dataset.pipeline
+        if step.type == 'Resize'
+    )
+    assert resize.scale == (320, 240)
+    # schedule and files are those of the config
+    assert cfg.train_cfg.max_epochs == 12
+    assert cfg.train_dataloader.dataset.data_root == 'data/coco/'
+
+
+def test_load_config_with_data_is_the_overlay(root):
+    ours = load_config(RETINA, True, root, epochs=3, batch_size=2)
+    overlay = Config.fromfile(resolve_config(RETINA))
+    apply_small_scale(overlay, root, epochs=3, batch_size=2)
+    for key in ('model', 'train_cfg', 'param_scheduler', 'train_dataloader'):
+        assert ours[key] == overlay[key]
+
+
+@pytest.mark.parametrize('key', ['epochs', 'batch_size'])
+def test_load_config_refuses_zero(key):
+    with pytest.raises(ValueError, match=f'{key} must be at least 1, got 0'):
+        load_config(RETINA, **{key: 0})

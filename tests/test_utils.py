@@ -6,7 +6,13 @@ from mmengine.config import Config
 from mmengine.hub import get_config as hub_get_config
 
 import mmdet_assigners
-from mmdet_assigners.utils import config_path, get_config, registered_names
+from mmdet_assigners.utils import (
+    config_path,
+    get_config,
+    registered_names,
+    resolve_config,
+    walk_config,
+)
 
 NAME = 'sepc/sepc_retinanet_r50_fpn_1x_coco.py'
 
@@ -36,6 +42,29 @@ def test_config_path_names_the_nearest():
         FileNotFoundError, match='did you mean sepc_retinanet_r50_fpn_1x_coco'
     ):
         config_path('sepc_retinanet_r50_1x_coco')
+
+
+def test_resolve_config(tmp_path):
+    path = tmp_path / 'a.py'
+    path.touch()
+    assert resolve_config(str(path)) == str(path)
+    assert resolve_config(NAME).endswith(NAME)
+    name = 'fsaf/fsaf_r50_fpn_1x_coco'
+    assert resolve_config(f'mmdet::{name}').endswith(f'{name}.py')
+    with pytest.raises(FileNotFoundError, match=f'did you mean.*{name}'):
+        resolve_config(f'mmdet::{name}2')
+
+
+def test_walk_config_gives_the_keys_of_cfg_options():
+    cfg = dict(a=[dict(b=1), dict(b=dict(c=(dict(),)))], d=2)
+    assert list(walk_config(cfg, 'model')) == [
+        ('model', cfg),
+        ('model.a.0', cfg['a'][0]),
+        ('model.a.1', cfg['a'][1]),
+        ('model.a.1.b', cfg['a'][1]['b']),
+        ('model.a.1.b.c.0', {}),
+    ]
+    assert [key for key, _ in walk_config(cfg)][:2] == ['', 'a.0']
 
 
 def test_every_way_to_a_config_gives_the_same():

@@ -55,7 +55,7 @@ def load_detector(
     """Build the detector of a config.
 
     Args:
-        config: Name of ours, ``mmdet::`` and a name, or a path.
+        config: Name of our config, ``mmdet::name``, or a path.
         checkpoint: File of its weights; random weights if None.
         num_classes: Number of classes of the data; by default the config's.
         mini: Use the small-scale form of the config.

@@ -85,7 +85,7 @@ class SideSummary(NamedTuple):
     Attributes:
         side: One of ``SIDES``, or 'all'.
         decile: Tenth of the sides by sigma, from 1; None: all of them.
-        count: Number of sides.
+        sides: Number of sides.
         mean_sigma: Mean predicted standard deviation.
         mean_error: Mean absolute error.
         ratio: Mean sigma over the sigma of Gaussian errors of the same mean:
@@ -98,7 +98,7 @@ class SideSummary(NamedTuple):
 
     side: str
     decile: int | None
-    count: int
+    sides: int
     mean_sigma: float
     mean_error: float
     ratio: float
@@ -252,7 +252,7 @@ def _summary(
     return SideSummary(
         side=side,
         decile=decile,
-        count=len(sigma),
+        sides=len(sigma),
         mean_sigma=mean_sigma,
         mean_error=mean_error,
         ratio=mean_sigma * MEAN_ABS / mean_error if mean_error else np.nan,

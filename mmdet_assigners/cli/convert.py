@@ -1,4 +1,4 @@
-"""``convert METHOD IN OUT``: official weights as a checkpoint for mmdet."""
+"""``convert METHOD IN OUT``: official weights as an mmdet checkpoint."""
 
 import argparse
 
@@ -17,12 +17,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument('official', metavar='IN', help='official weights')
     parser.add_argument('out', metavar='OUT', help='file to write')
     parser.add_argument(
-        '--config', help='config to compare with (default: by the weights)'
+        '--config', help='config to compare with (default: from the weights)'
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert and say which config fits."""
+    """Convert and print which config fits."""
     from ..utils import register_all_modules
 
     register_all_modules()

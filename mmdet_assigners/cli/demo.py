@@ -3,6 +3,7 @@
 import argparse
 import itertools
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,7 +109,7 @@ def _draw_detections(
     with_objects = (i for i in read_images(split) if i['instances'])
     infos = list(itertools.islice(with_objects, NUM_IMAGES))
     truths = map(ground_truths, infos)
-    columns = {
+    columns: dict[str, Sequence[Any]] = {
         'ground truth': [
             InstanceData(bboxes=boxes, labels=labels)
             for boxes, labels in truths

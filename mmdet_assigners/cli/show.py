@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
             'added': f'{change.new!r}',
             'removed': f'{change.old!r}',
             'changed': f'{change.old!r} -> {change.new!r}',
-        }[change.kind]
-        print(f'{_SIGNS[change.kind]} {key}: {text}')
-    kinds = [change.kind for change in changes.values()]
-    print('\n' + ', '.join(f'{kinds.count(kind)} {kind}' for kind in _SIGNS))
+        }[change.type]
+        print(f'{_SIGNS[change.type]} {key}: {text}')
+    types = [change.type for change in changes.values()]
+    print('\n' + ', '.join(f'{types.count(type)} {type}' for type in _SIGNS))
     return 0

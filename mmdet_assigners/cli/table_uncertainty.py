@@ -119,6 +119,6 @@ def _row(name: str, summary: 'SideSummary') -> list[str]:
         name,
         summary.side,
         str(summary.decile or 'all'),
-        str(summary.count),
+        str(summary.sides),
         *('-' if math.isnan(x) else f'{x:#.3g}' for x in numbers),
     ]

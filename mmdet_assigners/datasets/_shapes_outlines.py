@@ -6,7 +6,7 @@ import numpy as np
 
 Contours = list[np.ndarray]
 _TURN = 2 * np.pi
-# Thinner than this a bar or a ring dissolves between the pixels.
+# in pixels; thinner bars and rings would vanish
 _MIN_THICKNESS = 4.0
 
 
@@ -90,7 +90,7 @@ OUTLINES: dict[str, Callable[[np.random.Generator, float], Contours]] = {
 def random_outline(
     rng: np.random.Generator, name: str, radius: float
 ) -> tuple[Contours, float]:
-    """Draw one outline of a class: proportions, slant and rotation vary.
+    """A random outline of a class: proportions, slant and rotation vary.
 
     Args:
         rng: Source of randomness.

@@ -5,7 +5,7 @@ import colorsys
 import cv2
 import numpy as np
 
-_FINE = 4  # sub-pixels per pixel side when an outline is filled
+_FINE = 4  # subpixels per side of a pixel, for anti-aliasing
 _PATTERNS = ('plain', 'gradient', 'stripes', 'checks', 'dots', 'marble')
 
 
@@ -41,9 +41,12 @@ def fill_outline(
 def smooth_noise(
     rng: np.random.Generator, shape: tuple[int, int], cell: float
 ) -> np.ndarray:
-    """Smooth random values around [0, 1] as float32 (h, w).
+    """Smooth random values, float32 (h, w), mostly in [0, 1].
 
-    `cell` is the size of a blob in pixels.
+    Args:
+        rng: Source of randomness.
+        shape: Height and width in pixels.
+        cell: Size of a blob in pixels.
     """
     h, w = shape
     grid = rng.random((int(h / cell) + 2, int(w / cell) + 2), np.float32)
@@ -57,13 +60,24 @@ def object_texture(
     radius: float,
     angle: float,
 ) -> np.ndarray:
-    """A two-colored, shaded texture as float32 BGR (h, w, 3)."""
+    """A two-colored, shaded texture.
+
+    Args:
+        rng: Source of randomness.
+        shape: Height and width in pixels.
+        hue: Of the main color; wraps around at 1.
+        radius: Half of the longest diameter of the object, in pixels.
+        angle: Rotation in radians.
+
+    Returns:
+        Float32 BGR (h, w, 3) in [0, 255].
+    """
     h, w = shape
     y, x = np.mgrid[:h, :w].astype(np.float32)
     x, y = (x - w / 2) / radius, (y - h / 2) / radius
     u = np.cos(angle) * x + np.sin(angle) * y
     v = np.cos(angle) * y - np.sin(angle) * x
-    # finer than 5 pixels a pattern is mere noise
+    # patterns finer than 5 pixels would look like noise
     wave = 2 * np.pi / max(rng.uniform(0.3, 0.6), 5 / radius)
     pattern = rng.choice(_PATTERNS)
     if pattern == 'plain':
@@ -88,7 +102,7 @@ def object_texture(
 
 
 def background(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """A marbled, muted ground with strokes, as float32 BGR (h, w, 3)."""
+    """A marbled, muted background with strokes, float32 BGR (h, w, 3)."""
     h, w = shape
     hue, value = rng.random(), rng.uniform(0.3, 0.8)
     dark = color(hue, rng.uniform(0.05, 0.4), value - rng.uniform(0.1, 0.25))
@@ -111,7 +125,7 @@ def background(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _strokes(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """Relative brightness of some open curves: edges that are no object."""
+    """Relative brightness (h, w) of some curves: edges of no object."""
     h, w = shape
     canvas: np.ndarray = np.zeros(shape, np.uint8)
     for _ in range(rng.integers(0, 7)):

@@ -8,7 +8,7 @@ from ._shapes_outlines import OUTLINES, random_outline
 from ._shapes_paint import background, fill_outline, object_texture, paint
 
 SHAPES_CLASSES = tuple(OUTLINES)
-SCENE_KINDS = ('scattered', 'crowd', 'empty')
+SCENES = ('scattered', 'crowd', 'empty')
 MIN_VISIBLE = 0.3
 _MIN_PIXELS = 16
 _TRIES = 6
@@ -75,51 +75,51 @@ def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:
 def draw_scene(
     rng: np.random.Generator,
     image_size: tuple[int, int] = (320, 240),
-    kind: str = 'scattered',
+    scene: str = 'scattered',
 ) -> tuple[np.ndarray, list[ShapeObject]]:
     """Draw one image; a pure function of the state of `rng`.
 
-    Every object that is painted is in the result: one that would hide more
-    than ``1 - MIN_VISIBLE`` of another is not painted.
+    An object that would hide more than ``1 - MIN_VISIBLE`` of another one is
+    left out.
 
     Args:
         rng: Source of all randomness.
         image_size: Width and height in pixels.
-        kind: ``scattered``: 3 to 11 objects of all sizes, from 1/10 to 4/5
-            of the short side; ``crowd``: 16 to 26 small ones of two or three
-            classes, heaped up; ``empty``: background alone.
+        scene: ``scattered``: 3 to 11 objects of all sizes, from 1/10 to 4/5
+            of the short side; ``crowd``: 16 to 26 small objects of two or
+            three classes that overlap; ``empty``: only background.
 
     Returns:
         The image, uint8 BGR (H, W, 3), and its objects from back to front.
 
     Raises:
-        ValueError: `kind` is none of these.
+        ValueError: `scene` is none of these.
     """
-    if kind not in SCENE_KINDS:
-        raise ValueError(f'kind must be one of {SCENE_KINDS}, got {kind!r}')
+    if scene not in SCENES:
+        raise ValueError(f'scene must be one of {SCENES}, got {scene!r}')
     width, height = image_size
     image = background(rng, (height, width))
     short = min(image_size)
     low, high = short / 10, short * 0.8
     classes = np.arange(len(SHAPES_CLASSES))
     count = 0
-    if kind == 'scattered':
+    if scene == 'scattered':
         count = int(rng.integers(3, 12))
-    elif kind == 'crowd':
+    elif scene == 'crowd':
         count, high = int(rng.integers(16, 27)), short / 3
         classes = rng.choice(classes, rng.integers(2, 4), replace=False)
     sizes = np.exp(rng.uniform(np.log(low), np.log(high), count))
-    # Mostly large before small: the other way round little is left to see.
+    # Mostly from large to small, or the small objects would be hidden.
     order = np.argsort(-sizes * np.exp(rng.normal(0, 0.5, count)))
-    heap = rng.uniform(0.25, 0.75, 2) * image_size
+    middle = rng.uniform(0.25, 0.75, 2) * image_size
     layers: list[_Layer] = []
     for size in sizes[order]:
         label = int(rng.choice(classes))
         for _ in range(_TRIES):
             center = rng.random(2) * image_size
-            if kind == 'crowd':
-                center = rng.normal(heap, short / 4)
-            elif layers and rng.random() < 0.2:  # beside or upon another
+            if scene == 'crowd':
+                center = rng.normal(middle, short / 4)
+            elif layers and rng.random() < 0.2:  # on or beside another
                 x1, y1, x2, y2 = layers[rng.integers(len(layers))].full_box
                 center = rng.uniform((x1, y1), (x2, y2))
             if _add(rng, image, layers, label, size / 2, center):
@@ -145,7 +145,11 @@ def _add(
     radius: float,
     center: np.ndarray,
 ) -> bool:
-    """Paint one object unless too little of it or of others is visible."""
+    """Paint one object unless it, or another one, would be hidden.
+
+    Returns:
+        Whether it was painted.
+    """
     outline, angle = random_outline(rng, SHAPES_CLASSES[label], radius)
     shadow = int(min(radius / 4, 6)) if radius > 8 else 0
     cover, x, y = fill_outline([c + center for c in outline], shadow + 1)
@@ -163,8 +167,8 @@ def _add(
     x1, y1, x2, y2 = mask_box(whole)
     full_box = (x1 + x, y1 + y, x2 + x, y2 + y)
     layers.append(_Layer(label, mask, full_box, full_area))
-    # The hue hints at the class (neighbors are 0.125 apart): without it a
-    # small network needs many more epochs before it tells the outlines.
+    # The hue depends on the class (neighbors are 0.125 apart): without it a
+    # small network needs many more epochs to learn the outlines.
     hue = label / len(SHAPES_CLASSES) + rng.normal(0, 0.04)
     texture = object_texture(rng, cover.shape, hue, radius, angle)
     paint(image, texture, cover, x, y, shadow)
@@ -174,7 +178,7 @@ def _add(
 def _place(
     whole: np.ndarray, shape: tuple[int, int], x: int, y: int
 ) -> np.ndarray:
-    """The part of a mask (h, w) at (x, y) that is inside an image (H, W)."""
+    """Put a mask (h, w) at (x, y) of an image; the part inside, (H, W)."""
     mask: np.ndarray = np.zeros(shape, bool)
     h, w = whole.shape
     part = whole[max(-y, 0) :, max(-x, 0) :]

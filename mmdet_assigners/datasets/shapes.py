@@ -36,7 +36,7 @@ SHAPES_METAINFO = dict(
     ],
 )
 _STAMP = 'shapes.json'
-# Goes up when the same parameters give other images or other files.
+# To be increased when the same parameters give other images or files.
 _FORMAT = 1
 _MIN_SIDE, _MAX_SIDE = 64, 4096
 
@@ -49,24 +49,24 @@ def generate_shapes(
     image_size: tuple[int, int] = (320, 240),
     seed: int = 0,
 ) -> Path:
-    """Write the dataset, unless it is there already.
+    """Write the dataset, unless it exists.
 
-    Textured shapes of eight classes on textured ground: sizes over three
-    octaves, elongated, hollow and non-convex objects, overlaps, crowds (one
-    image in twelve) and images without objects (one in 24). The files are
-    a function of the arguments alone; image `i` of a split does not depend
-    on how many there are.
+    Textured shapes of eight classes on a textured background: sizes over
+    three octaves, elongated, hollow and non-convex objects, overlaps, crowds
+    (one image in twelve) and images without objects (one in 24). The files
+    are a function of the arguments alone; image `i` of a split does not
+    depend on the number of images.
 
-    Written are ``annotations/{train,val,test}.json`` in COCO format,
-    ``images/*.jpg``, and last ``shapes.json``, the stamp with the arguments.
-    Besides COCO's own keys an annotation has ``full_bbox`` (x, y, w, h of the
-    whole object; `bbox` and `segmentation` are of its visible pixels),
-    ``extreme_points`` (top, left, bottom, right as (x, y), on the sides of
-    `bbox`) and ``visible_fraction`` (at least 0.3).
+    The files are ``annotations/{train,val,test}.json`` in COCO format,
+    ``images/*.jpg`` and ``shapes.json`` with the arguments. Besides COCO's
+    keys an annotation has ``full_bbox`` (x, y, w, h of the whole object;
+    `bbox` and `segmentation` are of its visible pixels), ``extreme_points``
+    (top, left, bottom, right as (x, y), on the sides of `bbox`) and
+    ``visible_fraction`` (at least 0.3).
 
-    All is written beside `root` and renamed at the end: `root` is complete or
-    not there, also when the process is killed (a hidden folder beside it may
-    stay then) or several run at once.
+    Everything is written to a hidden folder beside `root`, which is renamed
+    at the end. So `root` is complete or absent, even if the process is killed
+    (the hidden folder remains) or several processes run at once.
 
     Args:
         root: Folder of the dataset.
@@ -74,13 +74,13 @@ def generate_shapes(
         num_val: Number of validation images.
         num_test: Number of test images.
         image_size: Width and height in pixels, 64 to 4096 each.
-        seed: Another seed gives other images.
+        seed: Seed of all randomness.
 
     Returns:
         The folder, as a path.
 
     Raises:
-        TypeError: A number is no integer.
+        TypeError: A number is not an integer.
         ValueError: A number is out of range, or `root` holds the dataset
             with other parameters.
         FileExistsError: `root` exists and is something else.
@@ -116,7 +116,7 @@ def generate_shapes(
         (work / _STAMP).write_text(json.dumps(stamp, indent=1) + '\n')
         try:
             work.rename(root)
-        except OSError:  # not empty: perhaps another process was faster
+        except OSError:  # not empty: another process may have been faster
             if not _is_there(root, stamp):
                 raise
     return root
@@ -145,7 +145,7 @@ def _is_there(root: Path, stamp: dict) -> bool:
         )
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise FileExistsError(
-            f'root {root} exists and is no shapes dataset (it has no '
+            f'root {root} exists and is not a shapes dataset (it has no '
             f'{_STAMP}); give another root or delete it'
         )
     return False
@@ -173,7 +173,7 @@ def _write_split(
     annotations: list[dict] = []
     for index in range(count):
         rng = np.random.default_rng([*seed, index])
-        image, objects = draw_scene(rng, image_size, scene_kind(index))
+        image, objects = draw_scene(rng, image_size, scene_of(index))
         file_name = f'{split}_{index:05d}.jpg'
         file = str(root / 'images' / file_name)
         if not cv2.imwrite(file, image, [cv2.IMWRITE_JPEG_QUALITY, 92]):
@@ -199,8 +199,8 @@ def _write_split(
     path.write_text(json.dumps(content))
 
 
-def scene_kind(index: int) -> str:
-    """The kind of a split's image `index`, as `draw_scene` knows it."""
+def scene_of(index: int) -> str:
+    """The scene of image `index` of a split, see `draw_scene`."""
     if index % 24 == 7:
         return 'empty'
     return 'crowd' if index % 12 == 3 else 'scattered'

@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.model import is_model_wrapper
 from mmengine.runner import find_latest_checkpoint
-from torch import Tensor, nn
+from torch import nn
 
 from ..config_diff import diff_dicts, flatten
 from .problem import Problem
@@ -77,7 +77,7 @@ def check_resume(cfg: Config) -> None:
         )
 
 
-def check_weights(model: nn.Module, path: str | Path) -> dict[str, Tensor]:
+def check_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
     """Check that a checkpoint has every parameter and buffer of a model.
 
     mmengine only logs what is missing, and evaluates random weights.

@@ -10,11 +10,11 @@ import re
 import runpy
 import sys
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from ..versions import installed_versions
 from .problem import Problem
 
 # Needs torch and a C++ compiler, takes ten minutes. With build isolation mmcv
@@ -24,7 +24,7 @@ MMCV_COMMAND = (
     'install --no-build-isolation --no-cache-dir --force-reinstall --no-deps '
     '--no-binary mmcv mmcv==2.1.0'
 )
-_PACKAGES = (
+PACKAGES = (
     'torch',
     'numpy',
     'opencv-python',
@@ -66,7 +66,7 @@ class Stack(NamedTuple):
 
 def check_stack() -> Stack:
     """Check this environment: versions first, then, if they fit, imports."""
-    versions = installed_versions()
+    versions = installed_versions(PACKAGES)
     notes = stack_notes(versions)
     modules = [m for m in ('cv2', 'pkg_resources') if find_spec(m)]
     problems = stack_problems(versions, has_mmcv_ops(), modules)
@@ -109,17 +109,6 @@ def one_line(error: BaseException) -> str:
     return f'{type(error).__name__}: {first}'
 
 
-def installed_versions(names: Iterable[str] = _PACKAGES) -> dict[str, str]:
-    """Versions of these packages, without those that aren't installed."""
-    found = {}
-    for name in names:
-        try:
-            found[name] = distribution(name).version
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def release(version: str) -> tuple[int, ...]:
     """The numbers of a version: ``'2.13.0+cpu'`` is ``(2, 13, 0)``."""
     match = re.match(r'\d+(\.\d+)*', version)
@@ -142,7 +131,7 @@ def stack_problems(
     """What is wrong with these versions.
 
     Args:
-        versions: See `installed_versions`.
+        versions: Package -> version, of those that are installed.
         mmcv_ops: See `has_mmcv_ops`.
         modules: Those of ``cv2`` and ``pkg_resources`` that can be imported.
         python: Version of the interpreter.

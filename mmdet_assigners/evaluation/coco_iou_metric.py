@@ -1,4 +1,4 @@
-"""COCO AP at one IoU threshold of one's choice."""
+"""COCO AP at a single IoU threshold."""
 
 import numpy as np
 from mmdet.evaluation import CocoMetric
@@ -7,22 +7,22 @@ from mmdet.registry import METRICS
 
 @METRICS.register_module()
 class CocoIoUMetric(CocoMetric):
-    """AP at one IoU, such as the AP80 and AP90 of the KL-Loss paper.
+    """AP at one IoU threshold, such as AP80 and AP90 of the KL-Loss paper.
 
     ``CocoMetric`` with a list as ``iou_thrs`` fails in pycocotools, which
-    wants an array. Put it beside the ordinary metric: ``val_evaluator`` may be
-    a list. The result is called ``coco_80/bbox_mAP`` for an IoU of 0.8.
+    needs an array. Use it beside the ordinary metric: ``val_evaluator`` may be
+    a list. The result is named ``coco_80/bbox_mAP`` for a threshold of 0.8.
 
     Args:
-        *args: Of ``CocoMetric``.
-        iou_thr: Least IoU of a detection that counts, in (0, 1].
-        prefix: First part of the name of the result; by default ``coco_`` and
-            the threshold in percent.
-        **kwargs: Of ``CocoMetric``, except ``iou_thrs`` and
+        *args: Arguments of ``CocoMetric``.
+        iou_thr: Smallest IoU of a true positive, in (0, 1].
+        prefix: Prefix of the name of the result; by default ``coco_`` and the
+            threshold in percent.
+        **kwargs: Arguments of ``CocoMetric``, except ``iou_thrs`` and
             ``metric_items``.
 
     Raises:
-        ValueError: ``iou_thr`` is out of its range.
+        ValueError: ``iou_thr`` is out of range.
     """
 
     def __init__(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -71,6 +72,7 @@ def render(
     """
     if not rows:
         raise ValueError('rows is empty: nothing to draw')
+    # inches: panels, then the block of each row, then the whole image
     panels = max(row.num_levels for row in rows) + 1
     columns = min(panels, 3) if len(rows) == 1 else panels
     width = _panel_width(rows)
@@ -95,6 +97,7 @@ def render(
         )
         return figure.add_axes(box)
 
+    # each row: header, panels, then count table and histograms on the right
     top = _MARGIN
     for row, block, height in zip(rows, blocks, heights, strict=True):
         _draw_header(place(_MARGIN, top, total_width, _HEADER), row)
@@ -143,7 +146,7 @@ def _panel_width(rows: Sequence[ImageAssignment]) -> float:
 
 def _draw_header(axes: Axes, row: ImageAssignment) -> None:
     axes.axis('off')
-    place = dict(va='top', transform=axes.transAxes)
+    place: dict[str, Any] = dict(va='top', transform=axes.transAxes)
     axes.text(
         0, 0.78, row.name, fontsize=12, weight='bold', color=INK, **place
     )

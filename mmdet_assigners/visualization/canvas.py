@@ -78,8 +78,8 @@ def draw_box(axes: Axes, box: np.ndarray, **style: Any) -> None:
         **style: Of matplotlib's ``Rectangle``.
     """
     x1, y1, x2, y2 = box
-    style = dict(fill=False) | style
-    axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, **style))
+    options = dict(fill=False) | style
+    axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, **options))
 
 
 def draw_tag(
@@ -95,6 +95,6 @@ def draw_tag(
         color: Of the background.
         **style: Of matplotlib's ``Text``.
     """
-    style = dict(color='white', va='bottom', clip_on=True) | style
+    options: dict[str, Any] = dict(color='white', va='bottom', clip_on=True)
     box = dict(facecolor=color, edgecolor='none', pad=0.6)
-    axes.text(x, y, text, bbox=box, **style)
+    axes.text(x, y, text, bbox=box, **(options | style))

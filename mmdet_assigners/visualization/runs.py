@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from .canvas import draw_box, draw_tag, new_figure, show_image, write_png
 from .colors import distinct_colors
@@ -30,6 +31,7 @@ def plot_curves(results: dict[str, dict[str, Any]], path: Path) -> None:
     data = ', '.join(sorted({r['data'] for r in results.values()}))
     axes.set(xlabel='epoch', ylabel='mAP', title=f'small scale on {data}')
     axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
     write_png(figure, path)

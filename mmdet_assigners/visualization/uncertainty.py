@@ -100,7 +100,8 @@ def _draw_panel(
     found = panel.found
     colors = distinct_colors(len(class_names))
     for i in range(len(found.boxes))[::-1]:  # the best on top
-        box, sigma, label = found.boxes[i], found.sigmas[i], found.labels[i]
+        box, sigma = found.boxes[i], found.sigmas[i]
+        label = int(found.labels[i])
         color = colors[label]
         draw_box(axes, box, edgecolor=color, linewidth=1.3, zorder=3)
         _draw_bands(axes, box, sigma, color)

@@ -178,7 +178,7 @@ def test_free_anchor_bags(detector, batch):
 
 def test_rpn_counts_objects_of_all_classes(detector, batch):
     (found,) = collect_assignment(detector('rpn'), batch((BOXES, LABELS)))
-    # the third, 16 px wide, is lost: an IoU of 0.25 with the least anchor
+    # the third, 16 px wide, gets none: IoU 0.25 with the smallest anchor
     assert set(found.assigned_gt.tolist()) == {-1, 0, 1}
     assert (found.weight[found.assigned_gt >= 0] == 1).all()
     assert (found.weight == 1).sum() <= 256  # the sample
@@ -285,7 +285,7 @@ def test_own_head_answers_itself(own, batch):
     (found,) = collect_assignment(own, batch((BOXES, LABELS)))
     assert found.assigned_gt.tolist() == [0, -2]
     assert own.bbox_head.asked == (2, 1, 5)
-    # an own head may look at its predictions unless it says otherwise
+    # by default a head of ours may use its predictions
     assert find_adapter(own.bbox_head).uses_predictions
     own.bbox_head.assignment_uses_predictions = False
     assert not find_adapter(own.bbox_head).uses_predictions

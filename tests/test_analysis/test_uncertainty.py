@@ -20,7 +20,7 @@ def test_calibrated_head_has_ratio_one():
     own = errors(iou_thr=0.1)
     summaries = summarize(own)
     assert [summary.side for summary in summaries] == [*SIDES, 'all']
-    assert [summary.count for summary in summaries] == [5000] * 4 + [20000]
+    assert [summary.sides for summary in summaries] == [5000] * 4 + [20000]
     for summary in summaries:
         assert summary.decile is None
         assert summary.ratio == pytest.approx(1, abs=0.03)
@@ -102,17 +102,17 @@ def test_numbers_that_are_not_defined_are_nan():
     nothing = summarize(SideErrors.join([]), with_deciles=True)
     assert [summary.side for summary in nothing] == [*SIDES, 'all']
     for summary in nothing:
-        assert summary.count == 0
+        assert summary.sides == 0
         assert np.isnan(summary[3:]).all()
 
 
 def test_deciles_are_of_equal_size_and_ordered():
     own = errors(count=251)
     deciles = by_decile(own)
-    assert [x.count for x in deciles] == [101] * 4 + [100] * 6
+    assert [x.sides for x in deciles] == [101] * 4 + [100] * 6
     assert [x.decile for x in deciles] == list(range(1, 11))
     for low, high in itertools.pairwise(deciles):
         assert low.mean_sigma < high.mean_sigma
     few = SideErrors(np.ones((2, 4)), np.ones((2, 4)), np.ones(2))
-    assert [x.count for x in by_decile(few)] == [1] * 8
+    assert [x.sides for x in by_decile(few)] == [1] * 8
     assert summarize(own, with_deciles=True)[5:] == deciles

@@ -11,11 +11,12 @@ import torch
 from mmdet_assigners.__main__ import main
 from mmdet_assigners.diagnostics.config_check import Step
 from mmdet_assigners.diagnostics.environment import (
-    installed_versions,
+    PACKAGES,
     release,
     stack_notes,
     stack_problems,
 )
+from mmdet_assigners.versions import installed_versions
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIG = 'sepc_retinanet_r50_fpn_1x_coco'
@@ -123,7 +124,9 @@ def test_release(version, numbers):
 def test_this_environment_is_well(capsys):
     assert main(['check']) == 0
     out = capsys.readouterr().out
-    for name, version in installed_versions().items():
+    versions = installed_versions(PACKAGES)
+    assert {'torch', 'mmcv', 'mmdet'} <= versions.keys()
+    for name, version in versions.items():
         assert f'{name} {version}\n' in out
     assert out.endswith('verdict: all is well\n')
 

@@ -166,14 +166,8 @@ def test_full_scale_with_data(data):
         (['sapd_r50', '--mini'], 'did you mean sapd_r50_fpn_1x_coco'),
         ([CONFIG, '--mini', '--data', 'nowhere'], 'nowhere is not a folder'),
         ([CONFIG], 'there is no annotation file data/coco/'),
-        (
-            [CONFIG, '--mini', '--epochs', '0'],
-            'epochs must be at least',
-        ),
-        (
-            [CONFIG, '--mini', '--batch-size', '-1'],
-            'batch_size must be',
-        ),
+        ([CONFIG, '--mini', '--epochs', '0'], 'epochs must be at least 1'),
+        ([CONFIG, '--mini', '--batch-size', '-1'], 'batch_size must be'),
     ],
 )
 def test_bad_arguments(arguments, message, capsys, tmp_path, monkeypatch):

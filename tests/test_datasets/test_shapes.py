@@ -226,9 +226,9 @@ def test_other_parameters_are_refused(tmp_path):
 
 def test_foreign_folders_are_left_alone(tmp_path):
     (tmp_path / 'mine.txt').write_text('precious')
-    with pytest.raises(FileExistsError, match='no shapes dataset'):
+    with pytest.raises(FileExistsError, match='not a shapes dataset'):
         generate_shapes(tmp_path, **TINY)
-    with pytest.raises(FileExistsError, match='no shapes dataset'):
+    with pytest.raises(FileExistsError, match='not a shapes dataset'):
         generate_shapes(tmp_path / 'mine.txt', **TINY)
     assert os.listdir(tmp_path) == ['mine.txt']
     (tmp_path / 'void').mkdir()
@@ -292,5 +292,5 @@ def test_draw_scene():
     assert objects[-1].box == mask_box(objects[-1].mask)
     _, none = draw_scene(np.random.default_rng(5), (100, 80), 'empty')
     assert none == []
-    with pytest.raises(ValueError, match=r"kind must be one of .*got 'full'"):
-        draw_scene(np.random.default_rng(5), kind='full')
+    with pytest.raises(ValueError, match=r"scene must be one of .*got 'full'"):
+        draw_scene(np.random.default_rng(5), scene='full')

@@ -112,10 +112,8 @@ def test_keys_flip(page, tmp_path):
 
 
 def test_refuses(tmp_path):
-    row, other = (
-        make_assignment(ASSIGNED),
-        make_assignment(ASSIGNED, name='other'),
-    )
+    row = make_assignment(ASSIGNED)
+    other = make_assignment(ASSIGNED, name='other')
     with pytest.raises(ValueError, match='1 names for 0 images'):
         write_page(['a'], [], NAMES, tmp_path / 'a.html')
     with pytest.raises(ValueError, match=r"every image, got \['other'\]"):

@@ -17,8 +17,8 @@ os.environ.setdefault('KINETO_LOG_LEVEL', '9')  # the profiler is chatty
 
 import torch
 
-from mmdet_assigners.experiments import versions
 from mmdet_assigners.files import write_json
+from mmdet_assigners.versions import measured_versions
 
 _FULL_S = 20.0  # seconds per row
 _MIN_PAIRS, _MAX_PAIRS = 3, 200
@@ -211,7 +211,7 @@ def main(
         if args.json:  # after every row: a long run may be stopped
             content = dict(
                 rows=rows,
-                versions=versions(),
+                versions=measured_versions(),
                 machine=_machine(),
                 command=shlex.join(['python', *sys.argv]),
             )

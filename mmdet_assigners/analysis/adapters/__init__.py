@@ -28,7 +28,7 @@ def find_adapter(head: nn.Module) -> Adapter:
     if callable(getattr(head, 'get_assignment', None)):
         uses = getattr(head, 'assignment_uses_predictions', True)
         return Adapter(_get_assignment, frozenset(), bool(uses))
-    # the one place that knows the adapter modules; they register on import
+    # they register on import; nothing else imports them
     from . import mmdet_anchor, mmdet_point, mmdet_predicting
 
     return registered_adapter(type(head))

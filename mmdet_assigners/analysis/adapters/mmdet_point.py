@@ -32,9 +32,9 @@ MIN_SHARE = 0.01
 def _fcos_head(head: Any, run: HeadRun) -> InstanceList:
     """FCOS; the weight of a positive is its centerness.
 
-    The targets of FCOS don't say which ground truth a point is assigned to.
-    They copy its label, so each ground truth gets a label of its own: -1,
-    -2, ... (negative, because ``num_classes`` means background).
+    The targets of FCOS have the label of the ground truth of a point, not
+    its index, so each ground truth gets a unique label: -1, -2, ...
+    (negative, because ``num_classes`` means background).
     """
     boxes = run.outs[1][0]
     points = head.prior_generator.grid_priors(

@@ -1,4 +1,4 @@
-"""The registry of adapters; it knows none of them."""
+"""The registry of adapters; it imports none of them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""Tells the model how far the training has come."""
+"""Tells the modules of a model the progress of the training."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ from torch import nn
 
 @dataclass(frozen=True)
 class TrainProgress:
-    """Where the training is, at the beginning of an iteration.
+    """Progress of the training at the beginning of an iteration.
 
     Attributes:
-        fraction: Part of the schedule that is done, in [0, 1).
-        epoch: Epochs that are done.
-        max_epochs: Epochs of the schedule.
-        iter: Iterations that are done.
-        max_iters: Iterations of the schedule.
+        fraction: Finished part of the schedule, in [0, 1).
+        epoch: Number of finished epochs.
+        max_epochs: Number of epochs of the schedule.
+        iter: Number of finished iterations.
+        max_iters: Number of iterations of the schedule.
     """
 
     fraction: float
@@ -30,8 +30,8 @@ class TrainProgress:
 def followers(model: nn.Module) -> list[str]:
     """Classes of the modules that need a ``TrainProgressHook``.
 
-    Those with ``set_train_progress``, unless their options make
-    ``follows_progress`` False.
+    They have a method ``set_train_progress``, and ``follows_progress`` is not
+    False.
     """
     found = [
         type(module).__name__
@@ -46,18 +46,19 @@ def followers(model: nn.Module) -> list[str]:
 class TrainProgressHook(Hook):
     """Calls ``set_train_progress`` of every module that has it.
 
-    For methods that change while they train (the two phases of SAPD,
-    annealed weights). Before each iteration every submodule of the model with
-    a method ``set_train_progress(progress: TrainProgress)`` is called. The
-    progress comes from the runner's counters, so a resumed run goes on in the
-    phase where it stopped, and nothing is stored in checkpoints. Schedules
-    written as fractions keep their meaning when the schedule is shortened.
+    For methods that change during training (the two phases of SAPD, annealed
+    weights). Before each iteration the hook calls
+    ``set_train_progress(progress: TrainProgress)`` of every module that has
+    this method. The progress comes from the runner's counters, so a resumed
+    run continues in the phase where it stopped, and checkpoints store
+    nothing. Phases given as fractions keep their meaning when the schedule is
+    shortened.
     """
 
     priority = 'HIGH'
 
     def before_train(self, runner: Runner) -> None:
-        """Find the modules that listen; the runner has resumed by now."""
+        """Find the modules to call; the runner has resumed by now."""
         self._listeners = [
             module
             for module in runner.model.modules()
@@ -75,10 +76,10 @@ class TrainProgressHook(Hook):
         batch_idx: int,
         data_batch: dict | tuple | list | None = None,
     ) -> None:
-        """Tell them.
+        """Call the modules.
 
         Args:
-            runner: Gives the counters.
+            runner: Has the counters.
             batch_idx: Index of the batch in its epoch; in an iteration-based
                 loop, in the training.
             data_batch: Not used.
@@ -91,8 +92,8 @@ class TrainProgressHook(Hook):
 def train_progress(runner: Runner, batch_idx: int) -> TrainProgress:
     """The progress of a runner before its ``batch_idx``-th iteration.
 
-    Epoch-based loops count in epochs: the number of iterations that a
-    checkpoint remembers is wrong after the batch size has changed.
+    Epoch-based loops count in epochs: the number of iterations in a
+    checkpoint is wrong after a change of the batch size.
     """
     loop = runner.train_loop
     if isinstance(loop, IterBasedTrainLoop):

@@ -71,5 +71,5 @@ def test_the_base_is_mmdets_config():
         "_base_ = 'mmdet::atss/atss_r50_fpn_1x_coco.py'", '.py'
     )
     changes = diff_dicts(flatten(theirs.to_dict()), flatten(read('')))
-    changed = {key for key, c in changes.items() if c.kind != 'added'}
+    changed = {key for key, c in changes.items() if c.type != 'added'}
     assert changed == {'model.bbox_head.type', 'model.train_cfg.assigner.type'}
