@@ -3,6 +3,7 @@
 import ast
 import copy
 import functools
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ BOXES = [
     [2, 2, 150, 120],
 ]
 
+HERE = Path(__file__).parent
 STRIDES = [8, 16, 32]
 # a RetinaNet-like head for images of 128x160
 TINY_RETINA = dict(
@@ -61,6 +63,24 @@ def leaf_configs() -> list[Path]:
 def main_configs() -> list[Path]:
     """The config that stands for its method: the first of its metafile."""
     return [Path(config_path(m.models[0].name)) for m in read_catalog()]
+
+
+def exception(path, name, default=None):
+    """What ``tests/methods/<slug>/exceptions.py`` says, if it is there.
+
+    Args:
+        path: A config of the method.
+        name: ``BY_IMAGE``: module, attribute and value that uncouple the
+            images of a process; ``UP_TO_A_FACTOR``: why gradients of two
+            processes differ by a factor; ``NO_GRADIENT``: parameter -> why it
+            gets none; ``DOES_NOT_OVERFIT``: dataset -> what was measured.
+        default: If there is nothing.
+    """
+    slug = path.parent.name
+    if not (HERE / 'methods' / slug / 'exceptions.py').is_file():
+        return default
+    module = importlib.import_module(f'methods.{slug}.exceptions')
+    return getattr(module, name, default)
 
 
 @functools.lru_cache(maxsize=2)

@@ -13,6 +13,7 @@ from helpers import (
     BOXES,
     change_of,
     demo_batch,
+    exception,
     leaf_configs,
     losses_of,
     main_configs,
@@ -27,9 +28,6 @@ from mmengine.config import DictAction
 
 from mmdet_assigners.engine.hooks.train_progress_hook import followers
 from mmdet_assigners.utils import config_path, config_root
-
-# Parameters that get no gradient, each with its reason: none at present.
-NO_GRADIENT: dict[str, str] = {}
 
 
 def _configs(*slow):
@@ -107,7 +105,7 @@ def test_options_of_the_readmes_build(config, options):
         MODELS.build(cfg.model)
 
 
-def test_loss_reaches_every_parameter(model):
+def test_loss_reaches_every_parameter(config, model):
     model.train()
     model.zero_grad()
     losses = losses_of(model, demo_batch([BOXES, BOXES[:2]]))
@@ -119,7 +117,7 @@ def test_loss_reaches_every_parameter(model):
         for name, parameter in model.named_parameters()
         if parameter.requires_grad
         and parameter.grad is None
-        and name not in NO_GRADIENT
+        and name not in exception(config, 'NO_GRADIENT', ())
     ]
     assert not missing
 

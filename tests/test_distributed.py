@@ -1,134 +1,11 @@
 """Two gloo processes give the gradients of one with the joined batch."""
 
-import os
 import socket
 
 import torch
-import torch.distributed as dist
 import torch.multiprocessing as mp
-from helpers import BOXES, demo_batch, losses_of, main_configs, mini_model
-from helpers import total_loss as total
-from mmdet.models.task_modules.samplers import RandomSampler
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
-
-# Both images have the same boxes: mmdet's RetinaNet normalizes by the
-# positives of its own process, so that other boxes would weigh differently.
-PER_IMAGE = [BOXES, BOXES]
-# Equal up to one factor, each with its reason.
-UP_TO_A_FACTOR = {
-    'noisy-anchors_r50_fpn_1x_coco': (
-        'the normalizer is a moving average of each process, as officially'
-    ),
-    'gaussian-yolov3_d53_ms-608-273e_coco': (
-        'losses are sums over the images of a process, as in YOLOv3'
-    ),
-}
-# What would couple the images of a process: module, attribute, other value.
-BY_IMAGE = {
-    # divide by the positives of the process, which depend on predictions
-    'aligndet_r50_fpn_1x_coco': ('bbox_head', 'sync_normalizer', True),
-    'batch-reppoints-moment_r50_fpn-gn_1x_coco': (
-        'bbox_head',
-        'sync_normalizer',
-        True,
-    ),
-    # ranks all images of a process together, as officially
-    'ap-loss_retinanet_r50_fpn_1x_coco': (
-        'bbox_head.loss_cls',
-        'per_image',
-        True,
-    ),
-    # untrained scores sum to less than 1, which counts as 1 in each process
-    'gfl-ablation_r50_fpn_1x_coco': ('bbox_head', 'box_weight', 'one'),
-    # untrained boxes reach no threshold, and a mean of 0 positives counts 1
-    'borderdet_r50-caffe_fpn_1x_coco': ('bbox_head', 'border_iou_thr', 1e-3),
-}
-
-
-def _prepared(path):
-    model = mini_model(path)
-    model.train()
-    if path.stem in BY_IMAGE:
-        name, option, value = BY_IMAGE[path.stem]
-        setattr(model.get_submodule(name), option, value)
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()  # statistics are per process by definition
-        if isinstance(getattr(module, 'dropout', None), float):
-            module.dropout = 0.0  # random
-    for sampler in _samplers(model):
-        # not random, and as many of each image
-        sampler.num = min(sampler.num, 64)
-        sampler.random_choice = lambda gallery, num: gallery[:num]
-    return model
-
-
-def _samplers(model):
-    """Random samplers of the two stages of a detector."""
-    for head in ('rpn_head', 'roi_head'):
-        head = getattr(model, head, None)
-        for name in ('sampler', 'bbox_sampler'):
-            sampler = getattr(head, name, None)
-            sampler = sampler if isinstance(sampler, list) else [sampler]
-            yield from (s for s in sampler if isinstance(s, RandomSampler))
-
-
-def _gradients(model):
-    return {
-        name: parameter.grad
-        for name, parameter in model.named_parameters()
-        if parameter.grad is not None
-    }
-
-
-def _worker(rank, port, paths, out):
-    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
-    dist.init_process_group('gloo', rank=rank, world_size=2)
-    torch.set_num_threads(1)
-    import mmdet_assigners  # noqa: F401
-
-    for path in paths:
-        gradients = _joint_gradients(rank, path)
-        if rank == 0:
-            torch.save(gradients, out / f'{path.stem}.pth')
-    dist.destroy_process_group()
-
-
-def _joint_gradients(rank, path):
-    model = _prepared(path)
-    batch = demo_batch(PER_IMAGE)
-    mine = {key: [value[rank]] for key, value in batch.items()}
-    wrapped = DistributedDataParallel(model)
-    data = model.data_preprocessor(mine, True)
-    for _ in range(2):  # a parameter that the first pass left out raises
-        wrapped.zero_grad()
-        total(wrapped(**data, mode='loss')).backward()
-    return _gradients(model)
-
-
-def _problems(path, found):
-    """Names of the parameters whose gradients differ."""
-    model = _prepared(path)
-    total(losses_of(model, demo_batch(PER_IMAGE))).backward()
-    expected = _gradients(model)
-    factor = 1.0
-    if path.stem in UP_TO_A_FACTOR:
-        factor = _norm(expected) / _norm(found)
-    return sorted(found.keys() ^ expected.keys()) + [
-        name
-        for name, gradient in expected.items()
-        if not torch.allclose(
-            factor * found.get(name, gradient),
-            gradient,
-            rtol=1e-3,
-            atol=1e-5 + 1e-3 * float(gradient.abs().max()),
-        )
-    ]
-
-
-def _norm(gradients):
-    return torch.cat([g.flatten() for g in gradients.values()]).norm()
+from helpers import main_configs
+from two_processes import problems, worker
 
 
 def test_two_processes_equal_one(tmp_path):
@@ -136,10 +13,10 @@ def test_two_processes_equal_one(tmp_path):
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         port = probe.getsockname()[1]
-    mp.spawn(_worker, (port, main_configs(), tmp_path), nprocs=2)
-    problems = {
-        path.stem: _problems(path, torch.load(tmp_path / f'{path.stem}.pth'))
+    mp.spawn(worker, (port, main_configs(), tmp_path), nprocs=2)
+    found = {
+        path.stem: problems(path, torch.load(tmp_path / f'{path.stem}.pth'))
         for path in main_configs()
     }
-    assert len(problems) > 1
-    assert not {stem: names[:2] for stem, names in problems.items() if names}
+    assert len(found) > 1
+    assert not {stem: names[:2] for stem, names in found.items() if names}

@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from helpers import main_configs
+from helpers import exception, main_configs
 from mmengine.config import Config
 
 from mmdet_assigners.datasets.roots import resolve_data
@@ -25,12 +25,6 @@ OPTIONS = (
     'train_cfg.val_interval=20',
     'default_hooks.checkpoint.interval=20',
 )
-# (image set, start of the config's name): what was measured, and why
-TOO_SLOW = {
-    ('bccd', 'dr-loss'): 'AP50 0.66: red cells 0.99, white 1, platelets 0. A '
-    'positive of probability p moves the loss by its share of the mean of all '
-    'positives times p (1 - p), at the prior 0.01: few anchors are not heard',
-}
 # what a method inherits (flips; YOLOv3: crops, zooms, colors) would make of
 # 16 images too many: on the first of BCCD, in batches of 4, Sampling-Free
 # has 0.77 with flips, 0.92 without
@@ -106,14 +100,7 @@ def plain_config(path, folder):
 @pytest.mark.parametrize('path', main_configs(), ids=lambda p: p.stem)
 def test_overfits(request, path, images, tmp_path):
     data, images = images
-    reason = next(
-        (
-            why
-            for (of, name), why in TOO_SLOW.items()
-            if of == data and path.stem.startswith(name)
-        ),
-        None,
-    )
+    reason = exception(path, 'DOES_NOT_OVERFIT', {}).get(data)
     if reason:
         request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     run = Run(
