@@ -66,7 +66,9 @@ add_module_names = False
 nitpick_ignore_regex = [
     (r'py:.*', r'(torch|mmcv|mmdet|mmengine|numpy|np|pathlib|argparse)\b.*'),
     (r'py:.*', r'collections\.abc\..*'),
-    (r'py:class', r'(Tensor|InstanceData|DetDataSample|Config|ConfigDict)'),
+    (r'py:.*', r'(pickle|types)\..*'),
+    (r'py:class', r'(BaseBoxes|DetDataSample|InstanceData|SamplingResult|Tensor)'),
+    (r'py:meth', r'(forward|predict|_bbox_post_process)'),  # of mmdet's heads
 ]
 
 copybutton_prompt_text = r'\$ '
@@ -142,7 +144,22 @@ def read_page(app: object, docname: str, content: list[str]) -> None:
         content[0] = site_links(content[0], page, page)
 
 
+def find_short_name(app, env, node, content):  # noqa: ANN001, ANN201
+    """Resolve a name without its module, if only one object ends in it."""
+    if node.get('refdomain') != 'py':
+        return None
+    domain = env.domains['py']
+    end = '.' + node['reftarget'].removeprefix('.')
+    found = {name for name in domain.objects if name.endswith(end)}
+    if len(found) != 1:
+        return None
+    return domain.resolve_xref(
+        env, node['refdoc'], app.builder, 'obj', *found, node, content
+    )
+
+
 def setup(app: object) -> None:
     """Hook into the build."""
+    app.connect('missing-reference', find_short_name)
     app.connect('builder-inited', write_pages)
     app.connect('source-read', read_page)
