@@ -67,7 +67,10 @@ nitpick_ignore_regex = [
     (r'py:.*', r'(torch|mmcv|mmdet|mmengine|numpy|np|pathlib|argparse)\b.*'),
     (r'py:.*', r'collections\.abc\..*'),
     (r'py:.*', r'(pickle|types)\..*'),
-    (r'py:class', r'(BaseBoxes|DetDataSample|InstanceData|SamplingResult|Tensor)'),
+    (
+        r'py:class',
+        r'(\w+Result|BaseBoxes|DetDataSample|InstanceData|Tensor)',
+    ),
     (r'py:meth', r'(forward|predict|_bbox_post_process)'),  # of mmdet's heads
 ]
 
@@ -144,18 +147,19 @@ def read_page(app: object, docname: str, content: list[str]) -> None:
         content[0] = site_links(content[0], page, page)
 
 
-def find_short_name(app, env, node, content):  # noqa: ANN001, ANN201
-    """Resolve a name without its module, if only one object ends in it."""
+def find_short_name(app, env, node, content):
+    """Resolve a name by its end, or last part, if it is unambiguous."""
     if node.get('refdomain') != 'py':
         return None
     domain = env.domains['py']
-    end = '.' + node['reftarget'].removeprefix('.')
-    found = {name for name in domain.objects if name.endswith(end)}
-    if len(found) != 1:
-        return None
-    return domain.resolve_xref(
-        env, node['refdoc'], app.builder, 'obj', *found, node, content
-    )
+    target = node['reftarget'].removeprefix('.')
+    for end in (f'.{target}', f'.{target.rpartition(".")[2]}'):
+        found = {name for name in domain.objects if name.endswith(end)}
+        if len(found) == 1:
+            return domain.resolve_xref(
+                env, node['refdoc'], app.builder, 'obj', *found, node, content
+            )
+    return None
 
 
 def setup(app: object) -> None:
