@@ -7,7 +7,7 @@ JOBS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS)
 export VENV
 
-.PHONY: help env demo test test-all lint clean
+.PHONY: help env demo test test-all lint docs docs-env linkcheck clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,7 +31,21 @@ lint: env  ## ruff, mypy, codespell and the repository's own checks
 	$(VENV)/bin/codespell
 	$(PY) tools/dev/check_repo.py
 
+SPHINX := $(PY) -m sphinx -n -W --keep-going
+
+docs-env: env
+	@$(PY) -c 'import furo, myst_parser, sphinx_copybutton, sphinx_design' \
+	  2>/dev/null || $(PY) -m pip install -q --no-build-isolation -e '.[docs]'
+
+docs: docs-env  ## the documentation site, in docs/_build/html
+	rm -rf docs/_build docs/api/generated docs/methods
+	$(SPHINX) -b html docs docs/_build/html
+
+linkcheck: docs-env  ## links of the documentation to other sites
+	$(SPHINX) -b linkcheck docs docs/_build/linkcheck
+
 clean:  ## remove caches, builds and work_dirs/demo; keeps .venv and data
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	rm -rf .coverage .coverage.* work_dirs/demo
+	rm -rf docs/_build docs/api/generated docs/methods
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -42,11 +42,8 @@ default_role = 'code'
 
 html_theme = 'furo'
 html_title = f'mmdet_assigners {release}'
-html_theme_options = {
-    'source_repository': REPOSITORY,
-    'source_branch': 'main',
-    'source_directory': 'docs/',
-}
+html_static_path = ['_static']
+html_css_files = ['wide.css']
 
 myst_enable_extensions = ['colon_fence', 'dollarmath', 'tasklist']
 myst_heading_anchors = 3
@@ -55,6 +52,7 @@ autosummary_generate = True
 autodoc_default_options = {'members': True, 'show-inheritance': True}
 autodoc_member_order = 'bysource'
 autodoc_typehints = 'description'
+autodoc_typehints_description_target = 'documented_params'
 autodoc_typehints_format = 'short'
 autodoc_preserve_defaults = True
 napoleon_google_docstring = True
@@ -66,7 +64,12 @@ add_module_names = False
 nitpick_ignore_regex = [
     (r'py:.*', r'(torch|mmcv|mmdet|mmengine|numpy|np|pathlib|argparse)\b.*'),
     (r'py:.*', r'collections\.abc\..*'),
-    (r'py:class', r'(Tensor|InstanceData|DetDataSample|Config|ConfigDict)'),
+    (r'py:.*', r'(pickle|types)\..*'),
+    (
+        r'py:class',
+        r'(\w+Result|BaseBoxes|DetDataSample|InstanceData|Tensor)',
+    ),
+    (r'py:meth', r'(forward|predict|_bbox_post_process)'),  # of mmdet's heads
 ]
 
 copybutton_prompt_text = r'\$ '
@@ -142,7 +145,41 @@ def read_page(app: object, docname: str, content: list[str]) -> None:
         content[0] = site_links(content[0], page, page)
 
 
+def find_short_name(app, env, node, content):
+    """Resolve a name by its end, or last part, if it is unambiguous."""
+    if node.get('refdomain') != 'py':
+        return None
+    domain = env.domains['py']
+    target = node['reftarget'].removeprefix('.')
+    for end in (f'.{target}', f'.{target.rpartition(".")[2]}'):
+        found = {name for name in domain.objects if name.endswith(end)}
+        if len(found) == 1:
+            return domain.resolve_xref(
+                env, node['refdoc'], app.builder, 'obj', *found, node, content
+            )
+    return None
+
+
+def skip_fields(app, what, name, member, skip, options):
+    """Leave out the fields of named tuples: their class documents them."""
+    return True if type(member).__name__ == '_tuplegetter' else None
+
+
+def describe_method(app, what, name, member, options, lines):
+    """Say what a method's package is, by its metafile."""
+    from mmdet_assigners.catalog import read_catalog
+
+    slug = name.removeprefix('mmdet_assigners.methods.')
+    for method in read_catalog() if what == 'module' and not lines else ():
+        if method.slug == slug:
+            lines += [f'{method.name}: {method.summary}.', '']
+            lines.append(f'See :doc:`/methods/{slug}`.')
+
+
 def setup(app: object) -> None:
     """Hook into the build."""
+    app.connect('autodoc-process-docstring', describe_method)
+    app.connect('autodoc-skip-member', skip_fields)
+    app.connect('missing-reference', find_short_name)
     app.connect('builder-inited', write_pages)
     app.connect('source-read', read_page)

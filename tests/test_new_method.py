@@ -132,14 +132,12 @@ def test_configs_name_the_class(generated):
         'import sys\n'
         'from mmdet_assigners import get_config\n'
         'for name in sys.argv[1:]:\n'
-        '    print(name, get_config(name).pretty_text.count("TheLongest"))\n'
+        '    assert "TheLongest" in get_config(name).pretty_text, name\n'
     )
     configs = [Path(f).stem for f in files if '/configs/' in f]
+    assert len(configs) == len(FEATURES)
     done = call(tree, '-c', code, *configs)
     assert done.returncode == 0, done.stderr[-2000:]
-    counts = dict(line.split() for line in done.stdout.splitlines())
-    assert len(counts) == len(FEATURES)
-    assert '0' not in counts.values()
 
 
 def test_changes_nothing_outside_its_folders(tmp_path):

@@ -1,1 +1,3 @@
+"""The generated dataset ``shapes``, and where datasets are found."""
+
 from .shapes import SHAPES_CLASSES, SHAPES_METAINFO, generate_shapes

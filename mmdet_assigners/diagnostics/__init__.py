@@ -1,0 +1,1 @@
+"""Checks of the environment, of configs and of checkpoints."""

@@ -1,1 +1,3 @@
+"""Hooks that several methods share."""
+
 from .hooks import *  # noqa: F403

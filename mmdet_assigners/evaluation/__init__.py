@@ -1,1 +1,3 @@
+"""Metrics that several methods share."""
+
 from .coco_iou_metric import CocoIoUMetric

@@ -34,7 +34,7 @@ class FlatYOLOV3Head(FlatLossMixin, YOLOV3Head):
 
     @property
     def num_attrib(self) -> int:
-        """Channels of an anchor: box, objectness, classes."""
+        """Channels of an anchor, for box, objectness and classes."""
         return self.box_channels + 1 + self.num_classes
 
     @property

@@ -47,7 +47,7 @@ class PConv(BaseModule):
     """Pyramid convolution: a convolution over space and scale.
 
     With levels l = 0..L-1, finest first, every output level sums three
-    convolutions, whose kernels all levels share (equation 1 of the paper):
+    convolutions, whose kernels all levels share (equation 1 of the paper)::
 
         y_l = w_same * x_l
               + [l > 0]   w_finer *(stride 2) x_{l-1}

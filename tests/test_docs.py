@@ -1,0 +1,111 @@
+"""What the pages say: configs build, commands parse, places exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from helpers import BOXES, demo_batch, losses_of, mini_model, total_loss
+
+from mmdet_assigners.__main__ import COMMANDS, build_parser
+from mmdet_assigners.utils import resolve_config
+
+ROOT = Path(__file__).parents[1]
+COPIES = {'changelog', 'contributing'}  # made by docs/conf.py
+PAGES = [
+    *(ROOT / name for name in ('README.md', 'CONTRIBUTING.md')),
+    *(p for p in sorted((ROOT / 'docs').glob('*.md')) if p.stem not in COPIES),
+    *sorted((ROOT / 'configs').glob('*/README.md')),
+]
+BLOCK = re.compile(r'^```(\w+)\n(.*?)^```', re.DOTALL | re.MULTILINE)
+
+
+def blocks(*languages):
+    """Code blocks of the pages; their names say where they are."""
+    for page in PAGES:
+        text = page.read_text(encoding='utf-8')
+        for match in BLOCK.finditer(text):
+            if match[1] in languages:
+                line = text.count('\n', 0, match.start()) + 1
+                name = page.relative_to(ROOT).as_posix()
+                yield pytest.param(match[2], id=f'{name}:{line}')
+
+
+def commands():
+    """Command lines of the pages, without prompt, comment and variables."""
+    for param in blocks('bash', 'console'):
+        (text,) = param.values
+        shell = text.replace('\\\n', ' ')
+        if '$ ' in shell:  # console: other lines are output
+            shell = '\n'.join(re.findall(r'^\$ (.*)', shell, re.MULTILINE))
+        for line in shell.splitlines():
+            words = shlex.split(line, comments=True)
+            while words and re.fullmatch(r'[A-Z_]+=\S*', words[0]):
+                words.pop(0)
+            if words:
+                yield pytest.param(words, id=f'{param.id} {line[:40]}')
+
+
+def test_pages_have_code():
+    assert len(list(commands())) > 30
+    assert len([*configs()]) > 5
+
+
+def configs():
+    """Complete configs of the hand-written pages."""
+    for param in blocks('python'):
+        if '_base_ =' in param.values[0] and '/README' not in param.id:
+            yield param
+
+
+@pytest.mark.parametrize('text', configs())
+def test_configs_build_and_train(text, tmp_path):
+    for index, part in enumerate(re.split(r'\n\n(?=_base_)', text)):
+        path = tmp_path / f'config{index}.py'
+        path.write_text(part)
+        losses = losses_of(mini_model(path), demo_batch([BOXES, BOXES]))
+        assert total_loss(losses).isfinite()
+
+
+def arguments_of(words):
+    """Arguments of our own command line, or None."""
+    text = ' '.join(words)
+    for start in ('mmdet-assigners ', '-m mmdet_assigners '):
+        if start in text:
+            return text.partition(start)[2].split()
+    return None
+
+
+@pytest.mark.parametrize('words', commands())
+def test_commands_exist(words, capsys):
+    arguments = arguments_of(words)
+    if arguments is not None and arguments[0] in COMMANDS:
+        placeholders = {'CONFIG', 'CONFIG_PATH', '...'}
+        arguments = [a for a in arguments if a != '...']
+        args = build_parser(arguments[:1]).parse_args(arguments)
+        names = getattr(args, 'config', None) or []
+        for name in [names] if isinstance(names, str) else names:
+            if name not in placeholders:
+                resolve_config(name)
+        return
+    assert arguments is None, f'no command {arguments[0]}'
+    if words[0] == 'make':
+        makefile = (ROOT / 'Makefile').read_text()
+        targets = set(re.findall(r'^([a-z-]+):', makefile, re.MULTILINE))
+        assert {w for w in words[1:] if '=' not in w} <= targets
+    for word in words:
+        if word.startswith(('tools/', 'tests/')):
+            assert (ROOT / word.partition('::')[0]).exists(), word
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda p: p.parent.name + p.name)
+def test_places_exist(page):
+    """Paths of the repository in backticks."""
+    text = page.read_text(encoding='utf-8')
+    pattern = r'`((?:configs|docs|mmdet_assigners|tests|tools)/[\w./-]+)`'
+    missing = [
+        place
+        for place in re.findall(pattern, text)
+        if not (ROOT / place).exists()
+    ]
+    assert missing == []
