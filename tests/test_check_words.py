@@ -31,6 +31,6 @@ def test_code_may_say_golden(tmp_path):
     assert problems(tmp_path, 'tests/a.py', '# golden\n') == []
 
 
-def test_citations_keep_their_words(tmp_path):
-    text = '```bibtex\ntitle={A Picture}\n```\n'
+def test_code_and_citations_keep_their_words(tmp_path):
+    text = '`golden/`\n```bibtex\ntitle={A Picture}\n```\n'
     assert problems(tmp_path, 'docs/page.md', text) == []

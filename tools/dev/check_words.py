@@ -21,7 +21,8 @@ _INSTEAD = {
     r'from memory|unverified': 'a source, or nothing',
 }
 _DOCUMENTS = {r'goldens?': 'reference case'}
-_CITATION = re.compile(r'```bibtex.*?```', re.DOTALL)
+# names of files and options are no prose
+_CODE = re.compile(r'```.*?```|`[^`\n]*`', re.DOTALL)
 
 
 def _compiled(words: dict[str, str]) -> list[tuple[re.Pattern, str]]:
@@ -40,13 +41,13 @@ def check_words(tree: Tree) -> Iterator[Problem]:
     for name, text in tree.texts.items():
         if name.endswith('.md'):
             words = DOCUMENT_WORDS
+            text = _CODE.sub(lambda m: '\n' * m[0].count('\n'), text)
         elif name.endswith('.py'):
             words = WORDS
         else:
             continue
         if Path(name).stem.endswith('check_words'):
             continue
-        text = _CITATION.sub(lambda m: '\n' * m[0].count('\n'), text)
         for number, line in enumerate(text.splitlines(), 1):
             for pattern, instead in words:
                 if found := pattern.search(line):
