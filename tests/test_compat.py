@@ -5,6 +5,7 @@ from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.logging import HistoryBuffer
 
 from mmdet_assigners import compat
+from mmdet_assigners.diagnostics import checkpoints
 
 
 def test_applying_twice_changes_nothing():
@@ -25,6 +26,16 @@ def test_mmengine_checkpoint_loads(tmp_path):
     loaded = torch.load(path, weights_only=True)
     assert loaded['message_hub']['log'].mean() == 1.5
     assert loaded['a'] == 0.5
+
+
+def test_loads_after_mmengine_revoked_its_types(tmp_path):
+    """onedl-mmengine allows the same types for the time of each load."""
+    path = tmp_path / 'epoch_1.pth'
+    history = HistoryBuffer([1.0, 2.0], [1, 1])
+    torch.save(dict(message_hub=dict(log=history)), path)
+    with torch.serialization.safe_globals([HistoryBuffer]):
+        pass
+    assert checkpoints.load(path)['message_hub']['log'].mean() == 1.5
 
 
 def test_only_the_statistics_are_reachable():

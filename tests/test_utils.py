@@ -92,7 +92,8 @@ def test_prefixed_type_needs_no_custom_imports():
     done = subprocess.run(
         [sys.executable, '-c', code], capture_output=True, text=True
     )
-    assert done.stdout.strip() == 'SEPC', done.stderr
+    # others print at import
+    assert done.stdout.splitlines()[-1:] == ['SEPC'], done.stderr
 
 
 def test_every_registered_class_is_exported():

@@ -9,6 +9,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import find_latest_checkpoint
 from torch import nn
 
+from ..compat import allow_checkpoint_globals
 from ..config_diff import diff_dicts, flatten
 from .problem import Problem
 
@@ -36,6 +37,8 @@ def load(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(
             f'there is no checkpoint {path}', 'name another file'
         )
+    # again: after each load of its own, onedl-mmengine revokes its types
+    allow_checkpoint_globals()
     try:
         content = torch.load(path, map_location='cpu')
     except Exception as error:  # torch raises many types on a broken file
