@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 import mmdet_assigners
-from mmdet_assigners.compat import installed_version
+from mmdet_assigners.diagnostics.environment import installed_versions
 
 ROOT = Path(__file__).parent.parent
 SOURCES = (
@@ -35,7 +35,7 @@ SOURCES = (
 )
 CONFIG = 'sepc_retinanet_r50_fpn_1x_coco.py'
 MIM = 'from mim.cli import cli; cli()'
-ONEDL = installed_version('onedl-mmdetection') is not None
+ONEDL = 'onedl-mmdetection' in installed_versions()
 # the name that mim knows mmdet by
 MMDET = 'onedl-mmdetection' if ONEDL else 'mmdet'
 finds_us_by_name = pytest.mark.skipif(
