@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 import mmdet_assigners
-from mmdet_assigners.diagnostics.environment import installed_versions
+from mmdet_assigners.versions import installed_versions
 
 ROOT = Path(__file__).parent.parent
 SOURCES = (
@@ -35,7 +35,7 @@ SOURCES = (
 )
 CONFIG = 'sepc_retinanet_r50_fpn_1x_coco.py'
 MIM = 'from mim.cli import cli; cli()'
-ONEDL = 'onedl-mmdetection' in installed_versions()
+ONEDL = bool(installed_versions(['onedl-mmdetection']))
 # the name that mim knows mmdet by
 MMDET = 'onedl-mmdetection' if ONEDL else 'mmdet'
 finds_us_by_name = pytest.mark.skipif(
