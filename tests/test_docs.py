@@ -8,6 +8,7 @@ import pytest
 from helpers import BOXES, demo_batch, losses_of, mini_model, total_loss
 
 from mmdet_assigners.__main__ import COMMANDS, build_parser
+from mmdet_assigners.conversion import converters
 from mmdet_assigners.utils import resolve_config
 
 ROOT = Path(__file__).parents[1]
@@ -59,12 +60,11 @@ def configs():
 
 
 @pytest.mark.parametrize('text', configs())
-def test_configs_build_and_train(text, tmp_path):
-    for index, part in enumerate(re.split(r'\n\n(?=_base_)', text)):
-        path = tmp_path / f'config{index}.py'
-        path.write_text(part)
-        losses = losses_of(mini_model(path), demo_batch([BOXES, BOXES]))
-        assert total_loss(losses).isfinite()
+def test_configs_build_and_have_losses(text, tmp_path):
+    path = tmp_path / 'config.py'
+    path.write_text(text)
+    losses = losses_of(mini_model(path), demo_batch([BOXES, BOXES]))
+    assert total_loss(losses).isfinite()
 
 
 def arguments_of(words):
@@ -77,7 +77,7 @@ def arguments_of(words):
 
 
 @pytest.mark.parametrize('words', commands())
-def test_commands_exist(words, capsys):
+def test_commands_exist(words):
     arguments = arguments_of(words)
     if arguments is not None and arguments[0] in COMMANDS:
         placeholders = {'CONFIG', 'CONFIG_PATH', '...'}
@@ -96,6 +96,12 @@ def test_commands_exist(words, capsys):
     for word in words:
         if word.startswith(('tools/', 'tests/')):
             assert (ROOT / word.partition('::')[0]).exists(), word
+
+
+def test_every_converter_is_listed():
+    text = (ROOT / 'docs' / 'convert.md').read_text(encoding='utf-8')
+    listed = text.partition('There are converters for')[2].partition('.')[0]
+    assert re.findall(r'`(\w+)`', listed) == converters()
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda p: p.parent.name + p.name)
