@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
@@ -68,7 +69,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
     known = argv and argv[0] in COMMANDS
     args = build_parser(argv[:1] if known else COMMANDS).parse_args(argv)
-    return _command(args.command).run(args)
+    try:
+        code = _command(args.command).run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `mmdet-assigners list | head`
+        # Python flushes stdout once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
 
 
 if __name__ == '__main__':

@@ -38,3 +38,15 @@ def test_module_is_executable():
         text=True,
     )
     assert (done.returncode, done.stdout.strip()) == (0, __version__)
+
+
+def test_a_closed_pipe_is_no_traceback():
+    """`mmdet-assigners list | head` ends the output early."""
+    command = [sys.executable, '-m', 'mmdet_assigners', 'list', '--configs']
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.close()
+    assert process.stderr.read() == ''
+    assert process.wait() == 1
+    process.stderr.close()
