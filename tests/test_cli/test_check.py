@@ -125,7 +125,8 @@ def test_this_environment_is_well(capsys):
     assert main(['check']) == 0
     out = capsys.readouterr().out
     versions = installed_versions(PACKAGES)
-    assert {'torch', 'mmcv', 'mmdet'} <= versions.keys()
+    assert {'torch', 'mmcv'} <= versions.keys()
+    assert versions.keys() & {'mmdet', 'onedl-mmdetection'}
     for name, version in versions.items():
         assert f'{name} {version}\n' in out
     assert out.endswith('verdict: all is well\n')
