@@ -19,6 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description=__doc__,
     )
     common.add_config_arguments(parser, optional=True)
+    common.add_weights_arguments(parser)
     parser.add_argument('--checkpoint', help='also check this checkpoint')
     parser.add_argument(
         '--no-step', action='store_true', help='skip the training step'
@@ -58,23 +59,32 @@ def run(args: argparse.Namespace) -> int:
 def check_config(args: argparse.Namespace) -> list[Problem]:
     """Print what a config trains on and find its problems."""
     cfg = common.load_config(args)
-    from ..diagnostics import config_check
+    common.set_weights(args, cfg)
+    from ..compat import WeightsError
+    from ..diagnostics import config_check, weights
 
     problems = config_check.check_data(cfg)
     for data in config_check.dataset_nodes(cfg):
         print(f'{data.key}: {data.ann_file}, images in {data.img_dir}')
     if args.checkpoint:
         problems += config_check.check_checkpoint(cfg, args.checkpoint)
+    missing = []
+    for name in weights.names_of_weights(cfg):
+        try:
+            print(f'weights: {weights.describe_weights(name)}')
+        except WeightsError as error:
+            missing.append(Problem(error.what, error.fix))
     if problems or args.no_step:
-        return problems
+        return problems + missing
     try:
         step = config_check.dry_step(cfg)
     except Exception as error:
         return [
+            *missing,
             Problem(
                 f'one training step fails: {one_line(error)}',
                 f'for the traceback: mmdet-assigners train {args.config} ...',
-            )
+            ),
         ]
     losses = ', '.join(f'{k} {v:.4g}' for k, v in step.losses.items())
     print(f'one step on {step.images} images: {losses}')
@@ -85,4 +95,4 @@ def check_config(args: argparse.Namespace) -> list[Problem]:
             f'{step.unused[0]}); distributed training needs '
             '--cfg-options find_unused_parameters=True'
         )
-    return step.problems
+    return step.problems + missing

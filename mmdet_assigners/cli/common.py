@@ -98,6 +98,33 @@ def add_config_arguments(
     )
 
 
+def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that change the initial weights, see :func:`set_weights`."""
+    parser.add_argument(
+        '--weights',
+        action='append',
+        metavar='NAME=FILE',
+        default=[],
+        help='use a file in place of the weights of this name in the config '
+        '(may be repeated)',
+    )
+    parser.add_argument(
+        '--no-pretrained', action='store_true', help='random initial weights'
+    )
+
+
+def set_weights(args: argparse.Namespace, cfg: 'Config') -> None:
+    """Apply :func:`add_weights_arguments` to a config, in place."""
+    from ..diagnostics.weights import replace_weights
+    from ..small_scale import drop_pretrained
+
+    if args.no_pretrained:
+        drop_pretrained(cfg.model)
+        cfg.load_from = None
+    with user_errors():
+        replace_weights(cfg, args.weights)
+
+
 def parse_cfg_options(options: list[str]) -> dict[str, Any]:
     """Parse ``KEY=VALUE`` the way mmengine's ``DictAction`` does.
 

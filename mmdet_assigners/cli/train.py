@@ -23,9 +23,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision (needs a GPU)'
     )
-    parser.add_argument(
-        '--no-pretrained', action='store_true', help='random initial weights'
-    )
+    common.add_weights_arguments(parser)
     parser.add_argument(
         '--launcher',
         choices=('none', 'pytorch', 'slurm', 'mpi'),
@@ -39,13 +37,12 @@ def run(args: argparse.Namespace) -> int:
     cfg = common.load_config(args)
     from mmengine.runner import Runner
 
+    from ..compat import WeightsError
     from ..diagnostics.checkpoints import check_resume
-    from ..small_scale import drop_pretrained
 
     cfg.work_dir = args.work_dir or common.default_work_dir(args)
     cfg.launcher = args.launcher
-    if args.no_pretrained:
-        drop_pretrained(cfg.model)
+    common.set_weights(args, cfg)
     if args.seed is not None:
         cfg.randomness = dict(seed=args.seed)
     if args.amp:
@@ -56,5 +53,9 @@ def run(args: argparse.Namespace) -> int:
         cfg.resume = True
         with common.user_errors():
             check_resume(cfg)
-    Runner.from_cfg(cfg).train()
+    runner = Runner.from_cfg(cfg)
+    try:
+        runner.train()
+    except WeightsError as error:
+        common.fail(str(error))
     return 0
