@@ -71,9 +71,13 @@ def _describe(key: str, value: Any) -> Any:
         levels = value.grid_priors([(1, 2)] * value.num_levels, device='cpu')
         return [level.tolist() for level in levels]
     if isinstance(value, BaseBBoxCoder):
-        options = {name: str(option) for name, option in vars(value).items()}
-        return type(value).__name__, options
+        options = vars(value).items()
+        return type(value).__name__, {k: _plain(v) for k, v in options}
     return value if key == 'inclusive_corners' else None
+
+
+def _plain(option: Any) -> Any:
+    return list(option) if isinstance(option, tuple) else option
 
 
 def _roi_layers(extractor: nn.Module) -> list[str]:
