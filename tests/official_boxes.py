@@ -29,7 +29,7 @@ META = dict(
     batch_input_shape=(256, 320),
     scale_factor=(1.0, 1.0),
 )
-KEEP_ALL = dict(
+KEEP_ALL = ConfigDict(
     nms_pre=100000,
     score_thr=0.05,
     conf_thr=-1,
@@ -262,3 +262,74 @@ def assert_retinanet_of_maskrcnn_benchmark(config):
         maps(places, values, anchors=9),
     )
     assert_same(ours, theirs)
+
+
+RPN_STRIDES = (4, 8, 16, 32, 64)
+
+
+def official_proposals(spread, decode):
+    """An RPN with three anchors of 8 strides, as :func:`official_file`.
+
+    Args:
+        spread: Standard deviations of the outputs.
+        decode: Inclusive anchor and outputs -> inclusive box.
+    """
+
+    def decode_place(place, delta):
+        level, y, x, ratio = place
+        stride = RPN_STRIDES[level]
+        anchor = detectron_anchor(stride, 8 * stride, (0.5, 1.0, 2.0)[ratio])
+        shift = (x * stride, y * stride) * 2
+        moved = [side + at for side, at in zip(anchor, shift, strict=True)]
+        return decode(moved, delta)
+
+    places = cells(3, RPN_STRIDES)
+    return official_file(
+        places, deltas(places, spread), decode_place, write_inclusive
+    )
+
+
+def rpn_boxes(config, places, values):
+    """The proposals of a config, best first, as in a result file."""
+    head = build_head(config, 'rpn_head')
+    options = dict(anchors=3, strides=RPN_STRIDES)
+    scores = torch.linspace(4, 0, len(places))[:, None]
+    with torch.no_grad():
+        (found,) = head.predict_by_feat(
+            maps(places, scores, fill=-20.0, **options),
+            maps(places, values, **options),
+            batch_img_metas=[META],
+            cfg=ConfigDict(KEEP_ALL, nms_pre=1000, min_bbox_size=-1),
+        )
+    return as_written(found.bboxes[: len(places)])
+
+
+def official_second_stage(spread, decode, count=6, classes=80):
+    """An R-CNN head, before scores and NMS.
+
+    Args:
+        spread: Standard deviations of the outputs.
+        decode: Inclusive RoI and outputs -> inclusive box.
+        count: Number N of RoIs.
+        classes: Number C of classes.
+
+    Returns:
+        tuple: Our RoIs (N, 5), outputs (N, 4 C), numbers of the boxes of
+        (N, C) that are not beyond the image, and their rows.
+    """
+    generator = torch.Generator().manual_seed(2)
+    room = torch.tensor([WIDTH - 100.0, HEIGHT - 100.0])
+    start = torch.rand(count, 2, generator=generator) * room
+    sides = 20 + torch.rand(count, 2, generator=generator) * 79
+    inclusive = torch.cat((start, start + sides - 1), 1)
+    rois = torch.zeros(count, 5)
+    rois[:, 1:] = inclusive + torch.tensor([0, 0, 1, 1])
+    places = range(count * classes)
+    values = deltas(places, spread)
+    kept, _, rows = official_file(
+        places,
+        values,
+        lambda place, row: decode(inclusive[place // classes].tolist(), row),
+        write_inclusive,
+    )
+    return rois, values.view(count, -1).float(), kept, rows

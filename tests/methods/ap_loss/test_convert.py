@@ -92,7 +92,8 @@ def decode(place, delta):
     width = side / math.sqrt((0.5, 1.0, 2.0)[ratio])
     height = side * side / width
     dx, dy, dw, dh = (
-        float(d) * std for d, std in zip(delta, (0.1, 0.1, 0.2, 0.2))
+        float(d) * std
+        for d, std in zip(delta, (0.1, 0.1, 0.2, 0.2), strict=True)
     )
     center_x = x * stride + (stride - 1) / 2 + dx * width
     center_y = y * stride + (stride - 1) / 2 + dy * height
