@@ -1,7 +1,7 @@
 """What weights of the official SEPC (mmdet 1.1) need of a head."""
 
-# Inclusive corners, [x1, x2] with sides x2 - x1 + 1, are [x1, x2 + 1] here: the
-# same sides and centers, so deltas and distances are those of mmdet's coders.
+# Inclusive corners, [x1, x2] with sides x2 - x1 + 1, are [x1, x2 + 1] here:
+# the same sides, so deltas and distances are those of mmdet's coders.
 sepc_anchors = dict(
     anchor_generator=dict(type='MMDetV1AnchorGenerator', center_offset=0.5)
 )

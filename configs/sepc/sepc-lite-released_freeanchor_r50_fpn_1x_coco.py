@@ -2,7 +2,10 @@
 # in the two last convs, anchors of mmdet 1.x. Convert the file with
 # `mmdet-assigners convert sepc` first.
 # 8 GPUs (assumed) x 4 images, lr 0.01.
-_base_ = ['./sepc-lite_freeanchor_r50_fpn_1x_coco.py', '../_base_/sepc_parts.py']
+_base_ = [
+    './sepc-lite_freeanchor_r50_fpn_1x_coco.py',
+    '../_base_/sepc_parts.py',
+]
 model = dict(
     neck=[_base_.model.neck[0], dict(_base_.model.neck[1], head_padding=0)],
     bbox_head=_base_.sepc_anchors,

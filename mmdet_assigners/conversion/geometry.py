@@ -16,18 +16,16 @@ from torch import nn
 from ..utils import get_config
 
 
-def geometry(config: str) -> dict[str, Any]:
+def geometry(model: nn.Module) -> dict[str, Any]:
     """What the boxes of a model depend on beside its weights.
 
     Args:
-        config: Name or path of the config.
+        model: A detector, not on the device ``meta``.
 
     Returns:
         dict: Name in the model -> priors of the first two cells of each
         level, the coder with its options, or the RoI layers.
     """
-    init_default_scope('mmdet')
-    model = MODELS.build(get_config(config).model)
     return {
         f'{name}.{key}': described
         for name, module in model.named_modules()
@@ -50,8 +48,11 @@ def check_geometry(config: str, fitting: Sequence[str]) -> None:
     Raises:
         ValueError: None has; names them.
     """
-    own = geometry(config)
-    known = [geometry(name) for name in fitting]
+    init_default_scope('mmdet')
+    own, *known = (
+        geometry(MODELS.build(get_config(name).model))
+        for name in (config, *fitting)
+    )
     if own in known:
         return
     differing = sorted(
@@ -73,7 +74,7 @@ def _describe(key: str, value: Any) -> Any:
     if isinstance(value, BaseBBoxCoder):
         options = vars(value).items()
         return type(value).__name__, {k: _plain(v) for k, v in options}
-    return value if key == 'inclusive_corners' else None
+    return (value or None) if key == 'inclusive_corners' else None
 
 
 def _plain(option: Any) -> Any:

@@ -21,7 +21,7 @@ from ...models.dense_heads.flat_head import (
 from ...models.dense_heads.instances import assignment_instances
 from ...models.task_modules.assigners._base import Assignment
 from ...ops.anchor_match import IGNORED, NEGATIVE
-from ...ops.anchor_points import flatten_levels
+from ...ops.anchor_points import flatten_levels, move_ends
 from .functional import stage_losses
 
 Maps = list[Tensor]
@@ -133,7 +133,7 @@ class AlignDetHead(FlatLossMixin, RetinaHead):
             zip(feats, deltas, strides, levels, strict=True)
         ):
             box = self._learned_anchors(delta, anchors, limit)
-            sampled = box - self._last_pixel(box)
+            sampled = self._move_ends(box, -1)
             refined.append(self.align_head(x, sampled, stride, index == 0))
             boxes.append(box.mT.unflatten(-1, sizes[index]))
         cls2, deltas2 = map(list, zip(*refined, strict=True))
@@ -164,14 +164,14 @@ class AlignDetHead(FlatLossMixin, RetinaHead):
         boxes = self.bbox_coder.decode(
             anchors.flatten(0, 1), deltas.flatten(0, 1)
         )
-        last = self._last_pixel(limit)
-        boxes = boxes.view(deltas.shape) - last
-        return boxes.clamp(min=0).minimum(limit) + last
+        boxes = self._move_ends(boxes.view(deltas.shape), -1)
+        return self._move_ends(boxes.clamp(min=0).minimum(limit), 1)
 
-    def _last_pixel(self, like: Tensor) -> Tensor:
-        """From the last pixels of a box to its corners, (4,)."""
-        pixel = float(self.align_head.legacy_plus_one)
-        return like.new_tensor([0, 0, pixel, pixel])
+    def _move_ends(self, boxes: Tensor, pixels: float) -> Tensor:
+        """To and from the inclusive corners of the official operator."""
+        if not self.align_head.legacy_plus_one:
+            return boxes
+        return move_ends(boxes, pixels)
 
     def loss(
         self, x: Sequence[Tensor], batch_data_samples: SampleList

@@ -1,12 +1,16 @@
 """Dense heads whose weights were trained on inclusive corners."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import InstanceList
+from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
+
+from ...ops.anchor_points import move_ends
 
 
 class InclusiveCornersMixin(BaseDenseHead):
@@ -37,28 +41,45 @@ class InclusiveCornersMixin(BaseDenseHead):
         moved = []
         for own in gts:
             own = own.clone()
-            own.bboxes = _shift(get_box_tensor(own.bboxes), -1)
+            own.bboxes = move_ends(get_box_tensor(own.bboxes), -1)
             moved.append(own)
         return moved
 
     def _predict_by_feat_single(
-        self, *args: Any, img_meta: dict, **kwargs: Any
+        self,
+        cls_score_list: list[Tensor],
+        bbox_pred_list: list[Tensor],
+        score_factor_list: Sequence[Any],
+        mlvl_priors: list[Tensor],
+        img_meta: dict,
+        cfg: ConfigDict | None = None,
+        rescale: bool = False,
+        with_nms: bool = True,
     ) -> InstanceData:
         if self.inclusive_corners:
             height, width = img_meta['img_shape'][:2]
             img_meta = dict(img_meta, img_shape=(height - 1, width - 1))
         return super()._predict_by_feat_single(
-            *args, img_meta=img_meta, **kwargs
+            cls_score_list,
+            bbox_pred_list,
+            score_factor_list,
+            mlvl_priors,
+            img_meta,
+            cfg,
+            rescale,
+            with_nms,
         )
 
     def _bbox_post_process(
-        self, results: InstanceData, *args: Any, **kwargs: Any
+        self,
+        results: InstanceData,
+        cfg: ConfigDict,
+        rescale: bool = False,
+        with_nms: bool = True,
+        img_meta: dict | None = None,
     ) -> InstanceData:
         if self.inclusive_corners:
-            results.bboxes = _shift(get_box_tensor(results.bboxes), 1)
-        return super()._bbox_post_process(results, *args, **kwargs)
-
-
-def _shift(boxes: Tensor, pixels: float) -> Tensor:
-    """Boxes (..., 4) whose right and bottom sides are moved."""
-    return boxes + boxes.new_tensor([0, 0, pixels, pixels])
+            results.bboxes = move_ends(get_box_tensor(results.bboxes), 1)
+        return super()._bbox_post_process(
+            results, cfg, rescale, with_nms, img_meta
+        )

@@ -4,6 +4,8 @@ from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmdet.registry import MODELS
 from torch import Tensor
 
+from ...ops.anchor_points import move_ends
+
 
 @MODELS.register_module()
 class InclusiveRoIExtractor(SingleRoIExtractor):
@@ -34,10 +36,8 @@ class InclusiveRoIExtractor(SingleRoIExtractor):
         Returns:
             Tensor: (N, channels, height, width).
         """
-        last = rois - rois.new_tensor([0, 0, 0, 1, 1])
-        return super().forward(feats, last, roi_scale_factor)
+        return super().forward(feats, move_ends(rois, -1), roi_scale_factor)
 
     def map_roi_levels(self, rois: Tensor, num_levels: int) -> Tensor:
         """Levels (N,) of RoIs (N, 5) whose x2 and y2 are the last pixel."""
-        whole = rois + rois.new_tensor([0, 0, 0, 1, 1])
-        return super().map_roi_levels(whole, num_levels)
+        return super().map_roi_levels(move_ends(rois, 1), num_levels)
