@@ -164,7 +164,8 @@ class FCOSAblationHead(InclusiveCornersMixin, FlatPointsMixin, FCOSHead):
         """Concatenate levels and stack images.
 
         Args:
-            outs: What ``forward`` returned.
+            outs: What ``forward`` returned, lists of L maps
+                (B, channels, H_l, W_l).
             gts: Ground truths of B images.
 
         Returns:

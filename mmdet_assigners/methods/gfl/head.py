@@ -229,7 +229,8 @@ class GFLAblationHead(InclusiveCornersMixin, DistancePriorMixin, GFLHead):
         """Concatenate levels and stack images.
 
         Args:
-            outs: What ``forward`` returned.
+            outs: What ``forward`` returned, lists of L maps
+                (B, channels, H_l, W_l).
             gts: Ground truths of B images.
             metas: Meta information of B images.
 
