@@ -2,16 +2,20 @@
 
 import pytest
 import torch
+from mmdet.registry import MODELS
 from official_weights import build
 
 from mmdet_assigners.__main__ import main
 from mmdet_assigners.conversion import (
+    alternatives,
     convert_file,
     converters,
     load_converter,
 )
+from mmdet_assigners.conversion.geometry import geometry
+from mmdet_assigners.utils import config_path, get_config
 
-CONFIG = 'gfl-ablation_r50_fpn_1x_coco'
+CONFIG = 'gfl-released_r50_fpn_1x_coco'
 
 
 @pytest.fixture(scope='module')
@@ -76,6 +80,76 @@ def test_config_of_another_shape(official, tmp_path):
     config = 'atss-ladder_r50_fpn_1x_coco'
     with pytest.raises(ValueError, match=f'does not fit {config}: .* missing'):
         convert_file('gfl', official, tmp_path / 'out.pth', config)
+
+
+def test_config_of_another_geometry(official, tmp_path, capsys):
+    """It would load, and displace every box."""
+    config = 'gfl-ablation_r50_fpn_1x_coco'
+    out = tmp_path / 'out.pth'
+    files = [str(official), str(out)]
+    with pytest.raises(SystemExit):
+        main(['convert', 'gfl', *files, '--config', config])
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f'under {config} the boxes would be displaced' in message
+    assert (
+        'another bbox_head.inclusive_corners, bbox_head.prior_gen' in message
+    )
+    assert f'use {CONFIG}, or a config that inherits it' in message
+    assert not out.exists()
+
+
+def test_config_of_the_same_geometry(official, tmp_path):
+    config = tmp_path / 'mine.py'
+    config.write_text(
+        f'_base_ = {config_path(CONFIG)!r}\n'
+        'optim_wrapper = dict(optimizer=dict(lr=0.001))\n'
+    )
+    out = tmp_path / 'out.pth'
+    assert convert_file('gfl', official, out, str(config))[1] == str(config)
+    assert out.exists()
+
+
+@pytest.mark.parametrize(
+    ('method', 'config', 'expected'),
+    [
+        (
+            'sepc',
+            'pconv-released_retinanet_r50_fpn_1x_coco',
+            ['pconv-released_freeanchor_r50_fpn_1x_coco'],
+        ),
+        ('sepc', 'pconv-released_fsaf_r50_fpn_1x_coco', []),
+        (
+            'reppoints',
+            'batch-reppoints-minmax_r50_fpn-gn_1x_coco',
+            ['batch-reppoints-partial-minmax_r50_fpn-gn_1x_coco'],
+        ),
+        ('gfl', CONFIG, []),
+    ],
+)
+def test_files_that_could_be_of_another_config(method, config, expected):
+    found = alternatives(method, config)
+    assert found == expected
+    for other in found:  # the same tensors
+        assert build(other).state_dict().keys() == (
+            build(config).state_dict().keys()
+        )
+
+
+def test_geometry_names_what_boxes_depend_on():
+    def of_config(name):
+        return geometry(MODELS.build(get_config(name).model))
+
+    found = of_config('sampling-free-released_mask-rcnn_r50-caffe_fpn_1x_coco')
+    assert sorted(found) == [
+        'roi_head.bbox_head.bbox_coder',
+        'roi_head.bbox_roi_extractor',
+        'roi_head.mask_roi_extractor',
+        'rpn_head.bbox_coder',
+        'rpn_head.prior_generator',
+    ]
+    plain = of_config('sampling-free_mask-rcnn_r50_fpn_1x_coco')
+    assert sorted(plain) == sorted(found)
+    assert not [name for name in found if plain[name] == found[name]]
 
 
 def test_file_is_written_whole_or_not_at_all(official, tmp_path, monkeypatch):

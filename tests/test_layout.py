@@ -94,9 +94,11 @@ def users():
     }
     for slug in METHODS:
         configs = (config_root() / slug).glob('*.py')
-        named = set(
-            re.findall(r'\w+', ' '.join(p.read_text() for p in configs))
-        )
+        text = ' '.join(path.read_text() for path in configs)
+        for base in (config_root() / '_base_').glob('*.py'):
+            if f'_base_/{base.name}' in text:
+                text += base.read_text()
+        named = set(re.findall(r'\w+', text))
         start = own(slug) | {
             module for name, module in class_files().items() if name in named
         }

@@ -41,7 +41,8 @@ def test_rows_without_numbers():
         (
             'M2',
             'reference cases pass; trains at small scale on real data; '
-            'official weights convert',
+            'official weights convert, and the boxes are those that the '
+            'official code writes, to 1e-3 px',
         ),
     ],
 )

@@ -3,7 +3,7 @@
 _base_ = '../ap_loss/ap-loss_retinanet_r50_fpn_1x_coco.py'
 model = dict(
     data_preprocessor=dict(
-        mean=[103.530, 116.280, 123.675],
+        mean=[102.9801, 115.9465, 122.7717],
         std=[1.0, 1.0, 1.0],
         bgr_to_rgb=False,
     ),
@@ -28,7 +28,7 @@ train_dataloader = dict(
             ),
             dict(
                 type='Expand',
-                mean=[103.530, 116.280, 123.675],
+                mean=[102.9801, 115.9465, 122.7717],
                 to_rgb=False,
                 ratio_range=(1, 4),
             ),

@@ -3,8 +3,9 @@
 _base_ = '../_base_/ap_loss_512.py'
 model = dict(
     bbox_head=dict(
+        # officially (s - 1) / 2 for stride s in inclusive pixels
         anchor_generator=dict(center_offset=0.5),
-        bbox_coder=dict(type='LegacyDeltaXYWHBBoxCoder'),
+        bbox_coder=dict(add_ctr_clamp=True, ctr_clamp=1e8),
         init_cfg=dict(
             type='Normal',
             layer='Conv2d',
@@ -17,6 +18,5 @@ model = dict(
             ],
         ),
     ),
-    train_cfg=dict(assigner=dict(legacy_plus_one=True)),
     test_cfg=dict(score_thr=[0.01, 0.01, 0.01, 0.01, 0.0]),
 )

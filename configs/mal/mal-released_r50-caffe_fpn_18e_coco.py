@@ -1,6 +1,6 @@
 # For the released R-50 checkpoint (AP 39.2): Caffe-style backbone and input,
-# anchors and boxes with inclusive corners, ReLU before P7. Convert the file
-# with `mmdet-assigners convert mal` first.
+# anchors of maskrcnn-benchmark, ReLU before P7. Convert the file with
+# `mmdet-assigners convert mal` first.
 _base_ = ['./mal_r50_fpn_18e_coco.py', '../_base_/detectron_parts.py']
 model = dict(
     data_preprocessor=_base_.detectron_input,

@@ -1,6 +1,6 @@
 # For the released R-50 checkpoint (AP 38.6): Caffe-style backbone and input,
-# ReLU before P7. Convert the file with `mmdet-assigners convert noisy_anchors`
-# first.
+# ReLU before P7, sides bounded above only. Convert the file with
+# `mmdet-assigners convert noisy_anchors` first.
 _base_ = './noisy-anchors_r50_fpn_1x_coco.py'
 model = dict(
     data_preprocessor=dict(
@@ -10,4 +10,5 @@ model = dict(
     ),
     backbone=dict(norm_cfg=dict(requires_grad=False), style='caffe'),
     neck=dict(relu_before_extra_convs=True),
+    bbox_head=dict(bbox_coder=dict(add_ctr_clamp=True, ctr_clamp=1e8)),
 )

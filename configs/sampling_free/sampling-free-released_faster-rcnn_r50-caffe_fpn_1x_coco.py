@@ -1,6 +1,6 @@
 # For the released R-50 checkpoint (AP 38.4 on val): Caffe-style backbone and
-# input, anchors, boxes and RoIAlign of maskrcnn-benchmark. Convert the file
-# with `mmdet-assigners convert sampling_free` first.
+# input, anchors and RoIAlign of maskrcnn-benchmark. Convert the file with
+# `mmdet-assigners convert sampling_free` first.
 _base_ = [
     './sampling-free_faster-rcnn_r50_fpn_1x_coco.py',
     '../_base_/detectron_parts.py',

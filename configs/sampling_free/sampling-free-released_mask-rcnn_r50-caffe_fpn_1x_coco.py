@@ -1,7 +1,6 @@
 # For the released R-50 checkpoint (box AP 39.0, mask AP 34.9 on val):
-# Caffe-style backbone and input, anchors, boxes and RoIAlign of
-# maskrcnn-benchmark. Convert the file with `mmdet-assigners convert
-# sampling_free` first.
+# Caffe-style backbone and input, anchors and RoIAlign of maskrcnn-benchmark.
+# Convert the file with `mmdet-assigners convert sampling_free` first.
 _base_ = [
     './sampling-free_mask-rcnn_r50_fpn_1x_coco.py',
     '../_base_/detectron_parts.py',

@@ -1,6 +1,6 @@
 # For the released R-50 checkpoint (AP 36.8 on val): Caffe-style backbone and
-# input, anchors and boxes of maskrcnn-benchmark, ReLU before P7. Convert the
-# file with `mmdet-assigners convert sampling_free` first.
+# input, anchors of maskrcnn-benchmark, ReLU before P7. Convert the file with
+# `mmdet-assigners convert sampling_free` first.
 _base_ = [
     './sampling-free_retinanet_r50_fpn_1x_coco.py',
     '../_base_/detectron_parts.py',
@@ -10,5 +10,4 @@ model = dict(
     backbone=_base_.detectron_backbone,
     neck=dict(relu_before_extra_convs=True),
     bbox_head=_base_.detectron_anchors,
-    train_cfg=dict(assigner=dict(legacy_plus_one=True)),
 )

@@ -11,7 +11,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         'convert',
         help='official weights as a checkpoint for our configs',
         description='Renames the tensors of an official checkpoint, compares '
-        'them with the model of a config and writes a checkpoint for it.',
+        'them and the geometry of their boxes with a config, and writes a '
+        'checkpoint for it.',
     )
     parser.add_argument('method', help='as `list` shows it, e.g. sepc')
     parser.add_argument('official', metavar='IN', help='official weights')
@@ -26,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from ..utils import register_all_modules
 
     register_all_modules()
-    from ..conversion import convert_file
+    from ..conversion import alternatives, convert_file
 
     try:
         count, config = convert_file(
@@ -35,4 +36,7 @@ def run(args: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         common.fail(f'not converted: {error}')
     print(f'{count} tensors written to {args.out}; config: {config}')
+    others = [] if args.config else alternatives(args.method, config)
+    if others:
+        print(f'if it is not that one, pass --config {" or ".join(others)}')
     return 0

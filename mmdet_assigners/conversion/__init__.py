@@ -3,7 +3,10 @@
 What a method's files look like is in ``methods/<slug>/convert.py``:
 
 - ``convert(state)``: official state dict -> ours;
-- ``guess_config(state)``: our state dict -> the config that it belongs to;
+- ``guess_config(state)``: our state dict -> the config under which its boxes
+  are those of the official code, or None if this package has none;
+- ``alternatives(config)``, optional: further configs whose files have the same
+  tensors as those of this one;
 - ``read(path)``, optional: reads another format than PyTorch's.
 """
 
@@ -17,9 +20,10 @@ import torch
 from ..catalog import closest
 from ..diagnostics.checkpoints import load
 from ..files import replacing
+from .geometry import check_geometry
 from .state_dicts import check_state, state_dict_of
 
-__all__ = ['convert_file', 'converters', 'load_converter']
+__all__ = ['alternatives', 'convert_file', 'converters', 'load_converter']
 
 _METHODS = Path(__file__).parents[1] / 'methods'
 
@@ -44,6 +48,17 @@ def load_converter(method: str) -> ModuleType:
     return importlib.import_module(f'{package}.methods.{slug}.convert')
 
 
+def alternatives(method: str, config: str) -> list[str]:
+    """Configs that the tensors of a file don't tell from another one.
+
+    Args:
+        method: Folder of the method.
+        config: What ``guess_config`` of its converter returned.
+    """
+    find = getattr(load_converter(method), 'alternatives', None)
+    return find(config) if find else []
+
+
 def convert_file(
     method: str,
     source: str | Path,
@@ -57,20 +72,31 @@ def convert_file(
         source: File of the official code.
         out: File to write, all of it or nothing.
         config: Name or path of the config to compare with; guessed from the
-            weights by default.
+            weights by default. Its priors and coders must be those of the
+            guessed config or of one of its :func:`alternatives`.
 
     Returns:
         Number of tensors that were written, and the config that they fit.
 
     Raises:
         ValueError: No converter, not a file of this method, or it does not
-            fit the config; ``out`` is left as it was.
+            fit the config or its geometry; ``out`` is left as it was.
     """
     converter = load_converter(method)
     content = getattr(converter, 'read', load)(source)
     state = converter.convert(state_dict_of(content))
-    config = config or converter.guess_config(state)
+    guess = converter.guess_config(state)
+    config = config or guess
+    if config is None:
+        raise ValueError(
+            f'no config fits {source}, e.g. its number of classes; name '
+            'yours with --config'
+        )
     check_state(state, config)
+    if guess:
+        fitting = [guess, *alternatives(method, guess)]
+        if config not in fitting:
+            check_geometry(config, fitting)
     meta: dict[str, Any] = dict(
         converted_from=Path(source).name, config=config
     )

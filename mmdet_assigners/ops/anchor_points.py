@@ -150,6 +150,17 @@ def gt_chunks(
         yield slice(start, min(start + size, num_gts))
 
 
+def move_ends(boxes: Tensor, pixels: float) -> Tensor:
+    """Move the right and the bottom side, between corner conventions.
+
+    Args:
+        boxes: (..., 4) x1, y1, x2, y2 in pixels; more numbers may precede.
+        pixels: 1 from inclusive corners, whose x2 is the last pixel, to
+            exclusive ones; -1 back.
+    """
+    return torch.cat((boxes[..., :-2], boxes[..., -2:] + pixels), -1)
+
+
 def box_distances(xy: Tensor, boxes: Tensor) -> Tensor:
     """Signed distances of points to the sides of boxes.
 

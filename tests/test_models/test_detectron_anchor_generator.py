@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from mmdet.models.task_modules.prior_generators import LegacyAnchorGenerator
+from mmdet.models.task_modules.prior_generators import AnchorGenerator
 from mmdet.registry import TASK_UTILS
 
 from mmdet_assigners.models.task_modules.prior_generators import (
@@ -20,7 +20,7 @@ def test_anchors_of_faster_rcnn():
             scales=[8, 16, 32],
         )
     )
-    assert generator.base_anchors[0].tolist() == [
+    inclusive = [
         [-84, -40, 99, 55],
         [-176, -88, 191, 103],
         [-360, -184, 375, 199],
@@ -31,6 +31,9 @@ def test_anchors_of_faster_rcnn():
         [-80, -168, 95, 183],
         [-168, -344, 183, 359],
     ]
+    last = torch.tensor([0, 0, 1, 1])
+    anchors = generator.base_anchors[0] - last
+    assert anchors.tolist() == inclusive
     cells = generator.grid_priors([(2, 3)], device='cpu')[0]
     assert torch.equal(cells[9:18], cells[:9] + torch.tensor([16, 0, 16, 0]))
 
@@ -44,12 +47,12 @@ def test_octaves_are_not_rounded():
         scales_per_octave=3,
     )
     boxes = generator.base_anchors[0].double()
-    sides = boxes[:, 2:] - boxes[:, :2] + 1
+    sides = boxes[:, 2:] - boxes[:, :2]
     for side, power in zip(sides, (0, 1 / 3, 2 / 3), strict=True):
         expected = torch.tensor([11.0, 6.0]).double() * 4 * 2**power
         torch.testing.assert_close(side, expected, rtol=0, atol=1e-5)
     centers = (boxes[:, :2] + boxes[:, 2:]) / 2
-    assert (centers - 3.5).abs().max() < 1e-5
+    assert (centers - 4).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize('scale_major', [True, False])
@@ -62,7 +65,7 @@ def test_squares_are_those_of_mmdet(scale_major):
         scale_major=scale_major,
     )
     ours = DetectronAnchorGenerator(**options).base_anchors
-    theirs = LegacyAnchorGenerator(**options).base_anchors
+    theirs = AnchorGenerator(**options).base_anchors
     for mine, other in zip(ours, theirs, strict=True):
         assert torch.equal(mine, other)
 
@@ -75,4 +78,4 @@ def test_centers():
         centers=[(0.0, 2.0)],
         center_offset=0.0,
     )
-    assert generator.base_anchors[0].tolist() == [[-3.5, -1.5, 3.5, 5.5]]
+    assert generator.base_anchors[0].tolist() == [[-4.0, -2.0, 4.0, 6.0]]

@@ -21,7 +21,7 @@ class AlignDetAssigner(BatchAssigner):
     is mmdet's rule, with one ground truth for both.
 
     Paper: Revisiting Feature Alignment for One-stage Object Detection, arXiv
-    1908.01570. The official code is ``iou_plus_one=True``.
+    1908.01570. ``iou_plus_one=True`` goes with its inclusive corners.
 
     ``Assignment.gt`` is the ground truth of the box, ``extra['label_gt']``
     that of the class, which ``AlignDetHead`` reads.

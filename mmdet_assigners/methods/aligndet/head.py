@@ -21,7 +21,7 @@ from ...models.dense_heads.flat_head import (
 from ...models.dense_heads.instances import assignment_instances
 from ...models.task_modules.assigners._base import Assignment
 from ...ops.anchor_match import IGNORED, NEGATIVE
-from ...ops.anchor_points import flatten_levels
+from ...ops.anchor_points import flatten_levels, move_ends
 from .functional import stage_losses
 
 Maps = list[Tensor]
@@ -46,13 +46,12 @@ class AlignDetHead(FlatLossMixin, RetinaHead):
     Paper: Revisiting Feature Alignment for One-stage Object Detection, arXiv
     1908.01570. Official code: pull request 343 of SimpleDet (MXNet).
 
-    Differences from the official code, and what restores it: coordinates and
-    IoU don't count inclusive pixels (``align_head.legacy_plus_one=True``,
-    ``LegacyDeltaXYWHBBoxCoder``, ``DetectronAnchorGenerator`` and
-    ``AlignDetAssigner(iou_plus_one=True)``); class and box of a positive are
-    those of one ground truth (``AlignDetAssigner``); the coder clamps the
-    logarithm of sides (no option); the last level has a score threshold too
-    (no option).
+    Differences from the official code, and what restores it: RoIConv samples
+    exactly the box (``align_head.legacy_plus_one=True``); class and box of a
+    positive are those of one ground truth (``AlignDetAssigner``); the coder
+    clamps the logarithm of sides (no option); the last level has a score
+    threshold too (no option). The official corners are inclusive. With the
+    exclusive ones of mmdet, x2 + 1, the official deltas and IoUs are mmdet's.
 
     Args:
         *args: Of ``RetinaHead``.
@@ -134,7 +133,8 @@ class AlignDetHead(FlatLossMixin, RetinaHead):
             zip(feats, deltas, strides, levels, strict=True)
         ):
             box = self._learned_anchors(delta, anchors, limit)
-            refined.append(self.align_head(x, box, stride, index == 0))
+            sampled = self._move_ends(box, -1)
+            refined.append(self.align_head(x, sampled, stride, index == 0))
             boxes.append(box.mT.unflatten(-1, sizes[index]))
         cls2, deltas2 = map(list, zip(*refined, strict=True))
         return cls, deltas, cls2, deltas2, boxes
@@ -164,7 +164,14 @@ class AlignDetHead(FlatLossMixin, RetinaHead):
         boxes = self.bbox_coder.decode(
             anchors.flatten(0, 1), deltas.flatten(0, 1)
         )
-        return boxes.view(deltas.shape).clamp(min=0).minimum(limit)
+        boxes = self._move_ends(boxes.view(deltas.shape), -1)
+        return self._move_ends(boxes.clamp(min=0).minimum(limit), 1)
+
+    def _move_ends(self, boxes: Tensor, pixels: float) -> Tensor:
+        """To and from the inclusive corners of the official operator."""
+        if not self.align_head.legacy_plus_one:
+            return boxes
+        return move_ends(boxes, pixels)
 
     def loss(
         self, x: Sequence[Tensor], batch_data_samples: SampleList

@@ -66,7 +66,8 @@ class AlignStageHead(BaseModule):
         first_kernel_size: Bins per side on the first level, which then has a
             tower of its own (``ignore_p3`` of the official code: 3). None:
             as on the others.
-        legacy_plus_one: Boxes of inclusive pixels, as the official code.
+        legacy_plus_one: See :class:`RoIConv`. x2 and y2 of ``boxes`` are the
+            last pixel, as in the official code.
         align: False ignores the boxes: plain K x K convolutions.
         max_samples: Bound on the memory, see :class:`RoIConv`.
         init_cfg: mmengine's initialization.

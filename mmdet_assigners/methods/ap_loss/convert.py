@@ -3,7 +3,8 @@
 ``mmdet-assigners convert ap_loss official.pth out.pth``
 
 The repository has no checkpoint: this is for your own. Its anchors are ordered
-as mmdet's, ratio by ratio.
+as mmdet's, ratio by ratio. The first convolution of R-50 has a bias there; it
+goes into the mean of the batch norm behind it.
 """
 
 from ...conversion.state_dicts import State, rename
@@ -38,7 +39,12 @@ DEEP = 'backbone.layer3.22.conv1.weight'
 
 def convert(state: State) -> State:
     """Official state dict -> ours."""
-    return rename(state, RULES)
+    state = rename(state, RULES)
+    bias = state.pop('backbone.conv1.bias', None)
+    if bias is not None:
+        mean = state['backbone.bn1.running_mean']
+        state['backbone.bn1.running_mean'] = mean - bias
+    return state
 
 
 def guess_config(state: State) -> str:

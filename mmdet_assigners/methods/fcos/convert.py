@@ -4,7 +4,8 @@
 
 Keys don't tell the improvements of a model (centerness on the box tower,
 targets in strides) nor its depth: where it is not R-50 with all of them, name
-by ``--config`` a config with ``conv_bias=True`` in the head.
+by ``--config`` a config that inherits
+``fcos-released_r50-caffe_fpn_gn-head_1x_coco``.
 """
 
 from ...conversion.state_dicts import State, rename

@@ -12,6 +12,7 @@ from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from ...models.dense_heads.flat_points import FlatPoints, FlatPointsMixin
+from ...models.dense_heads.inclusive_corners import InclusiveCornersMixin
 from ...ops import fcos
 from ...ops.anchor_match import gather_gts
 from ...ops.anchor_points import box_distances, centerness
@@ -20,7 +21,7 @@ USE_CENTERNESS = ('branch', 'none', 'from_reg')
 
 
 @MODELS.register_module()
-class FCOSAblationHead(FlatPointsMixin, FCOSHead):
+class FCOSAblationHead(InclusiveCornersMixin, FlatPointsMixin, FCOSHead):
     """FCOS head without or with another centerness.
 
     Paper: FCOS: Fully Convolutional One-Stage Object Detection, ICCV 2019,
@@ -30,8 +31,9 @@ class FCOSAblationHead(FlatPointsMixin, FCOSHead):
     order of summation.
 
     Differences from the official code are those of ``FCOSHead``: scores are
-    not square-rooted, the best 1000 per level are chosen by class score, and
-    the towers have no bias before GN (``conv_bias=True`` restores it).
+    not square-rooted, the best 1000 per level are chosen by class score,
+    corners are exclusive (``inclusive_corners=True`` restores it), and the
+    towers have no bias before GN (``conv_bias=True`` restores it).
 
     Args:
         num_classes: Number C of classes.
@@ -43,6 +45,9 @@ class FCOSAblationHead(FlatPointsMixin, FCOSHead):
             targets, divided by their sum, or all positives by 1, divided by
             their number. None: True with 'branch' (official), else False.
         use_scale: Multiply distances by a learnable scalar per level.
+        inclusive_corners: For released weights, see
+            :class:`~mmdet_assigners.models.dense_heads.inclusive_corners
+            .InclusiveCornersMixin`.
         **kwargs: Arguments of ``FCOSHead``.
 
     Raises:
@@ -60,6 +65,7 @@ class FCOSAblationHead(FlatPointsMixin, FCOSHead):
         use_centerness: str = 'branch',
         weight_reg_by_centerness: bool | None = None,
         use_scale: bool = True,
+        inclusive_corners: bool = False,
         **kwargs: object,
     ) -> None:
         if use_centerness not in USE_CENTERNESS:
@@ -74,6 +80,7 @@ class FCOSAblationHead(FlatPointsMixin, FCOSHead):
         )
         self.weight_reg_by_centerness = weight_reg_by_centerness
         self.use_scale = use_scale
+        self.inclusive_corners = inclusive_corners
         super().__init__(num_classes, in_channels, **kwargs)
         if len(self.strides) != len(self.regress_ranges):
             raise ValueError(
@@ -150,6 +157,21 @@ class FCOSAblationHead(FlatPointsMixin, FCOSHead):
             rescale=rescale,
             with_nms=with_nms,
         )
+
+    def flatten(
+        self, outs: Sequence[list[Tensor]], gts: InstanceList
+    ) -> FlatPoints:
+        """Concatenate levels and stack images.
+
+        Args:
+            outs: What ``forward`` returned, lists of L maps
+                (B, channels, H_l, W_l).
+            gts: Ground truths of B images.
+
+        Returns:
+            FlatPoints: In float32 or finer.
+        """
+        return super().flatten(outs, self.inner_gts(gts))
 
     def loss_flat(self, flat: FlatPoints) -> dict[str, Tensor]:
         """Losses of a batch.

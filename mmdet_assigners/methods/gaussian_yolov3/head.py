@@ -3,6 +3,7 @@
 import torch
 from mmdet.models.utils import filter_scores_and_topk
 from mmdet.registry import MODELS
+from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.utils import InstanceList
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
@@ -41,8 +42,9 @@ class GaussianYOLOV3Head(BoxSigmaMixin, FlatYOLOV3Head):
     mmdet's rules (``DarknetGridAssigner`` in ``train_cfg.assigner``); the
     derivative of the sigmoid is in the gradient (``straight_through=True``);
     ``score_thr`` is compared with the class probability alone
-    (``threshold_product=True``). Losses are sums over the batch, as in mmdet's
-    YOLOv3 and in Darknet.
+    (``threshold_product=True``); detections may end outside the image, as
+    those of mmdet's YOLOv3 (``clip_detections=True``). Losses are sums over
+    the batch, as in mmdet's YOLOv3 and in Darknet.
 
     The paper's equation has no constant in the density: ``sigma_const=0`` of
     ``GaussianNLLLoss``.
@@ -55,6 +57,7 @@ class GaussianYOLOV3Head(BoxSigmaMixin, FlatYOLOV3Head):
         uncertainty_score: Multiply scores by one minus the mean sigma.
         threshold_product: Compare ``test_cfg.score_thr`` with the whole
             product instead of the class probability.
+        clip_detections: Clip boxes to the image after the NMS.
         **kwargs: Of ``YOLOV3Head``, except ``loss_xy`` and ``loss_wh``.
 
     Raises:
@@ -71,6 +74,7 @@ class GaussianYOLOV3Head(BoxSigmaMixin, FlatYOLOV3Head):
         straight_through: bool = False,
         uncertainty_score: bool = True,
         threshold_product: bool = False,
+        clip_detections: bool = False,
         **kwargs: object,
     ) -> None:
         for name in ('loss_xy', 'loss_wh'):
@@ -89,6 +93,7 @@ class GaussianYOLOV3Head(BoxSigmaMixin, FlatYOLOV3Head):
         self.straight_through = straight_through
         self.uncertainty_score = uncertainty_score
         self.threshold_product = threshold_product
+        self.clip_detections = clip_detections
 
     def init_weights(self) -> None:
         """YOLOv3's, with the objectness at its place; sigma starts at 0.5."""
@@ -207,4 +212,12 @@ class GaussianYOLOV3Head(BoxSigmaMixin, FlatYOLOV3Head):
             score_factors=factor[index],
             box_sigmas=found.box_sigmas[index],
         )
-        return self._bbox_post_process(results, cfg, rescale, with_nms, meta)
+        results = self._bbox_post_process(
+            results, cfg, rescale, with_nms, meta
+        )
+        if self.clip_detections:
+            shape = meta['ori_shape' if rescale else 'img_shape']
+            boxes = HorizontalBoxes(results.bboxes)
+            boxes.clip_(shape[:2])
+            results.bboxes = boxes.tensor
+        return results

@@ -2,9 +2,9 @@
 
 ``mmdet-assigners convert gfl official.pth out.pth``
 
-Names, anchors and input are mmdet's, but for one buffer. For another backbone
-than R-50 name by ``--config`` a config of ``GFLAblationHead`` or ``GFLHead``
-with that backbone.
+Names and input are mmdet's, but for one buffer. For another backbone than R-50
+name by ``--config`` a config that changes the backbone of
+``gfl-released_r50_fpn_1x_coco``.
 """
 
 from ...conversion.state_dicts import State, rename
@@ -25,4 +25,4 @@ def convert(state: State) -> State:
 
 def guess_config(state: State) -> str:
     """The config of the released 1x model."""
-    return 'gfl-ablation_r50_fpn_1x_coco'
+    return 'gfl-released_r50_fpn_1x_coco'

@@ -8,10 +8,11 @@ from mmdet.models.losses import FocalLoss, QualityFocalLoss
 from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.registry import MODELS
 from mmdet.structures.bbox import bbox_overlaps
-from mmdet.utils import reduce_mean
+from mmdet.utils import InstanceList, reduce_mean
 from torch import Tensor, nn
 
 from ...models.dense_heads.flat_head import FlatBatch, refuse_sampling
+from ...models.dense_heads.inclusive_corners import InclusiveCornersMixin
 from ...models.task_modules.assigners._base import Assignment, BatchAssigner
 from ...ops.anchor_match import IGNORED
 from ...ops.anchor_points import box_distances, centerness
@@ -34,7 +35,7 @@ _BCE = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
 
 
 @MODELS.register_module()
-class GFLAblationHead(DistancePriorMixin, GFLHead):
+class GFLAblationHead(InclusiveCornersMixin, DistancePriorMixin, GFLHead):
     """GFL with an option for each choice that the paper compares.
 
     Generalized Focal Loss: Learning Qualified and Distributed Bounding Boxes
@@ -60,7 +61,9 @@ class GFLAblationHead(DistancePriorMixin, GFLHead):
     Detections carry ``box_sigmas``, save with 'dirac'.
 
     Differences from the official code are those of ``GFLHead``: no +1 in
-    widths, absolute value in QFL, normalizers at least 1 (no option).
+    widths of IoUs, absolute value in QFL, normalizers at least 1 (no option);
+    corners are exclusive (``inclusive_corners=True``) and anchors centered at
+    multiples of the stride (``anchor_generator.centers``).
 
     Args:
         num_classes: Number C of classes.
@@ -80,6 +83,9 @@ class GFLAblationHead(DistancePriorMixin, GFLHead):
         loss_dfl: For 'general'; None for no DFL.
         loss_gaussian: For 'gaussian'.
         loss_quality: For the branches.
+        inclusive_corners: For released weights, see
+            :class:`~mmdet_assigners.models.dense_heads.inclusive_corners
+            .InclusiveCornersMixin`.
         init_cfg: Initialization; by default N(0, 0.01), class prior 0.01, for
             rectified distances ('gaussian', ``AnchorPointCoder``) bias 4, for
             ``log sigma^2`` N(0, 0.0001).
@@ -104,6 +110,7 @@ class GFLAblationHead(DistancePriorMixin, GFLHead):
         loss_dfl: dict | None = _DFL,
         loss_gaussian: dict = _GAUSSIAN,
         loss_quality: dict = _BCE,
+        inclusive_corners: bool = False,
         init_cfg: dict | list | None = None,
         **kwargs: object,
     ) -> None:
@@ -116,6 +123,7 @@ class GFLAblationHead(DistancePriorMixin, GFLHead):
             raise ValueError(f'guide_eta must be at least 0, got {guide_eta}')
         self.reg_prior = reg_prior  # read by the parent's constructor
         self.quality = quality
+        self.inclusive_corners = inclusive_corners
         self.has_branch = quality.endswith('_branch')
         super().__init__(
             num_classes,
@@ -210,8 +218,26 @@ class GFLAblationHead(DistancePriorMixin, GFLHead):
             and self.loss_dfl is not None
         )
         if as_parent and not isinstance(self.assigner, BatchAssigner):
-            return GFLHead.loss_by_feat(self, *inputs)
+            *outs, gts, metas, ignored = inputs
+            gts = self.inner_gts(gts)
+            return GFLHead.loss_by_feat(self, *outs, gts, metas, ignored)
         return super().loss_by_feat(*inputs)
+
+    def flatten(
+        self, outs: Sequence[list[Tensor]], gts: InstanceList, metas: list
+    ) -> FlatBatch:
+        """Concatenate levels and stack images.
+
+        Args:
+            outs: What ``forward`` returned, lists of L maps
+                (B, channels, H_l, W_l).
+            gts: Ground truths of B images.
+            metas: Meta information of B images.
+
+        Returns:
+            FlatBatch: In float32 or finer.
+        """
+        return super().flatten(outs, self.inner_gts(gts), metas)
 
     def loss_flat(self, flat: FlatBatch) -> dict[str, Tensor]:
         """Losses of a batch.

@@ -44,10 +44,11 @@ class MALRetinaHead(FlatLossMixin, FreeAnchorRetinaHead):
     ``FreeAnchorRetinaHead``, batched. Bags that
     hold fewer than ``pre_anchor_topk`` anchors are allowed.
 
-    Differences from the official code: boxes have no inclusive corners
-    (``legacy_plus_one=True`` restores them). Anchor centers are those of the
-    anchor generator (``center_offset=0.5`` restores half a stride). Both
-    losses are divided by the number of ground truths on the GPU, as there.
+    Differences from the official code: anchor centers are those of the anchor
+    generator (``center_offset=0.5`` restores half a stride). Its corners are
+    inclusive, which with exclusive ones, a pixel further, makes no difference
+    (``legacy_plus_one=True`` is for boxes with inclusive corners). Both losses
+    are divided by the number of ground truths on the GPU, as there.
 
     Args:
         *args: As ``FreeAnchorRetinaHead``.

@@ -3,8 +3,8 @@
 ``mmdet-assigners convert reppoints official.pth out.pth``
 
 Names are mmdet's, but for the offsets of deformable backbones. A checkpoint
-doesn't say which schedule and which conversion of points it was trained with:
-for another than moment name the config by ``--config``.
+doesn't say which schedule it was trained with, nor tell min-max from partial
+min-max: for another than the guessed one name the config by ``--config``.
 """
 
 from ...conversion.state_dicts import State, rename
@@ -18,6 +18,9 @@ RULES = (
 )
 
 
+BOX = 4  # outputs of the first stage, against two for each point
+
+
 def convert(state: State) -> State:
     """Official state dict -> ours."""
     return rename(state, RULES)
@@ -25,6 +28,10 @@ def convert(state: State) -> State:
 
 def guess_config(state: State) -> str:
     """The shortest schedule of the checkpoint's network."""
+    if 'bbox_head.moment_transfer' not in state:
+        outputs = len(state.get('bbox_head.reppoints_pts_init_out.bias', ()))
+        points = 'bbox-center' if outputs == BOX else 'minmax'
+        return f'batch-reppoints-{points}_r50_fpn-gn_1x_coco'
     weight = state.get('backbone.layer3.22.conv2.weight')
     if weight is None:
         return 'batch-reppoints-moment_r50_fpn-gn_1x_coco'
@@ -32,3 +39,9 @@ def guess_config(state: State) -> str:
     if 'backbone.layer3.0.conv2.conv_offset.weight' in state:
         depth += '-dconv-c3-c5'
     return f'batch-reppoints-moment_{depth}_fpn-gn_2x_coco'
+
+
+def alternatives(config: str) -> list[str]:
+    """Partial min-max: the tensors of min-max, but boxes of four points."""
+    other = config.replace('-minmax_', '-partial-minmax_')
+    return [other] if other != config else []

@@ -8,6 +8,7 @@ from mmdet.registry import MODELS
 from mmdet.utils import InstanceList, reduce_mean
 from torch import Tensor
 
+from ...models.dense_heads.inclusive_corners import InclusiveCornersMixin
 from ...models.dense_heads.instances import assignment_instances, pad_instances
 from ...models.task_modules.assigners._base import (
     AssignInputs,
@@ -32,7 +33,7 @@ _INIT = dict(
 
 
 @MODELS.register_module()
-class BatchRepPointsHead(PointSetPredictMixin):
+class BatchRepPointsHead(InclusiveCornersMixin, PointSetPredictMixin):
     """RepPoints: a box is the box around points that the network places.
 
     Network, targets and losses are those of mmdet's ``RepPointsHead`` (equal
@@ -47,8 +48,10 @@ class BatchRepPointsHead(PointSetPredictMixin):
 
     Differences from the official code, and what restores it: pre-selection at
     test keeps the best (location, class) pairs
-    (``test_cfg.nms_pre_by='location'``); no inclusive pixels in IoUs (no
-    option); images without objects are background.
+    (``test_cfg.nms_pre_by='location'``); corners are exclusive
+    (``inclusive_corners=True``) and IoUs don't count inclusive pixels
+    (``legacy_plus_one=True`` of ``BatchMaxIoUAssigner``); images without
+    objects are background.
 
     Args:
         *args: Of ``RepPointsHead``.
@@ -58,6 +61,9 @@ class BatchRepPointsHead(PointSetPredictMixin):
             alone.
         sync_normalizer: Divide by the mean number of positives of all
             processes instead of that of this one. Not in the official code.
+        inclusive_corners: For released weights, see
+            :class:`~mmdet_assigners.models.dense_heads.inclusive_corners
+            .InclusiveCornersMixin`.
         init_cfg: Initialization; the official one by default.
         **kwargs: Of ``RepPointsHead``. Both assigners of ``train_cfg`` must
             be of this package: ``BatchPointAssigner`` or
@@ -76,6 +82,7 @@ class BatchRepPointsHead(PointSetPredictMixin):
         *args: object,
         cls_gradient_mul: float | None = None,
         sync_normalizer: bool = False,
+        inclusive_corners: bool = False,
         init_cfg: dict | list = _INIT,
         **kwargs: object,
     ) -> None:
@@ -94,6 +101,7 @@ class BatchRepPointsHead(PointSetPredictMixin):
             cls_gradient_mul = self.gradient_mul
         self.cls_gradient_mul = cls_gradient_mul
         self.sync_normalizer = sync_normalizer
+        self.inclusive_corners = inclusive_corners
         if self.train_cfg:
             for name in ('init', 'refine'):
                 assigner = getattr(self, f'{name}_assigner')
@@ -196,7 +204,7 @@ class BatchRepPointsHead(PointSetPredictMixin):
         priors, _, valid = self._locations(outs[0], metas)
         logits = flatten_levels(outs[0], len(priors))
         first, refined = (self._boxes(maps, priors) for maps in outs[1:])
-        padded = pad_instances(gts, first)
+        padded = pad_instances(self.inner_gts(gts), first)
         boxes, labels, _ = padded
         init = self.assign_init(priors, valid, padded)
         refine = self.assign_refine(first, valid, padded)
@@ -335,7 +343,7 @@ class BatchRepPointsHead(PointSetPredictMixin):
             raise ValueError(f"stage must be 'init' or 'refine', got {stage}")
         priors, level, valid = self._locations(outs[0], batch_img_metas)
         boxes = self._boxes(outs[1], priors)
-        padded = pad_instances(batch_gt_instances, boxes)
+        padded = pad_instances(self.inner_gts(batch_gt_instances), boxes)
         if stage == 'init':
             found = self.assign_init(priors, valid, padded).gt
             shown = priors[:, :2]

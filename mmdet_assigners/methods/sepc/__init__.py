@@ -1,3 +1,4 @@
+from .anchor_generator import MMDetV1AnchorGenerator
 from .heads import (
     SEPCATSSHead,
     SEPCFreeAnchorRetinaHead,

@@ -4,9 +4,7 @@
 
 The tensors stay as they are, but for FSAF: the official head predicts bottom,
 top, left, right, mmdet's top, bottom, left, right. What else the released
-weights need is in the configs ``sepc-released_*``; for the other rows of the
-table pass the same keys as ``--cfg-options``, at least
-``model.neck.1.head_padding=0``.
+weights need is in the configs ``*-released_*``.
 """
 
 import torch
@@ -43,7 +41,7 @@ def convert(state: State) -> State:
 def guess_config(state: State) -> str:
     """The row of the table and the head that a (converted) file belongs to.
 
-    A FreeAnchor file is taken for a RetinaNet one: they have the same keys.
+    A FreeAnchor file is taken for a RetinaNet one, see :func:`alternatives`.
     """
     if 'neck.1.pconvs.0.same.conv_offset.weight' in state:
         row = 'sepc'
@@ -55,4 +53,10 @@ def guess_config(state: State) -> str:
         row = 'pconv'
     bias = state.get('bbox_head.retina_reg.bias', ())
     head = 'fsaf' if len(bias) == FSAF_CHANNELS else 'retinanet'
-    return f'{row}_{head}_r50_fpn_1x_coco'
+    return f'{row}-released_{head}_r50_fpn_1x_coco'
+
+
+def alternatives(config: str) -> list[str]:
+    """FreeAnchor: the tensors of RetinaNet, but deltas in other units."""
+    other = config.replace('_retinanet_', '_freeanchor_')
+    return [other] if other != config else []

@@ -33,10 +33,10 @@ class RankingRetinaHead(RankingMixin, FlatRetinaHead):
 
     Differences from the official code, and the options that restore it: the
     best anchor of an object is assigned to that object (``low_quality='own'``
-    of ``BatchMaxIoUAssigner``: to the object of its own best IoU); corners
-    are exclusive (``legacy_plus_one=True`` of the assigner, with
-    ``LegacyDeltaXYWHBBoxCoder``); anchor centers are those of the anchor
-    generator (``center_offset=0.5``: half a stride).
+    of ``BatchMaxIoUAssigner``: to the object of its own best IoU); anchor
+    centers are those of the anchor generator (``center_offset=0.5``: half a
+    stride). The official corners are inclusive, which makes no difference:
+    with exclusive ones, a pixel further, its deltas and IoUs are mmdet's.
 
     Args:
         *args: Of ``RetinaHead``.

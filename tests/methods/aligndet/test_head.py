@@ -259,7 +259,8 @@ def test_predictions_refine_the_learned_anchors():
         torch.testing.assert_close(result.scores[0], max(scores))
 
 
-def test_legacy_form_clips_to_the_last_pixel():
+def test_legacy_form_samples_up_to_the_last_pixel():
+    """Boxes are exclusive; the official operator wants inclusive ones."""
     stage = dict(
         type='AlignStageHead',
         mid_channels=8,
@@ -268,9 +269,18 @@ def test_legacy_form_clips_to_the_last_pixel():
     )
     head = build(align_head=stage, std=1.0)
     feats, samples = inputs([BOXES])
-    boxes = head(feats, [s.metainfo for s in samples])[4]
-    assert max(level[:, 2].max() for level in boxes) == 159
-    assert max(level[:, 3].max() for level in boxes) == 127
+    _, _, cls, _, boxes = head(feats, [s.metainfo for s in samples])
+    for x, level, found, stride in zip(
+        feats, boxes, cls, STRIDES, strict=True
+    ):
+        x1, y1, x2, y2 = level.unbind(1)
+        assert x1.min() >= 0 and x1.max() <= 159 and x2.min() >= 1
+        assert y1.min() >= 0 and y1.max() <= 127 and y2.min() >= 1
+        inclusive = torch.stack((x1, y1, x2 - 1, y2 - 1), 1).flatten(2).mT
+        expected, _ = head.align_head(x, inclusive, stride)
+        torch.testing.assert_close(found, expected)
+    assert max(level[:, 2].max() for level in boxes) == 160
+    assert max(level[:, 3].max() for level in boxes) == 128
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,18 @@
 """The converter of ATSS on random weights of the official shapes."""
 
+import torch
+from official_boxes import (
+    assert_same,
+    cells,
+    class_maps,
+    deltas,
+    detectron_anchor,
+    detectron_decode,
+    maps,
+    official_file,
+    result_file,
+    write_inclusive,
+)
 from official_weights import (
     MASKRCNN_BENCHMARK,
     assert_loads,
@@ -21,3 +34,31 @@ def test_loads_strictly():
     scales(theirs, 'rpn.head')
     ours, _ = assert_loads('atss', theirs, MASKRCNN_BENCHMARK | SAME)
     assert_scalar_scales(ours, theirs, 'rpn.head')
+
+
+def anchor(level, y, x, _):
+    """Its generator starts at 0.5: the center is s / 2 in inclusive pixels."""
+    stride = 8 * 2**level
+    box = detectron_anchor(stride, 8 * stride, 1.0, start=0.5)
+    shift = (x * stride, y * stride) * 2
+    return [side + move for side, move in zip(box, shift, strict=True)]
+
+
+def test_boxes_of_the_official_result_file():
+    places = cells()
+    values = deltas(places, (3.0, 3.0, 3.0, 3.0))
+    values[::5, 2:] *= 8
+    # x = center - (w - 1) / 2 is the x of maskrcnn-benchmark's coder
+    places, values, theirs = official_file(
+        places,
+        values,
+        lambda place, delta: detectron_decode(anchor(*place), delta),
+        write_inclusive,
+    )
+    ours = result_file(
+        'atss-released_r50-caffe_fpn_1x_coco',
+        class_maps(places),
+        maps(places, values),
+        maps(places, torch.zeros(len(places), 1)),
+    )
+    assert_same(ours, theirs)

@@ -4,6 +4,17 @@ import re
 
 import pytest
 import torch
+from official_boxes import (
+    STRIDES,
+    assert_same,
+    cells,
+    class_maps,
+    deltas,
+    maps,
+    official_file,
+    result_file,
+    write_exclusive,
+)
 from official_weights import build
 
 from mmdet_assigners.conversion import convert_file
@@ -159,3 +170,39 @@ def test_refuses(tmp_path, change, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         convert_file('borderdet', source, out)
     assert not out.exists()
+
+
+def decode(place, values):
+    """A coarse box from the corner of its cell, and its refinement."""
+    level, y, x, _ = place
+    x, y = x * STRIDES[level], y * STRIDES[level]
+    left, top, right, bottom, *refinement = map(float, values)
+    box = x - left, y - top, x + right, y + bottom
+    sides = (left + right, top + bottom) * 2
+    return [
+        corner + 0.5 * delta * side
+        for corner, delta, side in zip(box, refinement, sides, strict=True)
+    ]
+
+
+@pytest.mark.parametrize('config', MODELS_OF_THE_ZOO)
+def test_boxes_of_the_official_result_file(config):
+    """cvpods is exclusive."""
+    places = cells()
+    values = deltas(places, (60.0,) * 4 + (0.2,) * 4)
+    values[:, :4] = values[:, :4].abs()
+    places, values, theirs = official_file(
+        places, values, decode, write_exclusive
+    )
+    zeros = torch.zeros(len(places), 1)
+    ours = result_file(
+        config,
+        class_maps(places),
+        maps(places, values[:, :4]),
+        maps(places, zeros),
+        maps(places, zeros.expand(-1, 80)),
+        maps(places, values[:, 4:]),
+        score_thr=0.0,
+        min_bbox_size=-1,
+    )
+    assert_same(ours[: len(places)], theirs)

@@ -1,6 +1,7 @@
 """The converter of DR Loss on random weights of the official shapes."""
 
 import torch
+from official_boxes import assert_retinanet_of_maskrcnn_benchmark
 from official_weights import assert_loads, build
 
 CONFIG = 'dr-loss-released_retinanet_r50-caffe_fpn_1x_coco'
@@ -44,3 +45,7 @@ def test_loads_strictly():
     }
     theirs = {t: torch.randn(tensors[o].shape) for o, t in same.items()}
     assert_loads('dr_loss', theirs, same, CONFIG)
+
+
+def test_boxes_of_the_official_result_file():
+    assert_retinanet_of_maskrcnn_benchmark(CONFIG)

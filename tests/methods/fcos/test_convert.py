@@ -1,6 +1,17 @@
 """The converter of FCOS on random weights of the official shapes."""
 
 import torch
+from official_boxes import (
+    STRIDES,
+    assert_same,
+    cells,
+    class_maps,
+    deltas,
+    maps,
+    official_file,
+    result_file,
+    write_inclusive,
+)
 from official_weights import (
     MASKRCNN_BENCHMARK,
     assert_loads,
@@ -38,3 +49,26 @@ def test_file_with_a_wrapped_model(tmp_path):
     _, config = convert_file('fcos', source, out)
     assert config.startswith('fcos-released_r50')
     assert 'bbox_head.conv_cls.weight' in torch.load(out)['state_dict']
+
+
+def decode(place, ltrb):
+    """Distances in pixels from the location of a cell."""
+    level, y, x, _ = place
+    stride = STRIDES[level]
+    x, y = x * stride + stride // 2, y * stride + stride // 2
+    left, top, right, bottom = map(float, ltrb)
+    return x - left, y - top, x + right, y + bottom
+
+
+def test_boxes_of_the_official_result_file():
+    places = cells()
+    places, values, theirs = official_file(
+        places, deltas(places, (60.0,) * 4).abs(), decode, write_inclusive
+    )
+    ours = result_file(
+        'fcos-released_r50-caffe_fpn_gn-head_1x_coco',
+        class_maps(places),
+        maps(places, values),
+        maps(places, torch.zeros(len(places), 1)),
+    )
+    assert_same(ours, theirs)

@@ -1,8 +1,20 @@
 """Converter of Darknet weights, against a reading of Darknet's own layers."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from official_boxes import (
+    assert_same,
+    cells,
+    deltas,
+    logits,
+    maps,
+    official_file,
+    result_file,
+    write_exclusive,
+)
 from official_weights import build
 from torch.nn import functional as F
 
@@ -137,3 +149,46 @@ def test_old_and_broken_headers(tmp_path):
         converter.read(str(path))
     with pytest.raises(ValueError, match='there is no file'):
         converter.read(str(tmp_path / 'none'))
+
+
+STRIDES = (32, 16, 8)
+SIZES = (
+    ((73, 175), (141, 178), (144, 291)),
+    ((32, 97), (57, 64), (92, 109)),
+    ((7, 10), (14, 24), (27, 43)),
+)
+
+
+def decode(place, output):
+    """``get_gaussian_yolo_box``, in pixels of the input."""
+    level, row, column, anchor = place
+    x, _, y, _, w, _, h, _ = map(float, output)
+    center_x = (column + 1 / (1 + math.exp(-x))) * STRIDES[level]
+    center_y = (row + 1 / (1 + math.exp(-y))) * STRIDES[level]
+    width = math.exp(w) * SIZES[level][anchor][0]
+    height = math.exp(h) * SIZES[level][anchor][1]
+    return (
+        center_x - width / 2,
+        center_y - height / 2,
+        center_x + width / 2,
+        center_y + height / 2,
+    )
+
+
+def test_boxes_of_the_official_result_file():
+    """Darknet clips what it writes; its file holds x1, y1, x2, y2."""
+    options = dict(anchors=3, strides=STRIDES)
+    places = cells(**options)
+    values = deltas(places, (1.0,) * 8)
+    values[:, 1::2] = -6.0  # nearly certain: scores in the order of places
+    places, values, theirs = official_file(
+        places, values, decode, write_exclusive
+    )
+    count = len(places)
+    outputs = torch.cat(
+        (values, torch.full((count, 1), 20.0), logits(places, 10)), 1
+    )
+    ours = result_file(
+        CONFIG, tuple(maps(places, outputs, fill=-20.0, **options))
+    )
+    assert_same(ours, theirs)

@@ -9,11 +9,20 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from official_weights import build
+from official_boxes import (
+    META,
+    as_written,
+    assert_same,
+    build_head,
+    official_proposals,
+    official_second_stage,
+    rpn_boxes,
+)
 
 from mmdet_assigners import get_config
 from mmdet_assigners.conversion import convert_file
 from mmdet_assigners.methods.kl_loss import convert as converter
+from mmdet_assigners.ops.var_voting import VotingOptions, var_voting
 
 CONFIG = 'kl-loss-released_faster-rcnn_r50-caffe_fpn_2x_coco'
 BLOCKS = (3, 4, 6, 3)
@@ -126,23 +135,73 @@ def test_batch_norm_only_scales_and_shifts():
 
 
 def test_the_config_is_the_official_one():
-    """Biases of the classes, corners and order of the official code."""
-    model = build(CONFIG)
-    for coder in (
-        model.rpn_head.bbox_coder,
-        model.roi_head.bbox_head.bbox_coder,
-    ):
-        assert (coder.order, coder.plus_one) == ('xxyy', True)
+    """Voting as in the released code, corners exclusive everywhere."""
     nms = get_config(CONFIG).model.test_cfg.rcnn.nms
     assert nms.official_column_order
-    assert nms.plus_one
-    anchors = model.rpn_head.prior_generator.base_anchors[0]
-    # Detectron's cell anchors of stride 4 and size 32
+    assert not nms.get('plus_one')
+    anchors = build_head(CONFIG, 'rpn_head').prior_generator.base_anchors[0]
+    # Detectron's cell anchors of stride 4 and size 32, and a pixel
     assert anchors.tolist() == [
-        [-22, -10, 25, 13],
-        [-14, -14, 17, 17],
-        [-10, -22, 13, 25],
+        [-22, -10, 26, 14],
+        [-14, -14, 18, 18],
+        [-10, -22, 14, 26],
     ]
+
+
+def decode(weight):
+    """Corners of Detectron's XYXY: x1, x2, y1, y2 in inclusive sides."""
+
+    def of_box(box, delta):
+        width, height = box[2] - box[0] + 1, box[3] - box[1] + 1
+        x1, x2, y1, y2 = (
+            min(max(float(d) / weight, -62.5), 62.5) for d in delta
+        )
+        return (
+            box[0] + x1 * width,
+            box[1] + y1 * height,
+            box[2] + x2 * width,
+            box[3] + y2 * height,
+        )
+
+    return of_box
+
+
+def test_proposals():
+    places, values, theirs = official_proposals((0.15,) * 4, decode(1))
+    assert_same(rpn_boxes(CONFIG, places, values), theirs)
+
+
+def test_boxes_of_the_second_stage():
+    rois, values, places, theirs = official_second_stage(
+        (15.0,) * 4, decode(10)
+    )
+    head = build_head(CONFIG, 'roi_head').bbox_head
+    (found,) = head.predict_by_feat(
+        (rois,),
+        (torch.zeros(len(rois), 81),),
+        (values,),
+        batch_img_metas=[META],
+        alpha=(torch.zeros_like(values),),
+    )
+    assert_same(as_written(found.bboxes.view(-1, 4)[places]), theirs)
+
+
+def test_voting_counts_pixels_as_the_official_code_does():
+    generator = torch.Generator().manual_seed(0)
+    corner = torch.rand(40, 2, generator=generator) * 60
+    sides = 5 + torch.rand(40, 2, generator=generator) * 40
+    inclusive = torch.cat((corner, corner + sides - 1), 1)
+    last = torch.tensor([0, 0, 1, 1])
+    rest = (
+        torch.rand(40, generator=generator),
+        torch.rand(40, 4, generator=generator) + 0.5,
+        torch.arange(40) % 2,
+    )
+    official = var_voting(inclusive, *rest, VotingOptions(plus_one=True))
+    ours = var_voting(inclusive + last, *rest, VotingOptions())
+    assert torch.equal(ours.index, official.index)
+    torch.testing.assert_close(ours.scores, official.scores)
+    torch.testing.assert_close(ours.boxes, official.boxes + last)
 
 
 class Harmful:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from official_boxes import assert_retinanet_of_maskrcnn_benchmark
 from official_weights import (
     MASKRCNN_BENCHMARK,
     assert_loads,
@@ -23,3 +24,9 @@ def test_loads_strictly():
     theirs['rpn.head.centerness.bias'] = torch.zeros(1)
     with pytest.raises(ValueError, match='1 keys are unknown'):
         convert(theirs)
+
+
+def test_boxes_of_the_official_result_file():
+    assert_retinanet_of_maskrcnn_benchmark(
+        'mal-released_r50-caffe_fpn_18e_coco'
+    )

@@ -2,6 +2,17 @@
 
 import pytest
 import torch
+from official_boxes import (
+    META,
+    as_written,
+    assert_retinanet_of_maskrcnn_benchmark,
+    assert_same,
+    build_head,
+    detectron_decode,
+    official_proposals,
+    official_second_stage,
+    rpn_boxes,
+)
 from official_weights import (
     MASKRCNN_BENCHMARK,
     assert_loads,
@@ -11,6 +22,7 @@ from official_weights import (
     maskrcnn_benchmark_body,
 )
 
+RELEASED = 'sampling-free-released_{}_r{}-caffe_fpn_1x_coco'
 OUTPUTS = dict(cls_logits=720, bbox_pred=36)
 SAME = {
     'bbox_head.cls_convs.3.conv.bias': 'rpn.head.cls_tower.6.bias',
@@ -81,3 +93,34 @@ def test_rcnn_loads_strictly(masks):
         assert torch.equal(
             ours['roi_head.mask_head.conv_logits.bias'], logits[1:]
         )
+
+
+@pytest.mark.parametrize('depth', [50, 101])
+def test_boxes_of_retinanet(depth):
+    assert_retinanet_of_maskrcnn_benchmark(RELEASED.format('retinanet', depth))
+
+
+def decode(anchor, delta):
+    return detectron_decode(anchor, delta, (1.0, 1.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize('model', ['faster-rcnn', 'mask-rcnn'])
+def test_proposals(model):
+    places, values, theirs = official_proposals((0.3, 0.3, 0.6, 0.6), decode)
+    config = RELEASED.format(model, 50)
+    assert_same(rpn_boxes(config, places, values), theirs)
+
+
+@pytest.mark.parametrize('model', ['faster-rcnn', 'mask-rcnn'])
+def test_boxes_of_the_second_stage(model):
+    rois, values, places, theirs = official_second_stage(
+        (9.0, 9.0, 3.0, 3.0), detectron_decode
+    )
+    head = build_head(RELEASED.format(model, 50), 'roi_head').bbox_head
+    (found,) = head.predict_by_feat(
+        (rois,),
+        (torch.zeros(len(rois), 81),),
+        (values,),
+        batch_img_metas=[META],
+    )
+    assert_same(as_written(found.bboxes.view(-1, 4)[places]), theirs)

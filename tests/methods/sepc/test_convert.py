@@ -1,14 +1,27 @@
 """The converter on random weights with the official names and shapes."""
 
+import math
 import re
 
 import pytest
 import torch
+from official_boxes import (
+    STRIDES,
+    assert_same,
+    cells,
+    class_maps,
+    deltas,
+    detectron_decode,
+    maps,
+    official_file,
+    result_file,
+    write_inclusive,
+)
 from official_weights import build
 from torch import nn
 
+from mmdet_assigners.__main__ import main
 from mmdet_assigners.conversion import convert_file
-from mmdet_assigners.conversion.state_dicts import check_state
 from mmdet_assigners.methods.sepc.convert import convert, guess_config
 
 ROWS = {  # pconv_deform, lcconv_deform, ibn
@@ -63,7 +76,7 @@ def official(body, row, anchors):
 def test_loads_strictly(body, row, head):
     theirs = official(body, row, 1 if head == 'fsaf' else 9)
     state = convert(theirs)
-    config = f'{row}_{head}_r50_fpn_1x_coco'
+    config = f'{row}-released_{head}_r50_fpn_1x_coco'
     assert guess_config(state) == config
     model = build(config)
     model.load_state_dict(state, strict=True, assign=True)
@@ -94,7 +107,7 @@ def test_file(body, tmp_path):
     convert_file('sepc', tmp_path / 'in.pth', out)
     assert sorted(p.name for p in tmp_path.iterdir()) == ['in.pth', 'out.pth']
     content = torch.load(out)
-    config = 'sepc_retinanet_r50_fpn_1x_coco'
+    config = 'sepc-released_retinanet_r50_fpn_1x_coco'
     assert content['meta'] == dict(
         converted_from='in.pth',
         config=config,
@@ -104,10 +117,32 @@ def test_file(body, tmp_path):
     model.load_state_dict(content['state_dict'], strict=True, assign=True)
 
 
-@pytest.mark.parametrize('head', ['retinanet', 'fsaf', 'freeanchor'])
-def test_fits_the_released_configs(body, head):
-    state = convert(official(body, 'sepc', 1 if head == 'fsaf' else 9))
-    check_state(state, f'sepc-released_{head}_r50_fpn_1x_coco')
+def test_freeanchor(body, tmp_path, capsys):
+    """Its tensors are those of RetinaNet, so the command names both."""
+    torch.save(official(body, 'pconv', 9), tmp_path / 'in.pth')
+    files = [str(tmp_path / 'in.pth'), str(tmp_path / 'out.pth')]
+    config = 'pconv-released_freeanchor_r50_fpn_1x_coco'
+    assert main(['convert', 'sepc', *files]) == 0
+    printed = capsys.readouterr().out
+    assert 'config: pconv-released_retinanet_r50_fpn_1x_coco' in printed
+    assert f'if it is not that one, pass --config {config}' in printed
+    assert main(['convert', 'sepc', *files, '--config', config]) == 0
+    assert capsys.readouterr().out.strip().endswith(f'config: {config}')
+    assert torch.load(files[1])['meta']['config'] == config
+    with pytest.raises(SystemExit):
+        main(
+            [
+                'convert',
+                'sepc',
+                *files,
+                '--config',
+                config.replace('-released', ''),
+            ]
+        )
+    assert (
+        'use pconv-released_retinanet_r50_fpn_1x_coco or '
+        'pconv-released_freeanchor_r50_fpn_1x_coco, or a config that'
+    ) in capsys.readouterr().err
 
 
 def damaged(state, damage):
@@ -143,7 +178,75 @@ def test_refuses(body, tmp_path, damage, message):
 
 def test_config_of_another_row(body, tmp_path):
     torch.save(official(body, 'sepc', 9), tmp_path / 'in.pth')
-    config = 'pconv_retinanet_r50_fpn_1x_coco'
+    config = 'pconv-released_retinanet_r50_fpn_1x_coco'
     files = (tmp_path / 'in.pth', tmp_path / 'out.pth')
     with pytest.raises(ValueError, match=r'58 not of this model.*and 53 more'):
         convert_file('sepc', *files, config)
+
+
+# its maps lack the last row and column on each side
+UNPADDED = dict(strides=STRIDES[:4], margin=2)
+
+
+def anchor(level, y, x, index):
+    """mmdet 1.x: inclusive corners, rounded half to even."""
+    stride = STRIDES[level]
+    ratio, scale = divmod(index, 3)
+    ratio = (0.5, 1.0, 2.0)[ratio]
+    side = 4 * stride * 2 ** (scale / 3)
+    center = 0.5 * (stride - 1)
+    half_w = 0.5 * (side / math.sqrt(ratio) - 1)
+    half_h = 0.5 * (side * math.sqrt(ratio) - 1)
+    box = (center - half_w, center - half_h, center + half_w, center + half_h)
+    shift = (x * stride, y * stride) * 2
+    return [round(side) + at for side, at in zip(box, shift, strict=True)]
+
+
+def with_empty_top(levels):
+    """Without padding the coarsest level of so small an image is empty."""
+    return [*levels, levels[0].new_zeros(1, levels[0].shape[1], 0, 1)]
+
+
+@pytest.mark.parametrize('row', ROWS)
+@pytest.mark.parametrize('head', ['retinanet', 'freeanchor'])
+def test_boxes_of_the_official_result_file(row, head):
+    std = (1.0,) * 4 if head == 'retinanet' else (10.0, 10.0, 5.0, 5.0)
+    places = cells(9, **UNPADDED)
+    places, values, theirs = official_file(
+        places,
+        deltas(places, tuple(0.5 * unit for unit in std)),
+        lambda place, delta: detectron_decode(anchor(*place), delta, std),
+        write_inclusive,
+    )
+    options = dict(anchors=9, **UNPADDED)
+    ours = result_file(
+        f'{row}-released_{head}_r50_fpn_1x_coco',
+        with_empty_top(class_maps(places, **options)),
+        with_empty_top(maps(places, values, **options)),
+    )
+    assert_same(ours, theirs)
+
+
+def fsaf_box(place, tblr):
+    """Distances in strides from the center of an inclusive anchor."""
+    level, y, x, _ = place
+    stride = STRIDES[level]
+    # anchors are [0, s - 1]
+    x, y = (at * stride + (0 + stride - 1 + 1) / 2 for at in (x, y))
+    top, bottom, left, right = (float(side) * stride for side in tblr)
+    return x - left, y - top, x + right - 1, y + bottom - 1
+
+
+@pytest.mark.parametrize('row', ROWS)
+def test_boxes_of_fsaf(row):
+    """The converter has put the official b, t, l, r in our order."""
+    places = cells(**UNPADDED)
+    places, values, theirs = official_file(
+        places, deltas(places, (4.0,) * 4).abs(), fsaf_box, write_inclusive
+    )
+    ours = result_file(
+        f'{row}-released_fsaf_r50_fpn_1x_coco',
+        with_empty_top(class_maps(places, **UNPADDED)),
+        with_empty_top(maps(places, values, **UNPADDED)),
+    )
+    assert_same(ours, theirs)

@@ -141,8 +141,8 @@ def test_maps_without_padding_keep_the_anchor_origin():
     anchors = model.bbox_head.prior_generator.grid_priors(
         [score.shape[-2:] for score in scores], device='cpu'
     )
-    # ratio 1, side 32 around (3.5, 3.5), inclusive corners: mmdet 1.x
-    assert anchors[0][3].tolist() == [-12, -12, 19, 19]
+    # ratio 1, side 32; in mmdet 1.x around (3.5, 3.5), its last pixel is 19
+    assert anchors[0][3].tolist() == [-12, -12, 20, 20]
     assert len(anchors[0]) == 46 * 46 * 9
 
 

@@ -12,17 +12,17 @@ class DetectronAnchorGenerator(AnchorGenerator):
 
     At scale 1 the sides are whole pixels, w = round(s / sqrt(ratio)) and
     h = round(w ratio) for base size s, half to even; both are multiplied by
-    the scale. Corners are inclusive, x2 = x1 + w - 1, the center is that of
-    the cell's pixels, (s - 1) / 2. So stride 8 and ratio 0.5 is 11 x 6, an
-    aspect of 0.55. mmdet's ``LegacyAnchorGenerator`` differs: it rounds the
-    corners instead.
+    the scale. So stride 8 and ratio 0.5 is 11 x 6, an aspect of 0.55. mmdet's
+    ``LegacyAnchorGenerator`` differs: it rounds the corners instead.
 
-    For weights that were trained with these anchors; with a coder and an
-    assigner of inclusive corners.
+    Corners are exclusive: in that code x2 is the last pixel, here the
+    coordinate behind it. The center (s - 1) / 2 of the pixels of a cell is
+    s / 2 in these coordinates. So coder, assigner and NMS are the ordinary
+    ones, without any + 1.
 
     Args:
         *args: Of ``AnchorGenerator``.
-        center_offset: Center in units of s - 1.
+        center_offset: Center in units of s.
         **kwargs: Of ``AnchorGenerator``.
     """
 
@@ -56,8 +56,8 @@ class DetectronAnchorGenerator(AnchorGenerator):
         sides = size[:, None] * scales.double()[:, None]
         if not self.scale_major:
             sides = sides.transpose(0, 1)
-        half = (sides.flatten(0, 1) - 1) / 2
+        half = sides.flatten(0, 1) / 2
         middle = half.new_tensor(
-            center or (self.center_offset * (base_size - 1),) * 2
+            center or (self.center_offset * base_size,) * 2
         )
         return torch.cat((middle - half, middle + half), -1).to(scales)

@@ -1,0 +1,1 @@
+from .inclusive_roi_extractor import InclusiveRoIExtractor
