@@ -1,6 +1,7 @@
 """YOLOv3's head with batched targets and losses."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmdet.models.dense_heads import YOLOV3Head
@@ -10,6 +11,7 @@ from mmdet.utils import InstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ...models.checks import refuse_pos_weight
 from ...models.dense_heads.flat_head import FlatBatch, FlatLossMixin
 from ...models.task_modules.assigners._base import Assignment
 from ...ops.anchor_match import IGNORED
@@ -28,9 +30,17 @@ class FlatYOLOV3Head(FlatLossMixin, YOLOV3Head):
     :meth:`split_boxes` and :meth:`box_losses`.
 
     Takes the arguments of ``YOLOV3Head``.
+
+    Raises:
+        ValueError: ``train_cfg.pos_weight`` is positive; YOLO doesn't use it.
     """
 
     box_channels = 4
+    out_names = ('pred_maps',)
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        refuse_pos_weight(self)
 
     @property
     def num_attrib(self) -> int:
@@ -151,10 +161,27 @@ class FlatYOLOV3Head(FlatLossMixin, YOLOV3Head):
                     bboxes=decoded[b],
                 ),
                 InstanceData(bboxes=boxes, labels=flat.labels[b][mask]),
+                gt_instances_ignore=flat.ignored_of(b),
             )
             gt[b] = result.gt_inds - 1
             iou[b] = result.max_overlaps
         return Assignment(gt, iou)
+
+    def predict_by_feat(
+        self, pred_maps: Sequence[Tensor], *args: Any, **kwargs: Any
+    ) -> InstanceList:
+        """Detections of B images, without gradient.
+
+        Args:
+            pred_maps: L maps (B, A * num_attrib, H_l, W_l).
+            *args: As in ``YOLOV3Head``.
+            **kwargs: As in ``YOLOV3Head``.
+
+        Returns:
+            list: B instances with ``bboxes``, ``scores`` and ``labels``.
+        """
+        maps = [level.detach() for level in pred_maps]
+        return super().predict_by_feat(maps, *args, **kwargs)
 
     def loss_flat(self, flat: FlatBatch) -> dict[str, Tensor]:
         """Losses of a batch.

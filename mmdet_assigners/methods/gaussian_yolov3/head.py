@@ -155,6 +155,7 @@ class GaussianYOLOV3Head(BoxSigmaMixin, FlatYOLOV3Head):
             ``box_sigmas`` (N, 4).
         """
         cfg = self.test_cfg if cfg is None else cfg
+        pred_maps = tuple(maps.detach() for maps in pred_maps)
         empty = InstanceData(
             bboxes=pred_maps[0].new_zeros(0, 4),
             labels=pred_maps[0].new_zeros(0, dtype=torch.long),
