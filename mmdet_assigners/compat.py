@@ -7,8 +7,9 @@ package registers.
 import os.path as osp
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NoReturn
 
 import mmengine.config.config as mmengine_config
 import mmengine.hub.hub as mmengine_hub
@@ -27,6 +28,7 @@ def apply() -> None:
     allow_config_base()
     find_editable_packages()
     allow_checkpoint_globals()
+    name_var_voting()
     warn_untested_versions()
 
 
@@ -107,6 +109,24 @@ def allow_checkpoint_globals() -> None:
             (core.multiarray.scalar, 'numpy._core.multiarray.scalar'),
         ]
     )
+
+
+def name_var_voting() -> None:
+    """Let mmcv say which heads know ``nms=dict(type='var_voting')``.
+
+    mmcv evaluates the type in its module, and a head without sigmas would end
+    in a NameError at the first validation.
+    """
+
+    def var_voting(*args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError(
+            'nms of type var_voting needs a head that predicts box_sigmas, '
+            'such as KLRetinaHead, KLBBoxHead, GFLAblationHead or '
+            'GaussianYOLOV3Head'
+        )
+
+    # the name mmcv.ops.nms is the function
+    vars(import_module('mmcv.ops.nms'))['var_voting'] = var_voting
 
 
 def warn_untested_versions() -> None:

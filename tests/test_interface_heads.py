@@ -327,7 +327,7 @@ def test_iou_of_border_deltas_is_refused(name):
     def change(node):
         node.loss_border_bbox = dict(type='GIoULoss')
 
-    with pytest.raises(TypeError, match='loss_border_bbox .* got GIoULoss'):
+    with pytest.raises(TypeError, match=r'loss_border_bbox .* got GIoULoss'):
         loss_of(name, change)
 
 

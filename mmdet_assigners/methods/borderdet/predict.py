@@ -75,24 +75,27 @@ class BorderPredictMixin:
         shapes = [tuple(scores.shape[-2:]) for scores in cls_scores]
         # detached, as in mmdet: a second stage doesn't train the first
         # through its proposals
-        cls, ltrb, central, border_cls, border_reg = (
+        rows = [
             flatten_levels(maps).detach()
             for maps in (
                 cls_scores,
-                bbox_preds,
                 centernesses,
                 border_cls_scores,
                 border_bbox_preds,
+                bbox_preds,
             )
-        )
-        points = self._points(shapes, self.strides, ltrb)
-        coarse = coarse_boxes(points, ltrb)
-        rows = [cls, central, border_cls, border_reg, coarse]
+        ]
+        points = self._points(shapes, self.strides, rows[-1])
+        rows[-1] = coarse_boxes(points, rows[-1])
         sizes = [height * width for height, width in shapes]
         results = []
         for index, meta in enumerate(batch_img_metas):
-            levels = [row[index].split(sizes) for row in rows]
-            found = self.detect(*levels, cfg, with_nms)
+            cls, central, border_cls, border_reg, coarse = (
+                row[index].split(sizes) for row in rows
+            )
+            found = self.detect(
+                cls, central, border_cls, border_reg, coarse, cfg, with_nms
+            )
             height, width = meta['img_shape'][:2]
             limit = found.bboxes.new_tensor([width, height] * 2)
             boxes = torch.minimum(found.bboxes.clamp(min=0), limit)

@@ -1,13 +1,13 @@
 """YOLOv3's head with batched targets and losses."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from mmdet.models.dense_heads import YOLOV3Head
 from mmdet.models.task_modules.assigners import BaseAssigner, GridAssigner
 from mmdet.registry import MODELS
 from mmdet.utils import InstanceList
+from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -168,20 +168,29 @@ class FlatYOLOV3Head(FlatLossMixin, YOLOV3Head):
         return Assignment(gt, iou)
 
     def predict_by_feat(
-        self, pred_maps: Sequence[Tensor], *args: Any, **kwargs: Any
+        self,
+        pred_maps: Sequence[Tensor],
+        batch_img_metas: list[dict],
+        cfg: ConfigDict | None = None,
+        rescale: bool = False,
+        with_nms: bool = True,
     ) -> InstanceList:
         """Detections of B images, without gradient.
 
         Args:
             pred_maps: L maps (B, A * num_attrib, H_l, W_l).
-            *args: As in ``YOLOV3Head``.
-            **kwargs: As in ``YOLOV3Head``.
+            batch_img_metas: B dicts.
+            cfg: Instead of ``test_cfg``.
+            rescale: Give boxes in pixels of the file.
+            with_nms: Whether to suppress duplicates.
 
         Returns:
             list: B instances with ``bboxes``, ``scores`` and ``labels``.
         """
         maps = [level.detach() for level in pred_maps]
-        return super().predict_by_feat(maps, *args, **kwargs)
+        return super().predict_by_feat(
+            maps, batch_img_metas, cfg, rescale, with_nms
+        )
 
     def loss_flat(self, flat: FlatBatch) -> dict[str, Tensor]:
         """Losses of a batch.

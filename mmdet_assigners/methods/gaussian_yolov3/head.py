@@ -1,5 +1,7 @@
 """YOLOv3's head with Gaussian boxes."""
 
+from collections.abc import Sequence
+
 import torch
 from mmdet.models.utils import filter_scores_and_topk
 from mmdet.registry import MODELS
@@ -135,7 +137,7 @@ class GaussianYOLOV3Head(BoxSigmaMixin, FlatYOLOV3Head):
 
     def predict_by_feat(
         self,
-        pred_maps: tuple[Tensor, ...],
+        pred_maps: Sequence[Tensor],
         batch_img_metas: list[dict],
         cfg: ConfigDict | None = None,
         rescale: bool = False,
