@@ -62,8 +62,8 @@ class Case:
         """Ground truths, ignored regions and meta information."""
         return unpack_gt_instances(self.samples)
 
-    def build(self, change=None):
-        """The head again, with the same weights, from a changed config."""
+    def build(self, change=None, load=True):
+        """The head from a changed config, with the same weights."""
         node = copy.deepcopy(self.cfg[self.slot])
         stage = self.cfg.get('train_cfg') or ConfigDict()
         if self.slot == 'rpn_head':
@@ -75,7 +75,8 @@ class Case:
         if change is not None:
             change(node)
         head = MODELS.build(node)
-        head.load_state_dict(self.head.state_dict())
+        if load:
+            head.load_state_dict(self.head.state_dict())
         return head.train()
 
     @property

@@ -177,8 +177,8 @@ class RetinaFSAFHead(FlatRetinaHead):
         """Losses of both branches.
 
         Args:
-            inputs: Of ``loss_by_feat``, L levels of each output of
-                :meth:`forward`.
+            inputs: Of ``loss_by_feat``, L levels (B, A * channels, H_l, W_l)
+                of each output of :meth:`forward`.
 
         Returns:
             dict: ``loss_cls``, ``loss_bbox``, ``loss_af_cls``,

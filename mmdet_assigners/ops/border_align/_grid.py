@@ -1,5 +1,7 @@
 """BorderAlign by ``grid_sample``, for graphs without custom operators."""
 
+from functools import reduce
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,8 +32,8 @@ def border_align_grid(input: Tensor, boxes: Tensor, pool_size: int) -> Tensor:
     across = boxes[..., ACROSS]
     level = torch.tensor([True, False] * 2, device=boxes.device)
     size = boxes.new_tensor([width, height])
-    best = None
-    for k in range(pool_size + 1):
+
+    def sample(k: int) -> Tensor:
         along = boxes + k * step
         # [B, border, M, 1, 2]
         xy = torch.stack(
@@ -46,6 +48,7 @@ def border_align_grid(input: Tensor, boxes: Tensor, pool_size: int) -> Tensor:
             padding_mode='border',
             align_corners=False,
         ).unflatten(0, (-1, 4))
-        value = value[..., 0].where(inside.transpose(2, 3), 0)
-        best = value if best is None else torch.maximum(best, value)
+        return value[..., 0].where(inside.transpose(2, 3), 0)
+
+    best = reduce(torch.maximum, map(sample, range(pool_size + 1)))
     return best.permute(0, 2, 3, 1).to(input.dtype)
