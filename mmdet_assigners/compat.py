@@ -10,10 +10,11 @@ import os.path as osp
 import warnings
 from collections.abc import Callable
 from http.client import HTTPException
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 import mmengine.config.config as mmengine_config
@@ -57,6 +58,7 @@ def apply() -> None:
     find_editable_packages()
     allow_checkpoint_globals()
     use_weights_mirrors()
+    name_var_voting()
     warn_untested_versions()
 
 
@@ -137,6 +139,24 @@ def allow_checkpoint_globals() -> None:
             (core.multiarray.scalar, 'numpy._core.multiarray.scalar'),
         ]
     )
+
+
+def name_var_voting() -> None:
+    """Let mmcv say which heads know ``nms=dict(type='var_voting')``.
+
+    mmcv evaluates the type in its module, and a head without sigmas would end
+    in a NameError at the first validation.
+    """
+
+    def var_voting(*args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError(
+            'nms of type var_voting needs a head that predicts box_sigmas, '
+            'such as KLRetinaHead, KLBBoxHead, GFLAblationHead or '
+            'GaussianYOLOV3Head'
+        )
+
+    # the name mmcv.ops.nms is the function
+    vars(import_module('mmcv.ops.nms'))['var_voting'] = var_voting
 
 
 class WeightsError(ValueError):

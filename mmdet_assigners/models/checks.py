@@ -1,5 +1,7 @@
 """Checks of what a registered class was configured with."""
 
+from collections.abc import Mapping
+
 from torch import nn
 
 
@@ -20,3 +22,62 @@ def check_parts(module: nn.Module, **types: type) -> None:
                 f'{name} must be a {expected.__name__}, got '
                 f'{type(part).__name__}'
             )
+
+
+def check_delta_loss(head: nn.Module, name: str = 'loss_bbox') -> None:
+    """Refuse an IoU of encoded boxes, which is a number without meaning.
+
+    Args:
+        head: Has the loss, and ``reg_decoded_bbox`` if it may decode boxes.
+        name: Of the box loss.
+
+    Raises:
+        TypeError: It is an IoU loss and boxes are not decoded for it.
+    """
+    loss = getattr(head, name)
+    of_boxes = any('IoU' in cls.__name__ for cls in type(loss).__mro__)
+    if of_boxes and not getattr(head, 'reg_decoded_bbox', False):
+        raise TypeError(
+            f'{name} of {type(head).__name__} compares deltas: it must be a '
+            'loss such as SmoothL1Loss or L1Loss, got '
+            f'{type(loss).__name__}, which needs boxes (reg_decoded_bbox=True '
+            'where the head has it)'
+        )
+
+
+def refuse_pos_weight(head: nn.Module) -> None:
+    """Refuse a weight of positives that a head would not apply.
+
+    Args:
+        head: With ``train_cfg``.
+
+    Raises:
+        ValueError: ``train_cfg.pos_weight`` is positive.
+    """
+    weight = (head.train_cfg or {}).get('pos_weight', -1)
+    if weight > 0:
+        raise ValueError(
+            f'{type(head).__name__} does not weigh positives: '
+            f'train_cfg.pos_weight must be -1, got {weight}'
+        )
+
+
+def refuse_ignored_regions(head: nn.Module, why: str) -> None:
+    """Refuse ignored regions of the dataset that a head would not use.
+
+    Args:
+        head: With ``train_cfg``.
+        why: Reason, for the message.
+
+    Raises:
+        ValueError: ``train_cfg.assigner.ignore_iof_thr`` is positive.
+    """
+    assigner = (head.train_cfg or {}).get('assigner')
+    threshold = -1
+    if isinstance(assigner, Mapping):
+        threshold = assigner.get('ignore_iof_thr', -1)
+    if threshold > 0:
+        raise ValueError(
+            f'{type(head).__name__} {why}: train_cfg.assigner.ignore_iof_thr '
+            f'must be -1, got {threshold}'
+        )

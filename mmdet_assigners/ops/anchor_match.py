@@ -6,7 +6,7 @@ is done in chunks of ground truths, so memory stays bounded with thousands of
 them. Indices of ground truths: 0 to G - 1, ``NEGATIVE`` or ``IGNORED``.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -91,12 +91,65 @@ def iou_chunks(
         yield part, iou
 
 
+def max_iof(
+    priors: Tensor,
+    regions: Tensor,
+    of_regions: bool = False,
+    max_elements: int = MAX_ELEMENTS,
+) -> Tensor:
+    """Largest share of each prior that one region covers, without gradient.
+
+    Args:
+        priors: (P, 4) or (B, P, 4) in pixels.
+        regions: (B, R, 4) in pixels; padding has no area.
+        of_regions: The share of the region that the prior covers instead.
+        max_elements: Bound on the size of the (B, R, P) tensors.
+
+    Returns:
+        Tensor: (B, P) in [0, 1].
+    """
+    batch, count = regions.shape[:2]
+    highest = regions.new_zeros(batch, priors.shape[-2])
+    priors = priors.detach().unsqueeze(-3)
+    for part in gt_chunks(batch, count, priors.shape[-2], max_elements):
+        chunk = regions[:, part, None]
+        near = torch.maximum(priors[..., :2], chunk[..., :2])
+        far = torch.minimum(priors[..., 2:], chunk[..., 2:])
+        whole = chunk if of_regions else priors
+        area = (whole[..., 2:] - whole[..., :2]).prod(-1)
+        share = (far - near).clamp(min=0).prod(-1) / area.clamp(min=1e-6)
+        highest = torch.maximum(highest, share.amax(1))
+    return highest
+
+
+def iou_bounds(neg_iou_thr: float | Sequence[float]) -> tuple[float, float]:
+    """The range of IoU of negatives, as mmdet's ``neg_iou_thr`` gives it.
+
+    Args:
+        neg_iou_thr: A number is the upper end of a range from 0.
+
+    Returns:
+        tuple: Both ends.
+
+    Raises:
+        ValueError: It is a sequence of another length than 2.
+    """
+    if not isinstance(neg_iou_thr, Sequence):
+        return 0.0, neg_iou_thr
+    if len(neg_iou_thr) != 2:
+        raise ValueError(
+            'neg_iou_thr must be a number or a pair (minimum, maximum), got '
+            f'{tuple(neg_iou_thr)}'
+        )
+    return neg_iou_thr[0], neg_iou_thr[1]
+
+
 def max_iou_match(
     priors: Tensor,
     boxes: Tensor,
     mask: Tensor,
     pos_iou_thr: float,
-    neg_iou_thr: float,
+    neg_iou_thr: float | Sequence[float],
     low_quality: str | None = None,
     min_pos_iou: float = 0.0,
     valid: Tensor | None = None,
@@ -105,7 +158,8 @@ def max_iou_match(
     """Match each prior with the ground truth of highest IoU.
 
     1. IoU >= ``pos_iou_thr``: matched with its best ground truth (ties
-       go to the first); IoU < ``neg_iou_thr``: negative; between: ignored.
+       go to the first); IoU < ``neg_iou_thr``: negative; others: ignored.
+       Without ground truths all are negative.
     2. ``low_quality``: each ground truth also gets the priors that have its
        best IoU, ties included, if that is at least ``min_pos_iou`` and not 0.
        'own' (maskrcnn-benchmark): such a prior is assigned to **its own**
@@ -117,7 +171,8 @@ def max_iou_match(
         boxes: (B, G, 4) in pixels.
         mask: (B, G) bool, False for padding.
         pos_iou_thr: Minimum IoU of a match.
-        neg_iou_thr: Minimum IoU of an ignored prior.
+        neg_iou_thr: Upper end of the IoU of negatives, which it excludes, or
+            (lower end, upper end).
         low_quality: None, 'own' or 'gt'.
         min_pos_iou: Minimum IoU of a low-quality match.
         valid: (B, P) bool; others are ignored and match nothing.
@@ -127,7 +182,7 @@ def max_iou_match(
         Match: Ground truth, IoU and arg-max of each prior.
 
     Raises:
-        ValueError: ``low_quality`` is unknown.
+        ValueError: ``low_quality`` is unknown, or ``neg_iou_thr`` is neither.
     """
     if low_quality not in (None, 'own', 'gt'):
         raise ValueError(
@@ -150,7 +205,14 @@ def max_iou_match(
             gt_best.append(iou.amax(2))
             chunks = ((part, iou),) if part == slice(0, num_gts) else ()
     gt = argmax.masked_fill(best < pos_iou_thr, IGNORED)
-    gt = gt.masked_fill((best < neg_iou_thr) | (best <= 0), NEGATIVE)
+    low, high = iou_bounds(neg_iou_thr)
+    negative = best < high
+    if low > 0:
+        # without ground truths all are negative
+        negative = negative & (best >= low) | ~mask.any(1, keepdim=True)
+    else:
+        negative = negative | (best <= 0)
+    gt = gt.masked_fill(negative, NEGATIVE)
     if low_quality:
         bound = torch.cat(gt_best, 1)
         found = (bound > 0) & (bound >= min_pos_iou)

@@ -120,17 +120,18 @@ def pad_gts(
     """Ground truths of B images, padded to the same number G >= 1.
 
     Args:
-        boxes: B tensors (G_b, 4).
+        boxes: B tensors (G_b, 4); (0,) is one without boxes.
         labels: B tensors (G_b,).
 
     Returns:
         tuple: Boxes (B, G, 4), labels (B, G) and the mask of the real ones
         (B, G); padding is zero.
     """
-    padded = pad_rows([*boxes])
+    padded = pad_rows([rows.reshape(-1, 4) for rows in boxes])
     count = padded.new_tensor([len(b) for b in boxes], dtype=torch.long)
     index = torch.arange(padded.shape[1], device=padded.device)
-    return padded, pad_rows([*labels]), index < count[:, None]
+    classes = pad_rows([rows.long() for rows in labels])
+    return padded, classes, index < count[:, None]
 
 
 def pad_rows(rows: list[Tensor]) -> Tensor:

@@ -6,6 +6,7 @@ from helpers import BOXES, TINY_RETINA, demo_batch, make_feats, total_loss
 from mmdet.models.dense_heads import RetinaHead
 from mmdet.models.utils import unpack_gt_instances
 from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
 
 from mmdet_assigners.models.dense_heads import FlatRetinaHead
 
@@ -24,10 +25,11 @@ def build(head, **options):
                 pos_iou_thr=0.5,
                 neg_iou_thr=0.4,
                 min_pos_iou=0,
+                ignore_iof_thr=options.pop('ignore_iof_thr', -1),
             ),
             sampler=options.pop('sampler', dict(type='PseudoSampler')),
             allowed_border=options.pop('allowed_border', -1),
-            pos_weight=-1,
+            pos_weight=options.pop('pos_weight', -1),
         ),
         **options,
     ).double()
@@ -50,12 +52,20 @@ def sum_levels(loss):
 
 @pytest.mark.parametrize(
     'options',
-    [{}, dict(allowed_border=0), dict(reg_decoded_bbox=True, loss_bbox=IOU)],
-    ids=['default', 'inside the image', 'decoded'],
+    [
+        {},
+        dict(allowed_border=0),
+        dict(reg_decoded_bbox=True, loss_bbox=IOU),
+        dict(pos_weight=3),
+        dict(ignore_iof_thr=0.5),
+    ],
+    ids=['default', 'inside the image', 'decoded', 'weight', 'regions'],
 )
 @pytest.mark.parametrize('boxes', [[BOXES, BOXES[:1]], [BOXES, []]])
 def test_equals_retina_head(options, boxes):
     feats, samples = inputs(boxes)
+    regions = torch.tensor([[60.0, 0, 160, 128], [0, 0, 20, 20]])
+    samples[0].ignored_instances = InstanceData(bboxes=regions)
     results = []
     for kind in (RetinaHead, FlatRetinaHead):
         head = build(kind, **dict(options))

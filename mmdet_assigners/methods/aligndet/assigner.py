@@ -1,11 +1,14 @@
 """The assignment of AlignDet, as in its official code."""
 
+from collections.abc import Sequence
+
 from mmdet.registry import TASK_UTILS
 
 from ...models.task_modules.assigners._base import (
     AssignInputs,
     Assignment,
     BatchAssigner,
+    check_thresholds,
 )
 from ...ops.anchor_points import MAX_ELEMENTS
 from .functional import official_match
@@ -29,11 +32,15 @@ class AlignDetAssigner(BatchAssigner):
     Args:
         pos_iou_thr: Minimum IoU of a positive; 0.4 in the first stage, 0.7 in
             the second.
-        neg_iou_thr: IoU below which a box is negative; 0.3, then 0.7.
+        neg_iou_thr: IoU below which a box is negative; 0.3, then 0.7; or
+            (minimum, maximum).
         min_pos_iou: Minimum IoU of the best box of a ground truth; with 0 one
             that overlaps nothing takes all boxes, as in the official code.
         iou_plus_one: IoU of inclusive pixels.
         max_elements: Bound on the number of elements of (B, G, P) tensors.
+        ignore_iof_thr: Share of a prior in an ignored region above which it
+            is ignored, see ``BatchAssigner``; -1: off.
+        ignore_wrt_candidates: See ``BatchAssigner``.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -42,17 +49,15 @@ class AlignDetAssigner(BatchAssigner):
     def __init__(
         self,
         pos_iou_thr: float,
-        neg_iou_thr: float,
+        neg_iou_thr: float | Sequence[float],
         min_pos_iou: float = 0.0,
         iou_plus_one: bool = False,
         max_elements: int = MAX_ELEMENTS,
+        ignore_iof_thr: float = -1,
+        ignore_wrt_candidates: bool = True,
     ) -> None:
-        super().__init__(max_elements)
-        if not 0 <= neg_iou_thr <= pos_iou_thr <= 1:
-            raise ValueError(
-                'neg_iou_thr and pos_iou_thr must be in [0, 1] and in this '
-                f'order, got {neg_iou_thr} and {pos_iou_thr}'
-            )
+        super().__init__(max_elements, ignore_iof_thr, ignore_wrt_candidates)
+        check_thresholds(pos_iou_thr, neg_iou_thr)
         if not 0 <= min_pos_iou <= 1:
             raise ValueError(
                 f'min_pos_iou must be in [0, 1], got {min_pos_iou}'
@@ -62,7 +67,7 @@ class AlignDetAssigner(BatchAssigner):
         self.min_pos_iou = min_pos_iou
         self.iou_plus_one = iou_plus_one
 
-    def assign_batch(self, inputs: AssignInputs) -> Assignment:
+    def match_batch(self, inputs: AssignInputs) -> Assignment:
         """Assign the priors of B images.
 
         Args:

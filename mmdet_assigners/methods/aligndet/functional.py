@@ -1,12 +1,12 @@
 """Targets and losses of AlignDet, as in its official code."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ...ops.anchor_match import IGNORED, NEGATIVE, iou_chunks
+from ...ops.anchor_match import IGNORED, NEGATIVE, iou_bounds, iou_chunks
 from ...ops.anchor_points import MAX_ELEMENTS
 
 
@@ -30,7 +30,7 @@ def official_match(
     boxes: Tensor,
     mask: Tensor,
     pos_iou_thr: float,
-    neg_iou_thr: float,
+    neg_iou_thr: float | Sequence[float],
     min_pos_iou: float = 0.0,
     plus_one: bool = True,
     valid: Tensor | None = None,
@@ -53,7 +53,8 @@ def official_match(
         boxes: (B, G, 4) ground truths in pixels.
         mask: (B, G) bool, False for padding.
         pos_iou_thr: 0.4 in the first stage, 0.7 in the second.
-        neg_iou_thr: 0.3 in the first stage, 0.7 in the second.
+        neg_iou_thr: 0.3 in the first stage, 0.7 in the second; a pair is a
+            minimum and a maximum.
         min_pos_iou: Minimum IoU of rule 2.
         plus_one: Sides are x2 - x1 + 1 long, inclusive pixels.
         valid: (B, P) bool; others are ignored.
@@ -89,7 +90,8 @@ def official_match(
         last = torch.maximum(last, own)
     # rules 1 to 3, the later over the earlier; all negative without objects
     some = mask.any(1, keepdim=True)
-    negative = (best < neg_iou_thr) | ~some
+    low, high = iou_bounds(neg_iou_thr)
+    negative = ((best >= low) & (best < high)) | ~some
     label = torch.full_like(argmax, IGNORED).masked_fill(negative, NEGATIVE)
     label = torch.where(last >= 0, last, label)
     label = torch.where((best >= pos_iou_thr) & some, argmax, label)
@@ -106,6 +108,7 @@ def stage_losses(
     labels: Tensor,
     targets: Tensor,
     normalizer: Tensor | None = None,
+    pos_weight: float = -1,
 ) -> tuple[Tensor, Tensor]:
     """Losses of one stage.
 
@@ -120,6 +123,7 @@ def stage_losses(
         targets: (B, P, 4) encoded boxes, finite everywhere.
         normalizer: Scalar; by default, as in the official code, the number of
             foreground boxes of the batch **plus one**.
+        pos_weight: Weight of positives in the class loss; -1: 1.
 
     Returns:
         tuple: Two scalars.
@@ -129,10 +133,13 @@ def stage_losses(
     positive = known & (labels < classes)
     if normalizer is None:
         normalizer = positive.sum().to(logits) + 1
+    weight = known.to(logits)
+    if pos_weight > 0:
+        weight = weight.where(~positive, pos_weight)
     cls = loss_cls(
         logits.flatten(0, 1),
         labels.where(known, classes).flatten(),
-        known.to(logits).flatten(),
+        weight.flatten(),
         avg_factor=normalizer,
     )
     # element-wise: mmdet's mean synchronizes to look for positives

@@ -13,6 +13,7 @@ from mmdet.utils import InstanceList, reduce_mean
 from mmengine.dist import get_world_size
 from torch import Tensor
 
+from ...models.checks import check_delta_loss
 from ...models.dense_heads.flat_head import (
     FlatBatch,
     FlatLossMixin,
@@ -64,9 +65,17 @@ class AlignDetHead(FlatLossMixin, RetinaHead):
     Raises:
         ValueError: There are several anchors per location, boxes are decoded
             for the loss, classes exclude each other or the sampler samples.
+        TypeError: ``loss_bbox`` is an IoU loss.
     """
 
     assignment_uses_predictions = True
+    out_names = (
+        'cls_scores',
+        'bbox_preds',
+        'align_scores',
+        'align_preds',
+        'boxes',
+    )
 
     def __init__(
         self,
@@ -77,6 +86,7 @@ class AlignDetHead(FlatLossMixin, RetinaHead):
     ) -> None:
         super().__init__(*args, **kwargs)
         refuse_sampling(self)
+        check_delta_loss(self)
         if self.num_base_priors != 1:
             raise ValueError(
                 'anchor_generator must give one anchor per location (one '
@@ -109,12 +119,12 @@ class AlignDetHead(FlatLossMixin, RetinaHead):
             self.sampler = PseudoSampler()
 
     def forward(
-        self, feats: Sequence[Tensor], batch_img_metas: list | None = None
+        self, x: Sequence[Tensor], batch_img_metas: list | None = None
     ) -> Outs:
         """Predictions of both stages.
 
         Args:
-            feats: L maps (B, C_in, H_l, W_l).
+            x: L maps (B, C_in, H_l, W_l).
             batch_img_metas: B dicts with ``img_shape``, to which the learned
                 anchors are clipped. None: to the area of the feature maps.
 
@@ -123,18 +133,18 @@ class AlignDetHead(FlatLossMixin, RetinaHead):
             deltas (B, 4, H_l, W_l) of stage 1, the same of stage 2, and
             learned anchors (B, 4, H_l, W_l) in pixels, which are detached.
         """
-        cls, deltas = super().forward(feats)
-        sizes = [tuple(x.shape[-2:]) for x in feats]
+        cls, deltas = super().forward(x)
+        sizes = [tuple(level.shape[-2:]) for level in x]
         strides = self.prior_generator.strides
-        limit = self._limits(feats, batch_img_metas)
+        limit = self._limits(x, batch_img_metas)
         levels = self.prior_generator.grid_priors(sizes, device=limit.device)
         refined, boxes = [], []
-        for index, (x, delta, (stride, _), anchors) in enumerate(
-            zip(feats, deltas, strides, levels, strict=True)
+        for index, (feat, delta, (stride, _), anchors) in enumerate(
+            zip(x, deltas, strides, levels, strict=True)
         ):
             box = self._learned_anchors(delta, anchors, limit)
             sampled = self._move_ends(box, -1)
-            refined.append(self.align_head(x, sampled, stride, index == 0))
+            refined.append(self.align_head(feat, sampled, stride, index == 0))
             boxes.append(box.mT.unflatten(-1, sizes[index]))
         cls2, deltas2 = map(list, zip(*refined, strict=True))
         return cls, deltas, cls2, deltas2, boxes
@@ -187,6 +197,29 @@ class AlignDetHead(FlatLossMixin, RetinaHead):
         """
         gts, ignored, metas = unpack_gt_instances(batch_data_samples)
         return self.loss_by_feat(*self(x, metas), gts, metas, ignored)
+
+    def loss_and_predict(
+        self,
+        x: Sequence[Tensor],
+        batch_data_samples: SampleList,
+        proposal_cfg: dict | None = None,
+    ) -> tuple[dict[str, Tensor], InstanceList]:
+        """Losses and detections of one forward pass.
+
+        Args:
+            x: L maps (B, C_in, H_l, W_l).
+            batch_data_samples: B samples with ``gt_instances``.
+            proposal_cfg: Instead of ``test_cfg``.
+
+        Returns:
+            tuple: What :meth:`loss` and :meth:`predict` return.
+        """
+        gts, ignored, metas = unpack_gt_instances(batch_data_samples)
+        outs: Outs = self(x, metas)
+        losses = self.loss_by_feat(*outs, gts, metas, ignored)
+        return losses, self.predict_by_feat(
+            *outs, batch_img_metas=metas, cfg=proposal_cfg
+        )
 
     def predict(
         self,
@@ -318,6 +351,7 @@ class AlignDetHead(FlatLossMixin, RetinaHead):
             labels,
             targets,
             normalizer,
+            (self.train_cfg or {}).get('pos_weight', -1),
         )
 
     @torch.no_grad()

@@ -24,8 +24,9 @@ class BatchATSSAssigner(BatchAssigner):
     Differences from mmdet: with several anchors per location ``topk`` counts
     locations, as in the official code (mmdet's heads don't say how many
     there are: multiply ``topk`` there); a ground truth with one candidate in
-    all has a standard deviation of 0, not NaN, and so can be matched; no
-    ignored regions and no cost of predictions.
+    all has a standard deviation of 0, not NaN, and so can be matched; an
+    ignored anchor is no candidate, even where a level has too few others; no
+    cost of predictions.
 
     Args:
         topk: Nearest locations of each level that are candidates (paper: 9).
@@ -33,6 +34,9 @@ class BatchATSSAssigner(BatchAssigner):
         margin: Minimum distance in pixels of an anchor's center to the sides
             of its box (official: 0.01).
         max_elements: Bound on the number of elements of (B, G, P) tensors.
+        ignore_iof_thr: Share of a prior in an ignored region above which it
+            is ignored, see ``BatchAssigner``; -1: off.
+        ignore_wrt_candidates: See ``BatchAssigner``.
 
     Raises:
         ValueError: ``topk`` is less than 1.
@@ -44,15 +48,17 @@ class BatchATSSAssigner(BatchAssigner):
         topk_per_location: bool = True,
         margin: float = MARGIN,
         max_elements: int = MAX_ELEMENTS,
+        ignore_iof_thr: float = -1,
+        ignore_wrt_candidates: bool = True,
     ) -> None:
-        super().__init__(max_elements)
+        super().__init__(max_elements, ignore_iof_thr, ignore_wrt_candidates)
         if topk < 1:
             raise ValueError(f'topk must be at least 1, got {topk}')
         self.topk = topk
         self.topk_per_location = topk_per_location
         self.margin = margin
 
-    def assign_batch(self, inputs: AssignInputs) -> Assignment:
+    def match_batch(self, inputs: AssignInputs) -> Assignment:
         """Assign the priors of B images.
 
         Args:

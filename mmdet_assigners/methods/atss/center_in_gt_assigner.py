@@ -1,11 +1,14 @@
 """RetinaNet's assigner with the center constraint of the ATSS paper."""
 
+from collections.abc import Sequence
+
 from mmdet.registry import TASK_UTILS
 
 from ...models.task_modules.assigners._base import (
     AssignInputs,
     Assignment,
     BatchAssigner,
+    check_thresholds,
 )
 from ...ops.anchor_points import MAX_ELEMENTS
 from .functional import MARGIN, OUTSIDE, center_iou_match
@@ -26,7 +29,8 @@ class CenterInGTMaxIoUAssigner(BatchAssigner):
 
     Args:
         pos_iou_thr: Minimum IoU of a match (paper: 0.5).
-        neg_iou_thr: IoU below which an anchor is negative (paper: 0.4).
+        neg_iou_thr: IoU below which an anchor is negative (paper: 0.4), or
+            (minimum, maximum).
         outside: Matched anchors whose center is outside: 'ignore' (official),
             'negative' or 'keep' (no constraint).
         low_quality_own_argmax: The best anchors of a ground truth are matched
@@ -37,6 +41,9 @@ class CenterInGTMaxIoUAssigner(BatchAssigner):
         margin: Minimum distance in pixels of the center to the sides of the
             box (official: 0.01).
         max_elements: Bound on the number of elements of (B, G, P) tensors.
+        ignore_iof_thr: Share of a prior in an ignored region above which it
+            is ignored, see ``BatchAssigner``; -1: off.
+        ignore_wrt_candidates: See ``BatchAssigner``.
 
     Raises:
         ValueError: A threshold is out of range or ``outside`` unknown.
@@ -45,23 +52,21 @@ class CenterInGTMaxIoUAssigner(BatchAssigner):
     def __init__(
         self,
         pos_iou_thr: float = 0.5,
-        neg_iou_thr: float = 0.4,
+        neg_iou_thr: float | Sequence[float] = 0.4,
         outside: str = 'ignore',
         low_quality_own_argmax: bool = True,
         min_pos_iou: float = 0.0,
         margin: float = MARGIN,
         max_elements: int = MAX_ELEMENTS,
+        ignore_iof_thr: float = -1,
+        ignore_wrt_candidates: bool = True,
     ) -> None:
-        super().__init__(max_elements)
+        super().__init__(max_elements, ignore_iof_thr, ignore_wrt_candidates)
         if not 0 < pos_iou_thr <= 1:
             raise ValueError(
                 f'pos_iou_thr must be in (0, 1], got {pos_iou_thr}'
             )
-        if not 0 <= neg_iou_thr <= pos_iou_thr:
-            raise ValueError(
-                'neg_iou_thr must be between 0 and pos_iou_thr '
-                f'{pos_iou_thr}, got {neg_iou_thr}'
-            )
+        check_thresholds(pos_iou_thr, neg_iou_thr)
         if outside not in OUTSIDE:
             raise ValueError(
                 f'outside must be one of {OUTSIDE}, got {outside!r}'
@@ -73,7 +78,7 @@ class CenterInGTMaxIoUAssigner(BatchAssigner):
         self.min_pos_iou = min_pos_iou
         self.margin = margin
 
-    def assign_batch(self, inputs: AssignInputs) -> Assignment:
+    def match_batch(self, inputs: AssignInputs) -> Assignment:
         """Assign the priors of B images.
 
         Args:

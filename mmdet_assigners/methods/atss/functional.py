@@ -246,7 +246,7 @@ def center_iou_match(
     boxes: Tensor,
     mask: Tensor,
     pos_iou_thr: float = 0.5,
-    neg_iou_thr: float = 0.4,
+    neg_iou_thr: float | Sequence[float] = 0.4,
     low_quality: str | None = 'own',
     outside: str = 'ignore',
     margin: float = MARGIN,

@@ -10,6 +10,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ...models.checks import check_delta_loss
 from ...models.dense_heads.flat_head import (
     FlatBatch,
     FlatLossMixin,
@@ -17,7 +18,6 @@ from ...models.dense_heads.flat_head import (
 )
 from ...models.task_modules.assigners._base import Assignment, BatchAssigner
 from ...models.task_modules.coders.anchor_point_coder import AnchorPointCoder
-from ...ops.anchor_match import IGNORED
 from ...ops.anchor_points import box_distances, centerness
 from .functional import box_centers
 
@@ -73,6 +73,7 @@ class ATSSLadderHead(FlatLossMixin, ATSSHead):
         ValueError: The assigner isn't one of this package, a sampler samples,
             ``sqrt_score`` without centerness, or ``AnchorPointCoder`` with
             several anchors per location.
+        TypeError: ``loss_bbox`` is an IoU loss without ``reg_decoded_bbox``.
     """
 
     def __init__(
@@ -113,6 +114,12 @@ class ATSSLadderHead(FlatLossMixin, ATSSHead):
             self.init_cfg = _default_init(self.point_regression)
         self._check()
 
+    @property
+    def out_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of what ``forward`` returns."""
+        names = ('cls_scores', 'bbox_preds', 'centernesses')
+        return names if self.use_centerness else names[:2]
+
     def _check(self) -> None:
         if self.point_regression and self.num_base_priors != 1:
             raise ValueError(
@@ -127,6 +134,7 @@ class ATSSLadderHead(FlatLossMixin, ATSSHead):
                 f'{type(assigner).__name__}'
             )
         refuse_sampling(self)
+        check_delta_loss(self)
 
     def _init_layers(self) -> None:
         super()._init_layers()
@@ -204,15 +212,11 @@ class ATSSLadderHead(FlatLossMixin, ATSSHead):
         norms = reduce_mean(torch.stack((count.sum(), weight.sum())))
         num_pos = norms[0].clamp(min=1)
 
-        cls_weight = (gt != IGNORED).to(flat.cls)
-        pos_weight = (self.train_cfg or {}).get('pos_weight', -1)
-        if pos_weight > 0:
-            cls_weight = cls_weight + (pos_weight - 1) * positive
         losses = dict(
             loss_cls=self.loss_cls(
                 flat.cls.flatten(0, 1),
                 self.matched_labels(flat, gt).flatten(),
-                cls_weight.flatten(),
+                self.label_weights(flat, gt).flatten(),
                 avg_factor=num_pos,
             )
         )

@@ -37,6 +37,9 @@ class SSCAssigner(BatchAssigner):
         margin: Minimum distance in pixels of the center to the sides of the
             box (official ATSS: 0.01, FCOS: 0).
         max_elements: Bound on the number of elements of (B, G, P) tensors.
+        ignore_iof_thr: Share of a prior in an ignored region above which it
+            is ignored, see ``BatchAssigner``; -1: off.
+        ignore_wrt_candidates: See ``BatchAssigner``.
 
     Raises:
         ValueError: A range is empty, the numbers of levels differ or
@@ -56,8 +59,10 @@ class SSCAssigner(BatchAssigner):
         strides: Sequence[float] = (8, 16, 32, 64, 128),
         margin: float = MARGIN,
         max_elements: int = MAX_ELEMENTS,
+        ignore_iof_thr: float = -1,
+        ignore_wrt_candidates: bool = True,
     ) -> None:
-        super().__init__(max_elements)
+        super().__init__(max_elements, ignore_iof_thr, ignore_wrt_candidates)
         for pair in regress_ranges:
             if len(pair) != 2 or not pair[0] <= pair[1]:
                 raise ValueError(
@@ -80,7 +85,7 @@ class SSCAssigner(BatchAssigner):
         self.strides = strides
         self.margin = margin
 
-    def assign_batch(self, inputs: AssignInputs) -> Assignment:
+    def match_batch(self, inputs: AssignInputs) -> Assignment:
         """Assign the priors of B images.
 
         Args:

@@ -26,6 +26,9 @@ class TopkIoUAssigner(BatchAssigner):
         margin: Minimum distance in pixels of an anchor's center to the sides
             of its box (official: 0.01).
         max_elements: Bound on the number of elements of (B, G, P) tensors.
+        ignore_iof_thr: Share of a prior in an ignored region above which it
+            is ignored, see ``BatchAssigner``; -1: off.
+        ignore_wrt_candidates: See ``BatchAssigner``.
 
     Raises:
         ValueError: ``topk`` is less than 1.
@@ -36,14 +39,16 @@ class TopkIoUAssigner(BatchAssigner):
         topk: int = 9,
         margin: float = MARGIN,
         max_elements: int = MAX_ELEMENTS,
+        ignore_iof_thr: float = -1,
+        ignore_wrt_candidates: bool = True,
     ) -> None:
-        super().__init__(max_elements)
+        super().__init__(max_elements, ignore_iof_thr, ignore_wrt_candidates)
         if topk < 1:
             raise ValueError(f'topk must be at least 1, got {topk}')
         self.topk = topk
         self.margin = margin
 
-    def assign_batch(self, inputs: AssignInputs) -> Assignment:
+    def match_batch(self, inputs: AssignInputs) -> Assignment:
         """Assign the priors of B images.
 
         Args:

@@ -105,6 +105,12 @@ class AutoAssignAblationHead(FlatPointsMixin, AutoAssignHead):
         elif center_prior in ('fixed', 'none'):
             self.center_prior = None
 
+    @property
+    def out_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of what ``forward`` returns."""
+        names = ('cls_scores', 'bbox_preds', 'objectnesses')
+        return names if self.objectness != 'none' else names[:2]
+
     def _init_layers(self) -> None:
         super()._init_layers()
         if self.objectness == 'none':

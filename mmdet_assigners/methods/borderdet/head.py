@@ -12,6 +12,7 @@ from mmdet.registry import MODELS
 from mmdet.utils import InstanceList, reduce_mean
 from torch import Tensor, nn
 
+from ...models.checks import check_delta_loss
 from ...models.dense_heads.flat_points import FlatPoints, FlatPointsMixin
 from ...ops.anchor_points import flatten_levels
 from ...ops.fcos import box_loss
@@ -106,9 +107,17 @@ class BorderDetHead(BorderPredictMixin, FlatPointsMixin, FCOSHead):
     Raises:
         ValueError: An option is out of its range, or ``strides`` and
             ``regress_ranges`` differ in length.
+        TypeError: ``loss_border_bbox`` is an IoU loss.
     """
 
     assignment_uses_predictions = False
+    out_names = (
+        'cls_scores',
+        'bbox_preds',
+        'centernesses',
+        'border_cls_scores',
+        'border_bbox_preds',
+    )
 
     def __init__(
         self,
@@ -153,6 +162,7 @@ class BorderDetHead(BorderPredictMixin, FlatPointsMixin, FCOSHead):
         self.prior_generator = MlvlPointGenerator(self.strides, point_offset)
         self.loss_border_cls = MODELS.build(loss_border_cls)
         self.loss_border_bbox = MODELS.build(loss_border_bbox)
+        check_delta_loss(self, 'loss_border_bbox')
 
     def _init_layers(self) -> None:
         super()._init_layers()

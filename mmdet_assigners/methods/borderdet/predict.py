@@ -73,15 +73,20 @@ class BorderPredictMixin:
         """
         cfg = self.test_cfg if cfg is None else cfg
         shapes = [tuple(scores.shape[-2:]) for scores in cls_scores]
-        ltrb = flatten_levels(bbox_preds)
-        points = self._points(shapes, self.strides, ltrb)
+        # detached, as in mmdet: a second stage doesn't train the first
+        # through its proposals
         rows = [
-            flatten_levels(cls_scores),
-            flatten_levels(centernesses),
-            flatten_levels(border_cls_scores),
-            flatten_levels(border_bbox_preds),
-            coarse_boxes(points, ltrb),
+            flatten_levels(maps).detach()
+            for maps in (
+                cls_scores,
+                centernesses,
+                border_cls_scores,
+                border_bbox_preds,
+                bbox_preds,
+            )
         ]
+        points = self._points(shapes, self.strides, rows[-1])
+        rows[-1] = coarse_boxes(points, rows[-1])
         sizes = [height * width for height, width in shapes]
         results = []
         for index, meta in enumerate(batch_img_metas):

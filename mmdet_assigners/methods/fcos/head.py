@@ -88,6 +88,12 @@ class FCOSAblationHead(InclusiveCornersMixin, FlatPointsMixin, FCOSHead):
                 f'strides has {len(self.strides)}'
             )
 
+    @property
+    def out_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of what ``forward`` returns."""
+        names = ('cls_scores', 'bbox_preds', 'centernesses')
+        return names if self.use_centerness == 'branch' else names[:2]
+
     def _init_layers(self) -> None:
         super()._init_layers()
         if self.use_centerness != 'branch':

@@ -7,6 +7,7 @@ from mmdet.registry import MODELS
 from mmdet.utils import InstanceList
 from torch import Tensor
 
+from ...models.checks import refuse_ignored_regions, refuse_pos_weight
 from .anchor_free_branch import AnchorFreeBranch
 from .functional import FSAFRules
 
@@ -58,7 +59,8 @@ class FSAFPaperHead(FSAFHead):
         **kwargs: Arguments of ``FSAFHead``.
 
     Raises:
-        ValueError: An option is out of its range.
+        ValueError: An option is out of its range, or ``train_cfg`` asks for
+            weights of positives or ignored regions.
         TypeError: ``loss_cls`` is no ``FocalLoss`` or ``loss_bbox`` no
             ``IoULoss`` of mode 'log'.
     """
@@ -78,6 +80,8 @@ class FSAFPaperHead(FSAFHead):
         **kwargs: object,
     ) -> None:
         super().__init__(*args, init_cfg=init_cfg or _INIT, **kwargs)
+        refuse_pos_weight(self)
+        refuse_ignored_regions(self, 'has no assigner')
         rules = FSAFRules(
             effective_scale,
             ignore_scale,

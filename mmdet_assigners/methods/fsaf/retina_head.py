@@ -1,6 +1,7 @@
 """RetinaNet's head with FSAF's anchor-free branch beside the anchors."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from mmdet.registry import MODELS, TASK_UTILS
@@ -10,7 +11,9 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ...models.checks import refuse_ignored_regions, refuse_pos_weight
 from ...models.dense_heads.flat_retina_head import FlatRetinaHead
+from ...models.dense_heads.loss_inputs import LossInputs
 from .anchor_free_branch import AnchorFreeBranch
 from .functional import FSAFRules
 
@@ -68,11 +71,18 @@ class RetinaFSAFHead(FlatRetinaHead):
         **kwargs: Further arguments of ``RetinaHead``.
 
     Raises:
-        ValueError: An option is out of its range.
+        ValueError: An option is out of its range, or ``train_cfg`` asks for
+            weights of positives or ignored regions.
         TypeError: A loss of the anchor-free branch is of another type.
     """
 
     assignment_uses_predictions = True  # the level with the smallest loss
+    out_names = (
+        'cls_scores',
+        'bbox_preds',
+        'af_cls_scores',
+        'af_bbox_preds',
+    )
 
     def __init__(
         self,
@@ -101,6 +111,8 @@ class RetinaFSAFHead(FlatRetinaHead):
             init_cfg=init_cfg or _INIT,
             **kwargs,
         )
+        refuse_pos_weight(self)
+        refuse_ignored_regions(self, 'has a branch without assigner')
         self.af_weight = af_weight
         loss_bbox = MODELS.build(loss_af_bbox)
         rules = FSAFRules(
@@ -161,23 +173,20 @@ class RetinaFSAFHead(FlatRetinaHead):
             self.fsaf_reg(reg_feat).relu(),
         )
 
-    def loss_by_feat(self, *inputs: list) -> dict[str, Tensor]:
+    def batch_losses(self, inputs: LossInputs) -> dict[str, Tensor]:
         """Losses of both branches.
 
         Args:
-            *inputs: What :meth:`forward` returned, L levels each: logits
-                (B, A C, H, W) and deltas (B, A 4, H, W) of the anchors,
-                logits (B, C, H, W) and distances (B, 4, H, W) of the points;
-                then the ground truths and meta information of B images and
-                the ignored regions, which are not used.
+            inputs: Of ``loss_by_feat``, L levels (B, A * channels, H_l, W_l)
+                of each output of :meth:`forward`.
 
         Returns:
             dict: ``loss_cls``, ``loss_bbox``, ``loss_af_cls``,
             ``loss_af_bbox`` (weighted) and, for the log, ``num_pos_af``.
         """
-        cls_scores, bbox_preds, af_cls, af_bbox, gts, *rest = inputs
-        losses = super().loss_by_feat(cls_scores, bbox_preds, gts, *rest)
-        free = self.branch.loss_by_feat(af_cls, af_bbox, gts)
+        *anchors, af_cls, af_bbox = inputs.outs
+        losses = super().batch_losses(replace(inputs, outs=tuple(anchors)))
+        free = self.branch.loss_by_feat(af_cls, af_bbox, inputs.gts)
         losses['loss_af_cls'] = self.af_weight * free['loss_cls']
         losses['loss_af_bbox'] = self.af_weight * free['loss_bbox']
         losses['num_pos_af'] = free['num_pos']

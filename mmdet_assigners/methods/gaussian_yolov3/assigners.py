@@ -1,5 +1,7 @@
 """Batched assigners of YOLOv3."""
 
+from collections.abc import Sequence
+
 from mmdet.registry import TASK_UTILS
 
 from ...models.task_modules.assigners._base import (
@@ -9,7 +11,7 @@ from ...models.task_modules.assigners._base import (
     need_levels,
     need_predictions,
 )
-from ...ops.anchor_match import IGNORED
+from ...ops.anchor_match import IGNORED, iou_bounds
 from ...ops.anchor_points import MAX_ELEMENTS
 from .yolo_match import YOLOGrid, darknet_match, grid_match, grid_of_priors
 
@@ -31,9 +33,13 @@ class BatchGridAssigner(BatchAssigner):
     Args:
         pos_iou_thr: IoU above which an anchor of a responsible cell is
             positive; 0.5 in mmdet's YOLOv3.
-        neg_iou_thr: IoU up to which an anchor is negative; 0.5.
+        neg_iou_thr: IoU up to which an anchor is negative; 0.5; of a pair of
+            numbers above the first.
         min_pos_iou: Minimum IoU of the best anchor of a ground truth; 0.
         max_elements: Bound on the number of elements of (B, G, P) tensors.
+        ignore_iof_thr: Share of a prior in an ignored region above which it
+            is ignored, see ``BatchAssigner``; -1: off.
+        ignore_wrt_candidates: See ``BatchAssigner``.
 
     Raises:
         ValueError: A threshold is not in [0, 1].
@@ -42,21 +48,26 @@ class BatchGridAssigner(BatchAssigner):
     def __init__(
         self,
         pos_iou_thr: float = 0.5,
-        neg_iou_thr: float = 0.5,
+        neg_iou_thr: float | Sequence[float] = 0.5,
         min_pos_iou: float = 0.0,
         max_elements: int = MAX_ELEMENTS,
+        ignore_iof_thr: float = -1,
+        ignore_wrt_candidates: bool = True,
     ) -> None:
-        super().__init__(max_elements)
-        self.thresholds = dict(
-            pos_iou_thr=pos_iou_thr,
-            neg_iou_thr=neg_iou_thr,
-            min_pos_iou=min_pos_iou,
-        )
-        for name, value in self.thresholds.items():
-            if not 0 <= value <= 1:
-                raise ValueError(f'{name} must be in [0, 1], got {value}')
+        super().__init__(max_elements, ignore_iof_thr, ignore_wrt_candidates)
+        self.pos_iou_thr = pos_iou_thr
+        self.neg_iou_thr = neg_iou_thr
+        self.min_pos_iou = min_pos_iou
+        for name, values in (
+            ('pos_iou_thr', (pos_iou_thr,)),
+            ('neg_iou_thr', iou_bounds(neg_iou_thr)),
+            ('min_pos_iou', (min_pos_iou,)),
+        ):
+            for value in values:
+                if not 0 <= value <= 1:
+                    raise ValueError(f'{name} must be in [0, 1], got {value}')
 
-    def assign_batch(self, inputs: AssignInputs) -> Assignment:
+    def match_batch(self, inputs: AssignInputs) -> Assignment:
         """Assign the priors of B images.
 
         Args:
@@ -74,11 +85,12 @@ class BatchGridAssigner(BatchAssigner):
             inputs.priors,
             inputs.boxes,
             inputs.mask,
-            **self.thresholds,
-            max_elements=self.max_elements,
+            self.pos_iou_thr,
+            self.neg_iou_thr,
+            self.min_pos_iou,
+            self.max_elements,
+            inputs.valid,
         )
-        if inputs.valid is not None:
-            gt = gt.masked_fill(~inputs.valid, IGNORED)
         return Assignment(gt, iou)
 
 
@@ -100,6 +112,9 @@ class DarknetGridAssigner(BatchAssigner):
     Args:
         ignore_iou_thr: 0.5 in both released configs of Gaussian YOLOv3.
         max_elements: Bound on the number of elements of (B, G, P) tensors.
+        ignore_iof_thr: Share of a prior in an ignored region above which it
+            is ignored, see ``BatchAssigner``; -1: off.
+        ignore_wrt_candidates: See ``BatchAssigner``.
 
     Raises:
         ValueError: ``ignore_iou_thr`` is not in [0, 1].
@@ -111,15 +126,17 @@ class DarknetGridAssigner(BatchAssigner):
         self,
         ignore_iou_thr: float = 0.5,
         max_elements: int = MAX_ELEMENTS,
+        ignore_iof_thr: float = -1,
+        ignore_wrt_candidates: bool = True,
     ) -> None:
-        super().__init__(max_elements)
+        super().__init__(max_elements, ignore_iof_thr, ignore_wrt_candidates)
         if not 0 <= ignore_iou_thr <= 1:
             raise ValueError(
                 f'ignore_iou_thr must be in [0, 1], got {ignore_iou_thr}'
             )
         self.ignore_iou_thr = ignore_iou_thr
 
-    def assign_batch(self, inputs: AssignInputs) -> Assignment:
+    def match_batch(self, inputs: AssignInputs) -> Assignment:
         """Assign the priors of B images.
 
         Args:

@@ -7,9 +7,11 @@ from mmdet.models.dense_heads import YOLOV3Head
 from mmdet.models.task_modules.assigners import BaseAssigner, GridAssigner
 from mmdet.registry import MODELS
 from mmdet.utils import InstanceList
+from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ...models.checks import refuse_pos_weight
 from ...models.dense_heads.flat_head import FlatBatch, FlatLossMixin
 from ...models.task_modules.assigners._base import Assignment
 from ...ops.anchor_match import IGNORED
@@ -28,9 +30,17 @@ class FlatYOLOV3Head(FlatLossMixin, YOLOV3Head):
     :meth:`split_boxes` and :meth:`box_losses`.
 
     Takes the arguments of ``YOLOV3Head``.
+
+    Raises:
+        ValueError: ``train_cfg.pos_weight`` is positive; YOLO doesn't use it.
     """
 
     box_channels = 4
+    out_names = ('pred_maps',)
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        refuse_pos_weight(self)
 
     @property
     def num_attrib(self) -> int:
@@ -151,10 +161,36 @@ class FlatYOLOV3Head(FlatLossMixin, YOLOV3Head):
                     bboxes=decoded[b],
                 ),
                 InstanceData(bboxes=boxes, labels=flat.labels[b][mask]),
+                gt_instances_ignore=flat.ignored_of(b),
             )
             gt[b] = result.gt_inds - 1
             iou[b] = result.max_overlaps
         return Assignment(gt, iou)
+
+    def predict_by_feat(
+        self,
+        pred_maps: Sequence[Tensor],
+        batch_img_metas: list[dict],
+        cfg: ConfigDict | None = None,
+        rescale: bool = False,
+        with_nms: bool = True,
+    ) -> InstanceList:
+        """Detections of B images, without gradient.
+
+        Args:
+            pred_maps: L maps (B, A * num_attrib, H_l, W_l).
+            batch_img_metas: B dicts.
+            cfg: Instead of ``test_cfg``.
+            rescale: Give boxes in pixels of the file.
+            with_nms: Whether to suppress duplicates.
+
+        Returns:
+            list: B instances with ``bboxes``, ``scores`` and ``labels``.
+        """
+        maps = [level.detach() for level in pred_maps]
+        return super().predict_by_feat(
+            maps, batch_img_metas, cfg, rescale, with_nms
+        )
 
     def loss_flat(self, flat: FlatBatch) -> dict[str, Tensor]:
         """Losses of a batch.

@@ -1,5 +1,7 @@
 """YOLOv3's head with Gaussian boxes."""
 
+from collections.abc import Sequence
+
 import torch
 from mmdet.models.utils import filter_scores_and_topk
 from mmdet.registry import MODELS
@@ -140,7 +142,7 @@ class GaussianYOLOV3Head(BoxSigmaMixin, FlatYOLOV3Head):
 
     def predict_by_feat(
         self,
-        pred_maps: tuple[Tensor, ...],
+        pred_maps: Sequence[Tensor],
         batch_img_metas: list[dict],
         cfg: ConfigDict | None = None,
         rescale: bool = False,
@@ -160,6 +162,7 @@ class GaussianYOLOV3Head(BoxSigmaMixin, FlatYOLOV3Head):
             ``box_sigmas`` (N, 4).
         """
         cfg = self.test_cfg if cfg is None else cfg
+        pred_maps = tuple(maps.detach() for maps in pred_maps)
         empty = InstanceData(
             bboxes=pred_maps[0].new_zeros(0, 4),
             labels=pred_maps[0].new_zeros(0, dtype=torch.long),

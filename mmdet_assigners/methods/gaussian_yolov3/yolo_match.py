@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...ops.anchor_match import IGNORED, NEGATIVE, iou_chunks
+from ...ops.anchor_match import IGNORED, NEGATIVE, iou_bounds, iou_chunks
 from ...ops.anchor_points import MAX_ELEMENTS
 
 
@@ -188,16 +188,18 @@ def grid_match(
     boxes: Tensor,
     mask: Tensor,
     pos_iou_thr: float,
-    neg_iou_thr: float,
+    neg_iou_thr: float | Sequence[float],
     min_pos_iou: float = 0.0,
     max_elements: int = MAX_ELEMENTS,
+    valid: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The rules of mmdet's ``GridAssigner``, batched.
 
     Responsible are the priors of cells that hold the center of any ground
     truth. IoU is that of priors.
 
-    1. IoU with every ground truth <= ``neg_iou_thr``: negative, else ignored.
+    1. IoU with every ground truth <= ``neg_iou_thr`` (and above the first of a
+       pair): negative, else ignored.
     2. A responsible prior is positive for its ground truth of highest IoU,
        if that is above ``pos_iou_thr``.
     3. Each ground truth gets the responsible priors of its highest IoU, ties
@@ -212,6 +214,7 @@ def grid_match(
         neg_iou_thr: See above.
         min_pos_iou: See above.
         max_elements: Bound on the size of (B, G, P) tensors.
+        valid: (B, P) bool; others are ignored and match nothing.
 
     Returns:
         tuple: Ground truth (B, P), and the IoU (B, P) with the best one among
@@ -230,7 +233,7 @@ def grid_match(
     overall = boxes.new_full((batch, count), -1.0)
     best, argmax = overall, torch.zeros_like(overall, dtype=torch.long)
     bounds = []
-    for part, iou in iou_chunks(priors, boxes, mask, None, max_elements):
+    for part, iou in iou_chunks(priors, boxes, mask, valid, max_elements):
         overall = torch.maximum(overall, iou.amax(1))
         iou.masked_fill_(others, -1)
         highest, place = iou.max(1)
@@ -240,12 +243,19 @@ def grid_match(
     bound = torch.cat(bounds, 1)[..., None]
     # rules 1 and 2, then 3 over them
     gt = torch.full_like(argmax, IGNORED)
-    gt = gt.masked_fill(overall <= neg_iou_thr, NEGATIVE)
+    low, high = iou_bounds(neg_iou_thr)
+    negative = overall <= high
+    if low > 0:
+        # without ground truths all are negative
+        negative = negative & (overall > low) | ~mask.any(1, keepdim=True)
+    gt = gt.masked_fill(negative, NEGATIVE)
     gt = torch.where(best > pos_iou_thr, argmax, gt)
-    for part, iou in iou_chunks(priors, boxes, mask, None, max_elements):
+    for part, iou in iou_chunks(priors, boxes, mask, valid, max_elements):
         ties = (iou == bound[:, part]) & (bound[:, part] > min_pos_iou)
         ties &= ~others
         rows = torch.arange(part.start, part.stop, device=gt.device)
         last = rows[:, None].where(ties, NEGATIVE).amax(1)
         gt = torch.where(last >= 0, last, gt)
+    if valid is not None:
+        gt = gt.masked_fill(~valid, IGNORED)
     return gt, best.clamp(min=0)

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from ...models.dense_heads.flat_head import FlatBatch, refuse_sampling
 from ...models.dense_heads.inclusive_corners import InclusiveCornersMixin
 from ...models.task_modules.assigners._base import Assignment, BatchAssigner
-from ...ops.anchor_match import IGNORED
 from ...ops.anchor_points import box_distances, centerness
 from . import functional as gfl
 from .distance_prior import PRIORS, DistancePriorMixin, default_coder
@@ -201,12 +200,18 @@ class GFLAblationHead(InclusiveCornersMixin, DistancePriorMixin, GFLHead):
             return self.gfl_cls(cls_feat), reg, self.gfl_quality(reg_feat)
         return self.gfl_cls(cls_feat), reg
 
-    def loss_by_feat(self, *inputs: list) -> dict:
+    @property
+    def out_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of what ``forward`` returns."""
+        branch = ('quality_preds',) if self.has_branch else ()
+        return ('cls_scores', 'bbox_preds', *branch)
+
+    def loss_by_feat(self, *args: object, **kwargs: object) -> dict:
         """Losses of a batch.
 
         Args:
-            *inputs: What ``forward`` returned, then ground truths, meta
-                information and ignored regions of B images.
+            *args: As in ``GFLHead``; with a branch its logits are the third.
+            **kwargs: The same by name.
 
         Returns:
             dict: ``loss_cls``, ``loss_bbox`` and, where there are any,
@@ -218,10 +223,15 @@ class GFLAblationHead(InclusiveCornersMixin, DistancePriorMixin, GFLHead):
             and self.loss_dfl is not None
         )
         if as_parent and not isinstance(self.assigner, BatchAssigner):
-            *outs, gts, metas, ignored = inputs
-            gts = self.inner_gts(gts)
-            return GFLHead.loss_by_feat(self, *outs, gts, metas, ignored)
-        return super().loss_by_feat(*inputs)
+            inputs = self.bind_inputs(*args, **kwargs)
+            return GFLHead.loss_by_feat(
+                self,
+                *inputs.outs,
+                self.inner_gts(inputs.gts),
+                inputs.metas,
+                inputs.ignored,
+            )
+        return super().loss_by_feat(*args, **kwargs)
 
     def flatten(
         self, outs: Sequence[list[Tensor]], gts: InstanceList, metas: list
@@ -287,11 +297,8 @@ class GFLAblationHead(InclusiveCornersMixin, DistancePriorMixin, GFLHead):
     def _loss_cls(
         self, flat: FlatBatch, gt: Tensor, guide: Tensor, num_pos: Tensor
     ) -> Tensor:
-        weight = (gt != IGNORED).to(flat.cls)
-        pos_weight = (self.train_cfg or {}).get('pos_weight', -1)
-        if pos_weight > 0:
-            weight = weight.where(gt < 0, pos_weight)
-        logits, weight = flat.cls.flatten(0, 1), weight.flatten()
+        logits = flat.cls.flatten(0, 1)
+        weight = self.label_weights(flat, gt).flatten()
         labels = self.matched_labels(flat, gt).flatten()
         if self.quality == 'joint':
             labels = (labels, guide.flatten())

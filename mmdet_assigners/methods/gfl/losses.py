@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ...models.losses.weighted_loss import (
     WeightedLoss,
+    check_rows,
     check_same_shape,
     check_sigmoid,
 )
@@ -135,11 +136,8 @@ class GeneralizedFocalLoss(WeightedLoss):
                 f'{tuple(pred.shape)}'
             )
         for name, part in zip(names, parts, strict=True):
-            if isinstance(part, Tensor) and part.shape != pred.shape[:-1]:
-                raise ValueError(
-                    f'{name} must have one value per row of pred, '
-                    f'{tuple(pred.shape[:-1])}, got {tuple(part.shape)}'
-                )
+            if isinstance(part, Tensor):
+                check_rows(pred, **{name: part})
 
 
 @MODELS.register_module()

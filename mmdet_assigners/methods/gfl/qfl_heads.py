@@ -22,7 +22,7 @@ from ...models.dense_heads.flat_head import (
 )
 from ...models.dense_heads.flat_points import FlatPoints, FlatPointsMixin
 from ...models.dense_heads.flat_retina_head import FlatRetinaHead
-from ...ops.anchor_match import IGNORED, gather_gts
+from ...ops.anchor_match import gather_gts
 from ...ops.anchor_points import box_distances, distance_iou
 from .fovea import assign_fovea
 
@@ -161,6 +161,7 @@ class QFLFoveaHead(FlatPointsMixin, FoveaHead):
     """
 
     assignment_uses_predictions = False
+    out_names = ('cls_scores', 'bbox_preds')
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
@@ -238,6 +239,6 @@ def _quality_loss(
     return head.loss_cls(
         flat.cls.flatten(0, 1),
         (head.matched_labels(flat, gt).flatten(), iou.flatten()),
-        (gt != IGNORED).to(flat.cls).flatten(),
+        head.label_weights(flat, gt).flatten(),
         avg_factor=avg_factor,
     )

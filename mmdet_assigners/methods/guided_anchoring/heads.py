@@ -10,6 +10,7 @@ from mmdet.utils import InstanceList, reduce_mean
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ...models.checks import check_delta_loss
 from ...models.dense_heads.instances import assignment_instances, pad_instances
 from ...ops.anchor_match import IGNORED
 from ...ops.anchor_points import flatten_levels
@@ -50,6 +51,9 @@ class BatchGuidedAnchorHead(GuidedAnchorHead):
         invert_loc_target: Train the location branch as mmdet 3 does.
         init_cfg: Initialization; N(0, 0.01), location bias -log 99.
         **kwargs: Arguments of ``GuidedAnchorHead``.
+
+    Raises:
+        TypeError: ``loss_bbox`` is an IoU loss without ``reg_decoded_bbox``.
     """
 
     assignment_uses_predictions = True
@@ -62,6 +66,7 @@ class BatchGuidedAnchorHead(GuidedAnchorHead):
         **kwargs: object,
     ) -> None:
         super().__init__(*args, init_cfg=init_cfg or _INIT, **kwargs)
+        check_delta_loss(self)
         self.invert_loc_target = invert_loc_target
 
     def _init_layers(self) -> None:

@@ -3,7 +3,7 @@
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from ...models.losses.weighted_loss import WeightedLoss
+from ...models.losses.weighted_loss import WeightedLoss, check_same_shape
 from .functional import shape_loss
 
 
@@ -59,12 +59,16 @@ class GAShapeLoss(WeightedLoss):
 
         Returns:
             Tensor: Scalar, or (n,) without reduction.
+
+        Raises:
+            ValueError: ``reduction_override`` is unknown, or shapes don't fit.
         """
+        check_same_shape(pred=pred, target=target)
         loss = shape_loss(
             pred[..., 2:] - pred[..., :2],
             target[..., 2:] - target[..., :2],
             self.beta,
         )
-        if weight is not None and weight.dim() > loss.dim():
+        if weight is not None and weight.shape == pred.shape:
             weight = weight.mean(-1)
         return self.reduce(loss, weight, avg_factor, reduction_override)

@@ -1,11 +1,14 @@
 """HAMBox's assigner: IoU matching and online compensation."""
 
+from collections.abc import Sequence
+
 from mmdet.registry import TASK_UTILS
 
 from ...models.task_modules.assigners._base import (
     AssignInputs,
     Assignment,
     BatchAssigner,
+    check_thresholds,
     need_predictions,
 )
 from ...ops.anchor_match import max_iou_match
@@ -27,7 +30,8 @@ class HAMBoxAssigner(BatchAssigner):
     Args:
         pos_iou_thr: L, minimum IoU of a match (paper 0.35 for faces).
         neg_iou_thr: IoU below which an anchor is negative; faces: as
-            ``pos_iou_thr``, no anchor is ignored by its own IoU.
+            ``pos_iou_thr``, no anchor is ignored by its own IoU. Or (minimum,
+            maximum).
         online_iou_thr: T in (0, 1], minimum IoU of a regressed box to
             compensate with.
         topk: K, ground truths with fewer anchors are compensated up to K;
@@ -41,6 +45,9 @@ class HAMBoxAssigner(BatchAssigner):
             for the second step).
         min_pos_iou: Minimum IoU of a low-quality match.
         max_elements: Bound on the number of elements of (B, G, P) tensors.
+        ignore_iof_thr: Share of a prior in an ignored region above which it
+            is ignored, see ``BatchAssigner``; -1: off.
+        ignore_wrt_candidates: See ``BatchAssigner``.
 
     Raises:
         ValueError: A number is out of its range.
@@ -51,7 +58,7 @@ class HAMBoxAssigner(BatchAssigner):
     def __init__(
         self,
         pos_iou_thr: float,
-        neg_iou_thr: float,
+        neg_iou_thr: float | Sequence[float],
         online_iou_thr: float = 0.8,
         topk: int = 3,
         ignore_pred_iou: float = 0.5,
@@ -59,17 +66,15 @@ class HAMBoxAssigner(BatchAssigner):
         match_low_quality: bool = False,
         min_pos_iou: float = 0.0,
         max_elements: int = MAX_ELEMENTS,
+        ignore_iof_thr: float = -1,
+        ignore_wrt_candidates: bool = True,
     ) -> None:
-        super().__init__(max_elements)
+        super().__init__(max_elements, ignore_iof_thr, ignore_wrt_candidates)
         if not 0 < pos_iou_thr <= 1:
             raise ValueError(
                 f'pos_iou_thr must be in (0, 1], got {pos_iou_thr}'
             )
-        if not 0 <= neg_iou_thr <= pos_iou_thr:
-            raise ValueError(
-                'neg_iou_thr must be between 0 and pos_iou_thr '
-                f'{pos_iou_thr}, got {neg_iou_thr}'
-            )
+        check_thresholds(pos_iou_thr, neg_iou_thr)
         if not 0 < online_iou_thr <= 1:
             raise ValueError(
                 f'online_iou_thr must be in (0, 1], got {online_iou_thr}'
@@ -89,7 +94,7 @@ class HAMBoxAssigner(BatchAssigner):
         self.low_quality = 'gt' if match_low_quality else None
         self.min_pos_iou = min_pos_iou
 
-    def assign_batch(self, inputs: AssignInputs) -> Assignment:
+    def match_batch(self, inputs: AssignInputs) -> Assignment:
         """Assign the anchors of B images.
 
         Args:

@@ -10,6 +10,7 @@ from mmdet.utils import reduce_mean
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ...models.checks import check_delta_loss
 from ...models.dense_heads.flat_head import (
     FlatBatch,
     FlatLossMixin,
@@ -31,6 +32,7 @@ class HAMBoxLossMixin(FlatLossMixin):
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
+        check_delta_loss(self)
         assigner = getattr(self, 'assigner', None)
         if assigner is not None and not isinstance(assigner, HAMBoxAssigner):
             raise ValueError(
@@ -78,6 +80,7 @@ class HAMBoxLossMixin(FlatLossMixin):
         cls_loss = self.loss_cls(
             flat.cls.flatten(0, 1),
             self.matched_labels(flat, gt).flatten(),
+            self.label_weights(flat, gt).flatten(),
             reduction_override='none',
         )
         positive = (gt >= 0)[..., None]
@@ -139,6 +142,7 @@ class HAMBoxRetinaHead(HAMBoxLossMixin, RetinaHead):
 
     Raises:
         ValueError: Another assigner, or a sampler that samples.
+        TypeError: ``loss_bbox`` is an IoU loss without ``reg_decoded_bbox``.
     """
 
     def __init__(
@@ -196,6 +200,7 @@ class HAMBoxRPNHead(HAMBoxLossMixin, RPNHead):
 
     Raises:
         ValueError: Another assigner, or a sampler that adds ground truths.
+        TypeError: ``loss_bbox`` is an IoU loss without ``reg_decoded_bbox``.
     """
 
     def __init__(self, *args: object, **kwargs: object) -> None:

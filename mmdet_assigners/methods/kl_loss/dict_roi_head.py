@@ -1,7 +1,7 @@
 """Base class of RoI heads whose box results are a dict."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
@@ -12,6 +12,19 @@ from torch import Tensor
 
 _REQUIRED = ('cls_score', 'bbox_pred')
 _RESERVED = ('bbox_feats', 'loss_bbox', 'rois', 'bbox_targets')
+
+
+class BoxOutputs(dict):
+    """Outputs of a box head by name, for a :class:`DictRoIHead`.
+
+    Other RoI heads unpack two outputs, which is an error here.
+    """
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError(
+            f'the box head returned {", ".join(self.keys())} by name: use it '
+            'in KLRoIHead or another DictRoIHead'
+        )
 
 
 class DictRoIHead(StandardRoIHead):
@@ -60,9 +73,9 @@ class DictRoIHead(StandardRoIHead):
             raise ValueError(
                 f'{type(self.bbox_head).__name__} must return '
                 f'{" and ".join(_REQUIRED)} and none of '
-                f'{", ".join(_RESERVED)}, got {", ".join(outputs)}'
+                f'{", ".join(_RESERVED)}, got {", ".join(outputs.keys())}'
             )
-        return dict(outputs, bbox_feats=feats[0])
+        return dict(outputs.items(), bbox_feats=feats[0])
 
     @staticmethod
     def _others(bbox_results: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,9 +193,9 @@ class DictRoIHead(StandardRoIHead):
 class DictBBoxHeadMixin(BBoxHead):
     """Before a ``BBoxHead`` that returns a dict, under a ``DictRoIHead``.
 
-    The head writes ``loss`` and ``_predict_by_feat_single`` as in mmdet, with
-    its further outputs as keyword arguments: an output that they don't know is
-    an error.
+    The head returns :class:`BoxOutputs`. It writes ``loss`` and
+    ``_predict_by_feat_single`` as in mmdet, with its further outputs as
+    keyword arguments: an output that they don't know is an error.
     """
 
     def loss_and_target(

@@ -44,6 +44,8 @@ class KLRetinaHead(BoxSigmaMixin, FlatRetinaHead):
             samples.
     """
 
+    out_names = ('cls_scores', 'bbox_preds', 'alphas')
+
     def __init__(
         self,
         *args: object,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ...models.checks import check_parts
 from ...models.layers.box_voting import BoxVoting
 from .coder import CornerDeltaBBoxCoder
-from .dict_roi_head import DictBBoxHeadMixin, DictRoIHead
+from .dict_roi_head import BoxOutputs, DictBBoxHeadMixin, DictRoIHead
 from .functional import own_columns
 from .loss import KLLoss
 
@@ -97,7 +97,7 @@ class KLBBoxHead(DictBBoxHeadMixin, Shared2FCBBoxHead):
         x = x.flatten(1)
         for layer in self.shared_fcs:
             x = self.relu(layer(x))
-        return dict(
+        return BoxOutputs(
             cls_score=self.fc_cls(x) if self.with_cls else None,
             bbox_pred=self.fc_reg(x),
             alpha=self.fc_alpha(x),

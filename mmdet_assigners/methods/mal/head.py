@@ -9,6 +9,11 @@ from mmdet.models.dense_heads import FreeAnchorRetinaHead
 from mmdet.registry import MODELS
 from torch import Tensor
 
+from ...models.checks import (
+    check_delta_loss,
+    refuse_ignored_regions,
+    refuse_pos_weight,
+)
 from ...models.dense_heads.flat_head import FlatBatch, FlatLossMixin
 from ...models.task_modules.assigners._base import Assignment
 from . import functional as mal
@@ -68,7 +73,9 @@ class MALRetinaHead(FlatLossMixin, FreeAnchorRetinaHead):
             R-50 in the official code, 50 in mmdet.
 
     Raises:
-        ValueError: An option is out of its range.
+        ValueError: An option is out of its range, or one of RetinaNet's is
+            set that has no effect.
+        TypeError: ``loss_bbox`` is an IoU loss.
     """
 
     assignment_uses_predictions = True  # the weights
@@ -94,6 +101,14 @@ class MALRetinaHead(FlatLossMixin, FreeAnchorRetinaHead):
                 'pre_anchor_topk must be at least 1, got '
                 f'{self.pre_anchor_topk}'
             )
+        if self.reg_decoded_bbox:
+            raise ValueError(
+                'reg_decoded_bbox must be False, got True: the box loss is '
+                'computed on deltas'
+            )
+        check_delta_loss(self)
+        refuse_pos_weight(self)
+        refuse_ignored_regions(self, 'has bags instead of an assigner')
         self.assigner = None  # RetinaNet's; the bags take its place
         self.selection = selection
         self.clamp_gradient = clamp_gradient

@@ -27,6 +27,9 @@ class TopNIoUAssigner(BatchAssigner):
             that overlaps fewer than N anchors also lists anchors far away,
             which belong to the first ground truth of the image.
         max_elements: Bound on the number of elements of (B, G, P) tensors.
+        ignore_iof_thr: Share of a prior in an ignored region above which it
+            is ignored, see ``BatchAssigner``; -1: off.
+        ignore_wrt_candidates: See ``BatchAssigner``.
 
     Raises:
         ValueError: ``topn`` is less than 1 or ``min_iou`` not in [0, 1].
@@ -37,8 +40,10 @@ class TopNIoUAssigner(BatchAssigner):
         topn: int = 30,
         min_iou: float = 0.0,
         max_elements: int = MAX_ELEMENTS,
+        ignore_iof_thr: float = -1,
+        ignore_wrt_candidates: bool = True,
     ) -> None:
-        super().__init__(max_elements)
+        super().__init__(max_elements, ignore_iof_thr, ignore_wrt_candidates)
         if topn < 1:
             raise ValueError(f'topn must be at least 1, got {topn}')
         if not 0 <= min_iou <= 1:
@@ -46,7 +51,7 @@ class TopNIoUAssigner(BatchAssigner):
         self.topn = topn
         self.min_iou = min_iou
 
-    def assign_batch(self, inputs: AssignInputs) -> Assignment:
+    def match_batch(self, inputs: AssignInputs) -> Assignment:
         """Assign the priors of B images.
 
         Args:

@@ -169,7 +169,7 @@ class NoisyAnchorRetinaHead(FlatRetinaHead):
         loss_cls = self.loss_cls(
             flat.cls.flatten(0, 1),
             (self.matched_labels(flat, gt).flatten(), clean.label.flatten()),
-            (gt != IGNORED).to(flat.cls).flatten(),
+            self.label_weights(flat, gt).flatten(),
             reduction_override='none',
         )
         target = self.encode(flat, self.matched_boxes(flat, gt))

@@ -4,7 +4,11 @@ import torch
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from ...models.losses.weighted_loss import WeightedLoss, check_sigmoid
+from ...models.losses.weighted_loss import (
+    WeightedLoss,
+    check_rows,
+    check_sigmoid,
+)
 from .functional import soft_focal_loss
 
 
@@ -69,12 +73,12 @@ class SoftFocalLoss(WeightedLoss):
             Tensor: Scalar, or (N, C) with 'none'.
 
         Raises:
-            ValueError: ``reduction_override`` is unknown.
+            ValueError: ``reduction_override`` is unknown, or shapes don't fit.
         """
+        labels, soft = target if isinstance(target, tuple) else (target, None)
+        if soft is None:
+            soft = torch.ones_like(pred[:, 0])
+        check_rows(pred, labels=labels, soft=soft)
         pred = pred.to(torch.promote_types(pred.dtype, torch.float32))
-        if isinstance(target, tuple):
-            labels, soft = target
-        else:
-            labels, soft = target, torch.ones_like(pred[:, 0])
         loss = soft_focal_loss(pred, labels, soft, self.alpha, self.gamma)
         return self.reduce(loss, weight, avg_factor, reduction_override)

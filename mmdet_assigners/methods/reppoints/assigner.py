@@ -53,7 +53,7 @@ class BatchPointAssigner(BatchAssigner):
         self.scale = scale
         self.pos_num = pos_num
 
-    def assign_batch(self, inputs: AssignInputs) -> Assignment:
+    def match_batch(self, inputs: AssignInputs) -> Assignment:
         """Assign the locations of B images.
 
         Args:
@@ -76,17 +76,14 @@ class BatchPointAssigner(BatchAssigner):
         return Assignment(gt, torch.zeros_like(gt, dtype=priors.dtype))
 
     def assign(
-        self,
-        pred_instances: InstanceData,
-        *args: Any,
-        gt_instances_ignore: InstanceData | None = None,
+        self, pred_instances: InstanceData, *args: Any, **named: Any
     ) -> AssignResult:
         """Assign the points of one image; mmdet's interface.
 
         Args:
             pred_instances: ``priors`` (P, 4): x, y, stride, stride.
             *args: Of :meth:`BatchAssigner.assign`.
-            gt_instances_ignore: Not used.
+            **named: Of :meth:`BatchAssigner.assign`.
 
         Raises:
             ValueError: ``priors`` are boxes.
@@ -99,6 +96,4 @@ class BatchPointAssigner(BatchAssigner):
                 "got boxes: mmdet's RepPointsHead gives points only to "
                 'PointAssigner; use BatchRepPointsHead'
             )
-        return super().assign(
-            pred_instances, *args, gt_instances_ignore=gt_instances_ignore
-        )
+        return super().assign(pred_instances, *args, **named)

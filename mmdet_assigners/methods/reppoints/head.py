@@ -10,10 +10,12 @@ from torch import Tensor
 
 from ...models.dense_heads.inclusive_corners import InclusiveCornersMixin
 from ...models.dense_heads.instances import assignment_instances, pad_instances
+from ...models.dense_heads.loss_inputs import LossInputs, LossInputsMixin
 from ...models.task_modules.assigners._base import (
     AssignInputs,
     Assignment,
     BatchAssigner,
+    pad_regions,
 )
 from ...ops.anchor_match import IGNORED, gather_gts
 from ...ops.anchor_points import flatten_levels
@@ -33,7 +35,9 @@ _INIT = dict(
 
 
 @MODELS.register_module()
-class BatchRepPointsHead(InclusiveCornersMixin, PointSetPredictMixin):
+class BatchRepPointsHead(
+    LossInputsMixin, InclusiveCornersMixin, PointSetPredictMixin
+):
     """RepPoints: a box is the box around points that the network places.
 
     Network, targets and losses are those of mmdet's ``RepPointsHead`` (equal
@@ -76,6 +80,7 @@ class BatchRepPointsHead(InclusiveCornersMixin, PointSetPredictMixin):
     """
 
     assignment_uses_predictions = True
+    out_names = ('cls_scores', 'pts_preds_init', 'pts_preds_refine')
 
     def __init__(
         self,
@@ -182,32 +187,25 @@ class BatchRepPointsHead(InclusiveCornersMixin, PointSetPredictMixin):
             refined = refined + first.detach()
         return cls, first, refined
 
-    def loss_by_feat(self, *inputs: list) -> dict[str, Tensor]:
-        """Losses of a batch, outside autocast.
+    def batch_losses(self, inputs: LossInputs) -> dict[str, Tensor]:
+        """Losses of a batch.
 
         Args:
-            *inputs: What ``forward`` returned, then ground truths and meta
-                information of B images and the ignored regions, which are not
-                used.
+            inputs: Of ``loss_by_feat``. Ignored regions go to both assigners.
 
         Returns:
             dict: Scalars ``loss_cls``, ``loss_pts_init`` and
             ``loss_pts_refine``.
         """
-        *outs, gts, metas, _ = inputs
-        with torch.autocast(outs[0][0].device.type, enabled=False):
-            return self._losses(outs, gts, metas)
-
-    def _losses(
-        self, outs: Sequence[list[Tensor]], gts: InstanceList, metas: list
-    ) -> dict[str, Tensor]:
-        priors, _, valid = self._locations(outs[0], metas)
+        outs, gts = inputs.outs, inputs.gts
+        priors, _, valid = self._locations(outs[0], inputs.metas)
         logits = flatten_levels(outs[0], len(priors))
         first, refined = (self._boxes(maps, priors) for maps in outs[1:])
         padded = pad_instances(self.inner_gts(gts), first)
         boxes, labels, _ = padded
-        init = self.assign_init(priors, valid, padded)
-        refine = self.assign_refine(first, valid, padded)
+        regions = pad_regions(inputs.ignored, first)
+        init = self.assign_init(priors, valid, padded, regions)
+        refine = self.assign_refine(first, valid, padded, regions)
         losses = {}
         normalizer = self.point_base_scale * priors[:, 2, None]
         for name, pred, gt in (
@@ -230,10 +228,16 @@ class BatchRepPointsHead(InclusiveCornersMixin, PointSetPredictMixin):
         loss_cls = self.loss_cls(
             logits.flatten(0, 1),
             labels.flatten(),
-            (gt != IGNORED).to(logits).flatten(),
+            self._label_weights(gt, logits).flatten(),
             avg_factor=self._count(gt).to(logits),
         )
         return dict(loss_cls=loss_cls, **losses)
+
+    def _label_weights(self, gt: Tensor, like: Tensor) -> Tensor:
+        """0 if ignored, ``train_cfg.refine.pos_weight`` for positives."""
+        weight = (gt != IGNORED).to(like)
+        pos_weight = self.train_cfg['refine'].get('pos_weight', -1)
+        return weight if pos_weight <= 0 else weight.where(gt < 0, pos_weight)
 
     def _count(self, gt: Tensor) -> Tensor:
         """Positives of the batch; each image counts at least one."""
@@ -280,6 +284,7 @@ class BatchRepPointsHead(InclusiveCornersMixin, PointSetPredictMixin):
         priors: Tensor,
         valid: Tensor,
         gts: tuple[Tensor, Tensor, Tensor],
+        regions: Tensor | None = None,
     ) -> Assignment:
         """Assignment of the first points.
 
@@ -287,13 +292,14 @@ class BatchRepPointsHead(InclusiveCornersMixin, PointSetPredictMixin):
             priors: (P, 4) x, y, stride, stride.
             valid: (B, P) bool.
             gts: Boxes (B, G, 4), labels (B, G) and mask (B, G).
+            regions: (B, R, 4) ignored regions in pixels, or None.
         """
         if not isinstance(self.init_assigner, BatchPointAssigner):
             # squares around the locations stand for anchors
             half = priors[:, 2:] * self.point_base_scale / 2
             xy = priors[:, :2]
             priors = torch.cat((xy - half, xy + half), 1)
-        inputs = AssignInputs(priors, *gts, None, valid)
+        inputs = AssignInputs(priors, *gts, valid=valid, regions=regions)
         return self.init_assigner.assign_batch(inputs)
 
     @torch.no_grad()
@@ -302,6 +308,7 @@ class BatchRepPointsHead(InclusiveCornersMixin, PointSetPredictMixin):
         boxes: Tensor,
         valid: Tensor,
         gts: tuple[Tensor, Tensor, Tensor],
+        regions: Tensor | None = None,
     ) -> Assignment:
         """Assignment of the refined points.
 
@@ -309,8 +316,11 @@ class BatchRepPointsHead(InclusiveCornersMixin, PointSetPredictMixin):
             boxes: (B, P, 4) of the first points.
             valid: (B, P) bool.
             gts: Boxes (B, G, 4), labels (B, G) and mask (B, G).
+            regions: (B, R, 4) ignored regions in pixels, or None.
         """
-        inputs = AssignInputs(boxes.detach(), *gts, None, valid)
+        inputs = AssignInputs(
+            boxes.detach(), *gts, valid=valid, regions=regions
+        )
         return self.refine_assigner.assign_batch(inputs)
 
     @torch.no_grad()

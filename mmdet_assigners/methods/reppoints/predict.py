@@ -22,6 +22,7 @@ class PointSetPredictMixin(RepPointsHead):
     locations of highest score with all their classes.
     """
 
+    @torch.no_grad()  # boxes depend on a parameter, moment_transfer
     def predict_by_feat(
         self,
         cls_scores: list[Tensor],
@@ -30,7 +31,7 @@ class PointSetPredictMixin(RepPointsHead):
         *args: Any,
         **kwargs: Any,
     ) -> list[InstanceData]:
-        """Detections of a batch.
+        """Detections of a batch, without gradient.
 
         Args:
             cls_scores: L class logits (B, C, H_l, W_l).

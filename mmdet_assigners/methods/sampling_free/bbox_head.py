@@ -9,6 +9,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ...models.checks import check_delta_loss
 from . import functional as sampling_free
 from .guided_loss import guide
 
@@ -39,7 +40,8 @@ class SamplingFreeBBoxHead(Shared2FCBBoxHead):
     Raises:
         ValueError: ``prior_prob`` is not in (0, 1), or
             ``reg_decoded_bbox`` is True.
-        TypeError: ``loss_cls`` is of another type.
+        TypeError: ``loss_cls`` is of another type, or ``loss_bbox`` is an IoU
+            loss.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class SamplingFreeBBoxHead(Shared2FCBBoxHead):
                 'reg_decoded_bbox must be False, got True: the box loss is '
                 'computed on deltas'
             )
+        check_delta_loss(self)
         loss = self.loss_cls
         if not isinstance(loss, CrossEntropyLoss) or loss.use_sigmoid:
             raise TypeError(
@@ -119,6 +122,7 @@ class SamplingFreeBBoxHead(Shared2FCBBoxHead):
             positive = (labels >= 0) & (labels < self.num_classes)
             num_positives = positive.sum()
             cls = self.loss_cls(score, labels, reduction_override='none')
+            cls = cls * label_weights.to(dtype)
             loss_cls = sampling_free.masked_sum(cls, counted)
             loss_cls = loss_cls / counted.sum().clamp(min=1)
             if not self.reg_class_agnostic:

@@ -32,6 +32,7 @@ class SamplingFreeFCOSHead(FlatPointsMixin, SamplingFreeMixin, FCOSHead):
     """
 
     assignment_uses_predictions = False
+    out_names = ('cls_scores', 'bbox_preds')
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from mmdet.models.dense_heads import RPNHead
 from mmdet.registry import MODELS
 from torch import Tensor
 
+from ...models.checks import check_delta_loss, refuse_ignored_regions
 from ...models.dense_heads.flat_head import (
     FlatBatch,
     FlatLossMixin,
@@ -43,6 +44,11 @@ class SamplingFreeAnchorMixin(FlatLossMixin, SamplingFreeMixin):
                 'reg_decoded_bbox must be False, got True: the box loss is '
                 'computed on deltas'
             )
+        check_delta_loss(self)
+        if ignored_as_negative:
+            refuse_ignored_regions(
+                self, 'with ignored_as_negative=True trains on all anchors'
+            )
         self.regress_norm = regress_norm
         self.ignored_as_negative = ignored_as_negative
 
@@ -76,6 +82,9 @@ class SamplingFreeAnchorMixin(FlatLossMixin, SamplingFreeMixin):
         counted = valid if self.ignored_as_negative else valid & (labels >= 0)
         num_positives = positive.sum()
         cls = self.class_losses(logits, labels)
+        pos_weight = (self.train_cfg or {}).get('pos_weight', -1)
+        if pos_weight > 0:
+            cls = cls.where(~positive[:, None], pos_weight * cls)
         loss_cls = sampling_free.masked_sum(cls, counted) / (
             num_positives + num_images
         )
@@ -132,8 +141,9 @@ class SamplingFreeRetinaHead(SamplingFreeAnchorMixin, FlatRetinaHead):
             with ``use_sigmoid``; official: ``SmoothL1Loss`` of beta 0.11.
 
     Raises:
-        ValueError: An argument is out of its range.
-        TypeError: ``loss_cls`` is of another type.
+        ValueError: An argument is out of its range, or
+            ``assigner.ignore_iof_thr`` is set with ``ignored_as_negative``.
+        TypeError: A loss is of another type; ``loss_bbox`` compares deltas.
     """
 
     def __init__(
@@ -176,7 +186,8 @@ class SamplingFreeRPNHead(SamplingFreeAnchorMixin, RPNHead):
     Raises:
         ValueError: An argument is out of its range, or ``train_cfg.sampler``
             samples.
-        TypeError: ``loss_cls`` is not ``CrossEntropyLoss`` with sigmoid.
+        TypeError: ``loss_cls`` is not ``CrossEntropyLoss`` with sigmoid, or
+            ``loss_bbox`` is an IoU loss.
     """
 
     def __init__(

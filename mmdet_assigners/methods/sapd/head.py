@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 import torch
 from mmdet.models.losses import FocalLoss, IoULoss
 from mmdet.registry import MODELS
-from mmdet.structures.bbox import bbox2roi, get_box_tensor
+from mmdet.structures.bbox import bbox2roi
 from mmdet.utils import InstanceList, reduce_mean
 from mmengine.dist import get_world_size
 from torch import Tensor
 
+from ...models.checks import refuse_ignored_regions, refuse_pos_weight
 from ...models.dense_heads.instances import assignment_instances, pad_instances
 from ...ops.anchor_points import (
     AnchorPoints,
@@ -182,6 +183,8 @@ class SAPDHead(DistanceHead):
             test_cfg,
             init_cfg,
         )
+        refuse_pos_weight(self)
+        refuse_ignored_regions(self, 'has no assigner')
         if not isinstance(self.loss_cls, FocalLoss):
             raise TypeError(f'loss_cls must be a FocalLoss, got {loss_cls}')
         if not isinstance(self.loss_bbox, IoULoss) or (
@@ -340,7 +343,7 @@ class SAPDHead(DistanceHead):
         learns = mask & (smallest < sapd.EMPTY_LEVEL_LOSS)
         select = dict(target=target.flatten(), weight=learns.flatten())
         if self.soft_select:
-            rois = [get_box_tensor(gt.bboxes).to(boxes) for gt in gts]
+            rois = [own[: len(gt)] for own, gt in zip(boxes, gts, strict=True)]
             logits = self._select(feats, rois)
             select['logits'] = logits.flatten(0, 1)
             if self.soft_phase:

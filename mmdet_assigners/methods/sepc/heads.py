@@ -15,26 +15,39 @@ from mmdet.models.dense_heads import (
 )
 from mmdet.registry import MODELS
 
+from ...models.checks import check_delta_loss
 from .pair_features import PairFeatureMixin
 
 
+class SEPCHead(PairFeatureMixin):
+    """Mixin before an ``AnchorHead``.
+
+    Raises:
+        TypeError: ``loss_bbox`` is an IoU loss without ``reg_decoded_bbox``.
+    """
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        check_delta_loss(self)
+
+
 @MODELS.register_module()
-class SEPCRetinaHead(PairFeatureMixin, RetinaHead):
+class SEPCRetinaHead(SEPCHead, RetinaHead):
     """RetinaNet head on (cls, reg) features, two [B, C, H, W] per level."""
 
 
 @MODELS.register_module()
-class SEPCFSAFHead(PairFeatureMixin, FSAFHead):
+class SEPCFSAFHead(SEPCHead, FSAFHead):
     """FSAF head on (cls, reg) features, two [B, C, H, W] per level."""
 
 
 @MODELS.register_module()
-class SEPCFreeAnchorRetinaHead(PairFeatureMixin, FreeAnchorRetinaHead):
+class SEPCFreeAnchorRetinaHead(SEPCHead, FreeAnchorRetinaHead):
     """FreeAnchor head on (cls, reg) features, two [B, C, H, W] per level."""
 
 
 @MODELS.register_module()
-class SEPCATSSHead(PairFeatureMixin, ATSSHead):
+class SEPCATSSHead(SEPCHead, ATSSHead):
     """ATSS head on (cls, reg) features, two [B, C, H, W] per level.
 
     The official release has no ATSS head; the paper only says that the

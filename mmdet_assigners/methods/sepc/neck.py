@@ -7,6 +7,7 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from .pair_features import FeaturePair
 from .pconv import PConv, integrated_norm
 from .scale_aligned_conv import ScaleAlignedConv
 
@@ -100,16 +101,19 @@ class SEPC(BaseModule):
             )
             for i in range(pconv_num)
         )
-        for task in ('cls', 'reg') if task_convs else ():
+        tasks = ('cls', 'reg') if task_convs else ()
+        for task in tasks:
+            # before the convolutions, see PConv
+            norm = nn.BatchNorm2d(out_channels) if ibn else None
+            self.add_module(f'{task}_norm', norm)
+        for task in tasks:
             conv = ScaleAlignedConv(
                 out_channels,
                 out_channels,
                 padding=head_padding,
                 deform=lcconv_deform,
             )
-            norm = nn.BatchNorm2d(out_channels) if ibn else None
             self.add_module(f'{task}_conv', conv)
-            self.add_module(f'{task}_norm', norm)
 
     def forward(
         self, inputs: Sequence[Tensor]
@@ -139,7 +143,8 @@ class SEPC(BaseModule):
             return tuple(levels)
         cls_feats = _task_branch(self.cls_conv, self.cls_norm, levels)
         reg_feats = _task_branch(self.reg_conv, self.reg_norm, levels)
-        return tuple(zip(cls_feats, reg_feats, strict=True))
+        pairs = zip(cls_feats, reg_feats, strict=True)
+        return tuple(FeaturePair(pair) for pair in pairs)
 
 
 def _task_branch(

@@ -1,9 +1,34 @@
-"""Base class of dense heads whose two branches read different features."""
+"""Pairs of features, and the base class of dense heads that read them."""
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NoReturn
 
 from torch import Tensor, nn
+
+
+class FeaturePair(tuple):
+    """The (cls, reg) features of a level, two maps [B, C, H, W].
+
+    A tuple that says what it is where a map was expected: in a head, a RoI
+    extractor or a neck that doesn't know pairs.
+    """
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> NoReturn:
+        """Refuse tensor functions."""
+        raise TypeError(_NO_MAP)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f'{_NO_MAP} (asked for {name!r})')
+
+
+_NO_MAP = (
+    'a level of SEPC is a (cls, reg) pair of feature maps and no map: use '
+    'SEPCRetinaHead or another head on PairFeatureMixin, or '
+    'task_convs=False in the neck'
+)
 
 
 class PairFeatureMixin:
@@ -29,28 +54,23 @@ class PairFeatureMixin:
 
     def _init_layers(self) -> None:
         super()._init_layers()  # type: ignore[misc]
-        self.cls_convs = TaskTower(self.cls_convs, 0)
-        self.reg_convs = TaskTower(self.reg_convs, 1)
+        self.cls_convs = task_tower(self.cls_convs, 0)
+        self.reg_convs = task_tower(self.reg_convs, 1)
 
 
-class TaskTower(nn.ModuleList):
-    """The convs of one branch; iterating begins with picking its feature.
+class PickFeature(nn.Module):
+    """Picks the feature of one branch.
 
     Args:
-        convs: Convolutions of the tower.
         member: Member of the pair that belongs to this branch: 0 for
             classification, 1 for regression.
     """
 
-    def __init__(self, convs: Iterable[nn.Module], member: int) -> None:
-        super().__init__(convs)
+    def __init__(self, member: int) -> None:
+        super().__init__()
         self.member = member
 
-    def __iter__(self) -> Iterator[Callable[[Any], Tensor]]:
-        yield self.pick
-        yield from super().__iter__()
-
-    def pick(self, x: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, x: Tensor | tuple[Tensor, Tensor]) -> Tensor:
         """The branch's own feature.
 
         Args:
@@ -71,3 +91,25 @@ class TaskTower(nn.ModuleList):
                 f'pair of tensors, got {type(x).__name__}{size}'
             )
         return x[self.member]
+
+    def extra_repr(self) -> str:
+        """The branch, for ``print(model)``."""
+        return ('cls', 'reg')[self.member]
+
+
+def task_tower(convs: Iterable[nn.Module], member: int) -> nn.ModuleList:
+    """The convolutions of one branch behind the choice of its feature.
+
+    Args:
+        convs: Convolutions of the tower.
+        member: See :class:`PickFeature`.
+
+    Returns:
+        nn.ModuleList: ``pick``, then ``0``, ``1``, ...: parameters keep their
+        names.
+    """
+    tower = nn.ModuleList()
+    tower.add_module('pick', PickFeature(member))
+    for index, conv in enumerate(convs):
+        tower.add_module(str(index), conv)
+    return tower

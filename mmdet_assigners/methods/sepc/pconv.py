@@ -82,11 +82,13 @@ class PConv(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        # before the convolutions: mmcv's fuse_conv_bn would otherwise fold the
+        # norm of their sum into the last of them
+        self.norm = nn.BatchNorm2d(out_channels) if ibn else None
         channels = (in_channels, out_channels)
         self.finer = ScaleAlignedConv(*channels, stride=2, deform=deform)
         self.same = ScaleAlignedConv(*channels, deform=deform)
         self.coarser = ScaleAlignedConv(*channels, deform=deform)
-        self.norm = nn.BatchNorm2d(out_channels) if ibn else None
 
     def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """Convolve a pyramid.

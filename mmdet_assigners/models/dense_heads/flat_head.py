@@ -3,7 +3,7 @@
 import inspect
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from mmdet.models.task_modules import (
@@ -24,8 +24,10 @@ from ..task_modules.assigners._base import (
     AssignInputs,
     Assignment,
     BatchAssigner,
+    pad_regions,
 )
 from .instances import assignment_instances, pad_instances
+from .loss_inputs import LossInputs, LossInputsMixin
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class FlatBatch:
         boxes: (B, G, 4) ground truths in pixels, padded, G >= 1.
         labels: (B, G) int64.
         mask: (B, G) bool, False for padding.
+        ignored: Ignored regions of B images; None without any.
     """
 
     cls: Tensor
@@ -61,21 +64,25 @@ class FlatBatch:
     boxes: Tensor
     labels: Tensor
     mask: Tensor
+    ignored: Sequence[InstanceData | None] | None = None
 
     @property
     def batch_anchors(self) -> Tensor:
         """The anchors repeated for each image, (B, P, 4)."""
         return self.anchors.expand(len(self.cls), -1, -1)
 
+    def ignored_of(self, image: int) -> InstanceData | None:
+        """Ignored regions of one image, for an assigner of mmdet."""
+        return None if self.ignored is None else self.ignored[image]
 
-class FlatLossMixin:
+
+class FlatLossMixin(LossInputsMixin):
     """Mixin before an ``AnchorHead``; a subclass writes ``loss_flat``.
 
     ``class MyHead(FlatLossMixin, RetinaHead)`` with ``loss_flat(flat) ->
     dict`` gets one :class:`FlatBatch` instead of lists of levels and images.
-    Losses are computed outside autocast. Any assigner works: those of this
-    package see the whole batch with its predictions, those of mmdet are
-    called once per image.
+    Any assigner works: those of this package see the whole batch with its
+    predictions, those of mmdet are called once per image.
     """
 
     # of the AnchorHead behind it
@@ -93,21 +100,19 @@ class FlatLossMixin:
             return False
         return getattr(self.assigner, 'uses_predictions', True)
 
-    def loss_by_feat(self, *inputs: list) -> dict[str, Tensor]:
+    def batch_losses(self, inputs: LossInputs) -> dict[str, Tensor]:
         """Losses of a batch.
 
         Args:
-            *inputs: What ``forward`` returned, each a list of L maps
-                (B, A * channels, H_l, W_l), then the ground truths and meta
-                information of B images and the ignored regions, which are
-                not used.
+            inputs: Of ``loss_by_feat``; each output a list of L maps
+                (B, A * channels, H_l, W_l). Ignored regions go to the
+                assigner.
 
         Returns:
             dict: What :meth:`loss_flat` returns.
         """
-        *outs, gts, metas, _ = inputs
-        with torch.autocast(outs[0][0].device.type, enabled=False):
-            return self.loss_flat(self.flatten(outs, gts, metas))
+        flat = self.flatten(inputs.outs, inputs.gts, inputs.metas)
+        return self.loss_flat(replace(flat, ignored=inputs.ignored))
 
     @abstractmethod
     def loss_flat(self, flat: FlatBatch) -> dict[str, Tensor]:
@@ -239,6 +244,7 @@ class FlatLossMixin:
                         flat.cls,
                         decoded,
                         self.num_base_priors,
+                        pad_regions(flat.ignored, flat.boxes),
                     )
                 )
             return self._assign_singly(flat, decoded, assigner)
@@ -268,10 +274,23 @@ class FlatLossMixin:
                 InstanceData(
                     bboxes=flat.boxes[b][mask], labels=flat.labels[b][mask]
                 ),
+                gt_instances_ignore=flat.ignored_of(b),
             )
             gt[b, valid] = result.gt_inds - 1
             iou[b, valid] = result.max_overlaps
         return Assignment(gt, iou)
+
+    def label_weights(self, flat: FlatBatch, gt: Tensor) -> Tensor:
+        """Weight (B, P) of each anchor in the classification loss.
+
+        0 if ignored; ``train_cfg.pos_weight``, if that is positive, for
+        positives; else 1.
+        """
+        weight = (gt != IGNORED).to(flat.cls)
+        pos_weight = (self.train_cfg or {}).get('pos_weight', -1)
+        if pos_weight > 0:
+            weight = weight.where(gt < 0, pos_weight)
+        return weight
 
     def assignment_weight(
         self, flat: FlatBatch, assignment: Assignment

@@ -15,7 +15,9 @@ from ...ops.anchor_points import (
     flatten_levels,
 )
 from ...ops.fcos import assign_points
+from ..checks import refuse_ignored_regions, refuse_pos_weight
 from .instances import assignment_instances, pad_instances
+from .loss_inputs import LossInputs, LossInputsMixin
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,18 @@ class FlatPoints:
     mask: Tensor
 
 
-class FlatPointsMixin:
+class FlatPointsMixin(LossInputsMixin):
     """Mixin before an ``FCOSHead``; a subclass writes ``loss_flat``.
 
     ``forward`` returns class logits, distances and, if there are any, the
-    logits of score factors. Losses are computed outside autocast.
+    logits of score factors.
+
+    Raises:
+        ValueError: ``train_cfg`` has a positive ``pos_weight`` or
+            ``assigner.ignore_iof_thr``, which FCOS doesn't use.
     """
+
+    out_names: Sequence[str] = ('cls_scores', 'bbox_preds', 'centernesses')
 
     # of the FCOSHead behind it
     center_sample_radius: float
@@ -57,21 +65,23 @@ class FlatPointsMixin:
     regress_ranges: Sequence[Sequence[float]]
     strides: Sequence[int]
 
-    def loss_by_feat(self, *inputs: list) -> dict[str, Tensor]:
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        refuse_pos_weight(self)
+        refuse_ignored_regions(self, 'has no assigner')
+
+    def batch_losses(self, inputs: LossInputs) -> dict[str, Tensor]:
         """Losses of a batch.
 
         Args:
-            *inputs: What ``forward`` returned, each a list of L maps
-                (B, channels, H_l, W_l), then the ground truths and meta
-                information of B images and the ignored regions; the last
-                two are not used.
+            inputs: Of ``loss_by_feat``; each output a list of L maps
+                (B, channels, H_l, W_l). Ignored regions are not used, as in
+                FCOS.
 
         Returns:
             dict: What :meth:`loss_flat` returns.
         """
-        *outs, gts, _, _ = inputs
-        with torch.autocast(outs[0][0].device.type, enabled=False):
-            return self.loss_flat(self.flatten(outs, gts))
+        return self.loss_flat(self.flatten(inputs.outs, inputs.gts))
 
     @abstractmethod
     def loss_flat(self, flat: FlatPoints) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from ...ops.anchor_match import IGNORED
+from ..checks import check_delta_loss
 from .flat_head import FlatBatch, FlatLossMixin, refuse_sampling
 
 
@@ -23,11 +23,13 @@ class FlatRetinaHead(FlatLossMixin, RetinaHead):
 
     Raises:
         ValueError: ``train_cfg.sampler`` samples.
+        TypeError: ``loss_bbox`` is an IoU loss without ``reg_decoded_bbox``.
     """
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         refuse_sampling(self)
+        check_delta_loss(self)
 
     def loss_flat(self, flat: FlatBatch) -> dict[str, Tensor]:
         """Losses of a batch.
@@ -85,6 +87,6 @@ class FlatRetinaHead(FlatLossMixin, RetinaHead):
         return self.loss_cls(
             flat.cls.flatten(0, 1),
             self.matched_labels(flat, gt).flatten(),
-            (gt != IGNORED).to(flat.cls).flatten(),
+            self.label_weights(flat, gt).flatten(),
             avg_factor=avg_factor,
         )

@@ -9,6 +9,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ..checks import refuse_pos_weight
 from ..losses.ranking_loss import RankingLoss
 
 
@@ -34,6 +35,7 @@ class RankingMixin:
                 f'loss_cls of {name} must have use_sigmoid=True, got '
                 f'{type(self.loss_cls).__name__} without it'
             )
+        refuse_pos_weight(self)
 
     def _predict_by_feat_single(
         self,

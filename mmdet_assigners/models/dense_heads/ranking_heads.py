@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...ops.anchor_match import IGNORED, gather_gts
 from ...ops.anchor_points import box_distances, centerness
+from ..checks import check_delta_loss
 from ..task_modules.assigners._base import BatchAssigner
 from .flat_head import FlatBatch, FlatLossMixin, refuse_sampling
 from .flat_points import FlatPoints, FlatPointsMixin
@@ -94,15 +95,19 @@ class RankingATSSHead(RankingMixin, FlatLossMixin, ATSSHead):
             of this package, such as ``BatchATSSAssigner``.
 
     Raises:
-        TypeError: ``loss_cls`` is of another type.
+        TypeError: ``loss_cls`` is of another type, or ``loss_bbox`` is an IoU
+            loss without ``reg_decoded_bbox``.
         ValueError: It has ``use_sigmoid=False``, the assigner is
             not of this package, or ``train_cfg.sampler`` samples.
     """
+
+    out_names = ('cls_scores', 'bbox_preds', 'centernesses')
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self._check_ranking()
         refuse_sampling(self)
+        check_delta_loss(self)
         assigner = getattr(self, 'assigner', None)
         if assigner is not None and not isinstance(assigner, BatchAssigner):
             raise ValueError(

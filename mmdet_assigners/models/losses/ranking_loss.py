@@ -66,16 +66,23 @@ class RankingLoss(nn.Module):
             target: (B, P) or (P,) classes, C for background.
             weight: (B, P) or (P,); 0 ignores a candidate, all else counts
                 as 1.
-            avg_factor: Not used: the loss of a list is normalized already.
+            avg_factor: Must be None, the loss of a list is normalized
+                already. Heads that call their loss once per level give one.
             reduction_override: Must be None, there is no loss per candidate.
 
         Returns:
             Tensor: Scalar.
 
         Raises:
+            TypeError: ``avg_factor`` is given.
             ValueError: Shapes don't fit, or ``reduction_override`` is given.
         """
-        del avg_factor
+        if avg_factor is not None:
+            raise TypeError(
+                f'{type(self).__name__} ranks all levels in one call and '
+                'takes no avg_factor: use it in RankingRetinaHead, '
+                'RankingFCOSHead or RankingATSSHead'
+            )
         if reduction_override is not None:
             raise ValueError(
                 'reduction_override must be None: a ranking loss is one '

@@ -52,15 +52,29 @@ class WeightedLoss(nn.Module):
             Tensor: Scalar, or the shape of ``loss`` with 'none'.
 
         Raises:
-            ValueError: ``reduction_override`` is unknown.
+            ValueError: ``reduction_override`` is unknown, or ``weight`` or
+                ``avg_factor`` is of another shape.
         """
         if reduction_override not in (None, *REDUCTIONS):
             raise ValueError(
                 'reduction_override must be None or one of '
                 f'{", ".join(REDUCTIONS)}, got {reduction_override!r}'
             )
-        if weight is not None and weight.dim() == loss.dim() - 1:
-            weight = weight[..., None]
+        if weight is not None:
+            rows = loss.shape[:-1] if loss.dim() > 1 else loss.shape
+            if weight.shape not in (loss.shape, rows):
+                raise ValueError(
+                    'weight must have one value per element or per row of '
+                    f'the loss, {tuple(loss.shape)}, got '
+                    f'{tuple(weight.shape)}'
+                )
+            if weight.dim() < loss.dim():
+                weight = weight[..., None]
+        if isinstance(avg_factor, Tensor) and avg_factor.numel() != 1:
+            raise ValueError(
+                'avg_factor must be a number, got a tensor of shape '
+                f'{tuple(avg_factor.shape)}'
+            )
         return self.loss_weight * weight_reduce_loss(
             loss, weight, reduction_override or self.reduction, avg_factor
         )
@@ -80,6 +94,24 @@ def check_sigmoid(loss: nn.Module, use_sigmoid: bool) -> None:
         raise ValueError(
             f'{type(loss).__name__} needs use_sigmoid=True, got False'
         )
+
+
+def check_rows(pred: Tensor, **values: Tensor) -> None:
+    """Refuse targets that don't have one value per row of the predictions.
+
+    Args:
+        pred: (N, C).
+        **values: By the names of the arguments, (N,) each.
+
+    Raises:
+        ValueError: A shape is another one.
+    """
+    for name, value in values.items():
+        if value.shape != pred.shape[:-1]:
+            raise ValueError(
+                f'{name} must have one value per row of pred, '
+                f'{tuple(pred.shape[:-1])}, got {tuple(value.shape)}'
+            )
 
 
 def check_same_shape(**tensors: Tensor) -> None:

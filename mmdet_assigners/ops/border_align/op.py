@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from . import _torch
+from ._grid import border_align_grid
 from ._reference import border_align_reference
 
 IMPLEMENTATIONS = ('auto', 'reference', 'torch', 'triton')
@@ -40,7 +41,9 @@ def border_align(
     the input is channels-last. The output is (B, M, 4, C) in memory, so
     ``permute(0, 3, 1, 2)``, the 4C channels of a map, is channels-last.
     Triton's gradient is the same in every run; that of PyTorch's kernels on
-    CUDA is if ``torch.use_deterministic_algorithms`` asks for it.
+    CUDA is if ``torch.use_deterministic_algorithms`` asks for it. In
+    ``torch.onnx.export`` the result is composed of ``grid_sample`` and maxima,
+    which ONNX has.
 
     Paper: BorderDet: Border Feature for Dense Object Detection, ECCV 2020,
     arXiv 2007.11056. As the official code, N + 1 samples and not
@@ -63,6 +66,9 @@ def border_align(
         ValueError: A shape, a device, ``pool_size`` or ``implementation`` is
             not as said.
     """
+    if implementation == 'auto' and torch.onnx.is_in_onnx_export():
+        _check(input, boxes, pool_size, implementation)
+        return border_align_grid(input, boxes, pool_size)
     grad = input.requires_grad and torch.is_grad_enabled()
     return _run(input, boxes, pool_size, implementation, grad)[0]
 

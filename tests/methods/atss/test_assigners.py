@@ -132,7 +132,7 @@ def test_ssc_needs_a_range_per_level():
         (
             CenterInGTMaxIoUAssigner,
             dict(neg_iou_thr=0.6),
-            'neg_iou_thr .* pos_iou_thr 0.5, got 0.6',
+            'neg_iou_thr and pos_iou_thr .* got 0.6 and 0.5',
         ),
         (
             CenterInGTMaxIoUAssigner,

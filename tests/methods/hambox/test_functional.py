@@ -266,7 +266,7 @@ def test_compensation_grows_with_the_regression_and_saturates():
     ('options', 'message'),
     [
         (dict(pos_iou_thr=0.0), r'pos_iou_thr must be in \(0, 1\], got 0.0'),
-        (dict(neg_iou_thr=0.6), 'neg_iou_thr must be between 0 and pos_iou'),
+        (dict(neg_iou_thr=0.6), 'neg_iou_thr and pos_iou_thr .* got 0.6 and'),
         (dict(online_iou_thr=1.5), 'online_iou_thr must be .* got 1.5'),
         (dict(topk=-1), 'topk must be at least 0, got -1'),
         (dict(ignore_pred_iou=0), 'ignore_pred_iou must be positive, got 0'),

@@ -89,7 +89,7 @@ def test_network_and_initialization():
     parent = build('Shared2FCBBoxHead', in_channels=64, fc_out_channels=512)
     parent.load_state_dict(head.state_dict(), strict=False)
     outs = head(x)
-    assert list(outs) == ['cls_score', 'bbox_pred', 'alpha']
+    assert [*outs.keys()] == ['cls_score', 'bbox_pred', 'alpha']
     assert all(map(torch.equal, list(outs.values())[:2], parent(x)))
     assert outs['alpha'].abs().max() < 0.1
     assert [o.shape for o in head(x[:0]).values()] == [

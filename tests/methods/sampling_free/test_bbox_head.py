@@ -42,11 +42,14 @@ def targets(count=12, positives=4, agnostic=False):
     )
 
 
+@pytest.mark.parametrize('pos_weight', [1.0, 3.0])
 @pytest.mark.parametrize('agnostic', [False, True])
-def test_unguided_equals_mmdet(agnostic):
+def test_unguided_equals_mmdet(agnostic, pos_weight):
     """The box loss is the mean over positives instead of all proposals."""
     option = dict(reg_class_agnostic=agnostic)
     expected_in, ours_in = (targets(agnostic=agnostic) for _ in range(2))
+    for given in (expected_in, ours_in):
+        given['label_weights'][:4] = pos_weight
     expected = build('Shared2FCBBoxHead', **option).loss(**expected_in)
     ours = build(guided=False, **option).loss(**ours_in)
     assert ours.keys() == expected.keys()
@@ -145,6 +148,7 @@ def test_class_thresholds_before_nms():
 @pytest.mark.parametrize(
     ('options', 'error', 'text'),
     [
+        (dict(loss_bbox=dict(type='GIoULoss')), TypeError, 'loss_bbox'),
         (dict(prior_prob=2), ValueError, 'prior_prob must be in'),
         (dict(reg_decoded_bbox=True), ValueError, 'reg_decoded_bbox'),
         (

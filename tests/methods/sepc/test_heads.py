@@ -5,7 +5,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmdet_assigners.methods.sepc.pair_features import TaskTower
+from mmdet_assigners.methods.sepc.pair_features import PickFeature
 from mmdet_assigners.utils import config_path
 
 PARENTS = {
@@ -95,7 +95,7 @@ def test_each_branch_reads_its_feature(name, stacked_convs):
 
 
 def test_tower_rejects_anything_else():
-    pick = TaskTower([], 1).pick
+    pick = PickFeature(1)
     x = torch.zeros(1)
     assert pick(x) is x
     assert pick((None, x)) is pick([None, x]) is x

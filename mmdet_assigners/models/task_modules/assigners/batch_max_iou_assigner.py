@@ -1,11 +1,18 @@
 """mmdet's ``MaxIoUAssigner``, batched."""
 
+from collections.abc import Sequence
+
 import torch
 from mmdet.registry import TASK_UTILS
 
 from ....ops.anchor_match import max_iou_match
 from ....ops.anchor_points import MAX_ELEMENTS
-from ._base import AssignInputs, Assignment, BatchAssigner
+from ._base import (
+    AssignInputs,
+    Assignment,
+    BatchAssigner,
+    check_thresholds,
+)
 
 
 @TASK_UTILS.register_module()
@@ -19,7 +26,8 @@ class BatchMaxIoUAssigner(BatchAssigner):
     Args:
         pos_iou_thr: Minimum IoU of a positive.
         neg_iou_thr: IoU below which a prior is negative; from here to
-            ``pos_iou_thr`` it is ignored.
+            ``pos_iou_thr`` it is ignored. (minimum, maximum): below the
+            minimum it is ignored, too.
         min_pos_iou: Minimum IoU of a low-quality match.
         low_quality: The priors with the best IoU of some object are positive
             whatever that IoU is. 'gt', as in mmdet: assigned to that object;
@@ -28,6 +36,9 @@ class BatchMaxIoUAssigner(BatchAssigner):
         legacy_plus_one: Corners are inclusive, sides are ``x2 - x1 + 1``, and
             IoUs are computed in float64, as in older code.
         max_elements: Bound on the number of elements of (B, G, P) tensors.
+        ignore_iof_thr: Share of a prior in an ignored region above which it
+            is ignored, see ``BatchAssigner``; -1: off.
+        ignore_wrt_candidates: See ``BatchAssigner``.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -36,18 +47,16 @@ class BatchMaxIoUAssigner(BatchAssigner):
     def __init__(
         self,
         pos_iou_thr: float,
-        neg_iou_thr: float,
+        neg_iou_thr: float | Sequence[float],
         min_pos_iou: float = 0.0,
         low_quality: str | None = 'gt',
         max_elements: int = MAX_ELEMENTS,
         legacy_plus_one: bool = False,
+        ignore_iof_thr: float = -1,
+        ignore_wrt_candidates: bool = True,
     ) -> None:
-        super().__init__(max_elements)
-        if not 0 <= neg_iou_thr <= pos_iou_thr <= 1:
-            raise ValueError(
-                'neg_iou_thr and pos_iou_thr must be in [0, 1] and in this '
-                f'order, got {neg_iou_thr} and {pos_iou_thr}'
-            )
+        super().__init__(max_elements, ignore_iof_thr, ignore_wrt_candidates)
+        check_thresholds(pos_iou_thr, neg_iou_thr)
         if low_quality not in (None, 'gt', 'own'):
             raise ValueError(
                 f"low_quality must be 'gt', 'own' or None, got {low_quality!r}"
@@ -58,7 +67,7 @@ class BatchMaxIoUAssigner(BatchAssigner):
         self.low_quality = low_quality
         self.legacy_plus_one = legacy_plus_one
 
-    def assign_batch(self, inputs: AssignInputs) -> Assignment:
+    def match_batch(self, inputs: AssignInputs) -> Assignment:
         """Assign the priors of B images.
 
         Args:
