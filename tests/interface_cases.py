@@ -31,10 +31,17 @@ def _texts() -> dict[Path, str]:
 
 
 def config_of(name: str) -> Path:
-    """A config whose model has a class: by its text, or of its method."""
+    """A config whose model has a class.
+
+    By its text, by that of the shared parts that it takes, or of its method.
+    """
     for path, text in _texts().items():
-        if re.search(rf"type='{name}'", text):
+        if f"type='{name}'" in text:
             return path
+    for path, text in _texts().items():
+        for part in re.findall(r"'(\.\./_base_/.+?)'", text):
+            if f"type='{name}'" in (path.parent / part).read_text():
+                return path
     slug = registered_names()[name].__module__.split('.')[2]
     return next(p for p in main_configs() if p.parent.name == slug)
 

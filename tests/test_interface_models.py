@@ -21,6 +21,7 @@ PARTS = [
     'DuallySupervisedCascadeRoIHead',
     'DuallySupervisedRoIHead',
     'FPT',
+    'InclusiveRoIExtractor',
     'KLRoIHead',
     'SEPC',
     'SamplingFreeBBoxHead',
