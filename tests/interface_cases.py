@@ -2,7 +2,6 @@
 
 import copy
 import functools
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from helpers import BOXES, demo_batch, leaf_configs, main_configs, mini_config
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.models.utils import unpack_gt_instances
 from mmdet.registry import MODELS
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from torch import nn
 
 from mmdet_assigners.utils import registered_names
@@ -33,17 +32,18 @@ def _texts() -> dict[Path, str]:
 def config_of(name: str) -> Path:
     """A config whose model has a class.
 
-    By its text, by that of the shared parts that it takes, or of its method.
+    By its text, or that of its method, or one that takes a shared part.
     """
     for path, text in _texts().items():
         if f"type='{name}'" in text:
             return path
+    _, package, slug, *_ = registered_names()[name].__module__.split('.')
+    if package == 'methods':
+        return next(p for p in main_configs() if p.parent.name == slug)
     for path, text in _texts().items():
-        for part in re.findall(r"'(\.\./_base_/.+?)'", text):
-            if f"type='{name}'" in (path.parent / part).read_text():
-                return path
-    slug = registered_names()[name].__module__.split('.')[2]
-    return next(p for p in main_configs() if p.parent.name == slug)
+        if '_base_/' in text and name in str(Config.fromfile(path).model):
+            return path
+    raise LookupError(f'no config has {name}')
 
 
 @dataclass
