@@ -7,18 +7,19 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
         gcc libc6-dev libgl1 libglib2.0-0 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home user
+    && useradd --create-home --uid 1000 user \
+    && install --directory --owner=user /workspace
 
-USER user
-WORKDIR /home/user
-ENV PATH=/home/user/detection/bin:$PATH \
+USER 1000
+WORKDIR /workspace
+ENV PATH=/workspace/detection/bin:$PATH \
     PIP_NO_CACHE_DIR=1
 
 # hadolint ignore=DL3013
 RUN python3.12 -m venv detection \
     && pip install torch==2.8.0 torchvision==0.23.0 onedl-mim \
     && mim install onedl-mmcv --only-binary=onedl-mmcv
-COPY --chown=user . mmdet_assigners
+COPY --chown=1000 . mmdet_assigners
 RUN pip install './mmdet_assigners[onedl]'
 
 CMD ["mmdet-assigners", "check"]

@@ -7,6 +7,7 @@ need a package index. mmcv is compiled unless the cache of
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,15 +65,21 @@ def environment():
     )
 
 
+@pytest.fixture
+def folder(tmp_path):
+    yield tmp_path
+    shutil.rmtree(tmp_path)  # gigabytes, which pytest would keep
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('way', WAYS)
-def test_way(way, tmp_path):
+def test_way(way, folder):
     if not (ROOT / '.git').exists():
         pytest.skip('not a clone')
     script = WAYS[way].format(**BLOCKS) + TRAIN
     done = subprocess.run(
         ['bash', '-exo', 'pipefail', '-c', script],
-        cwd=tmp_path,
+        cwd=folder,
         env=environment(),
         text=True,
         stdin=subprocess.DEVNULL,
