@@ -212,6 +212,7 @@ def test_one_version(wheel):
     citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
     version = wheel.name.split('-')[1]
     assert version == mmdet_assigners.__version__ == citation['version']
+    assert f'dist/{wheel.name}[' in (ROOT / 'docs/install.md').read_text()
 
 
 def test_wheel_does_not_require_a_stack(wheel):
