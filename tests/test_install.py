@@ -41,8 +41,7 @@ diff before after
 WAYS = {
     'make': '{make}',
     'clone': '{mmcv}{clone}',
-    'wheel': '{mmcv}{wheel}{openmim}'
-    'mim search mmdet_assigners --model sepc_retinanet_r50_fpn_1x_coco\n',
+    'wheel': '{mmcv}{wheel}{openmim}mim search mmdet_assigners --model sepc\n',
     'existing': '{mmcv}{clone}' + PROJECT + '{existing}' + UNCHANGED,
     'onedl': '{mmcv}{onedl}',
 }
