@@ -6,6 +6,7 @@ not carry over editable installs, so only what the wheel holds is found.
 
 import json
 import os
+import re
 import shutil
 import site
 import subprocess
@@ -211,6 +212,7 @@ def test_one_version(wheel):
     citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
     version = wheel.name.split('-')[1]
     assert version == mmdet_assigners.__version__ == citation['version']
+    assert f'dist/{wheel.name}[' in (ROOT / 'docs/install.md').read_text()
 
 
 def test_wheel_does_not_require_a_stack(wheel):
@@ -221,11 +223,18 @@ def test_wheel_does_not_require_a_stack(wheel):
     )
     text = zipfile.ZipFile(wheel).read(metadata).decode()
     required = [
-        line.split()[1]
+        line.removeprefix('Requires-Dist: ')
         for line in text.splitlines()
-        if line.startswith('Requires-Dist') and 'extra ==' not in line
+        if line.startswith('Requires-Dist')
     ]
-    assert not [name for name in required if 'mm' in name]
+    stacks = [line for line in required if 'mm' in line.partition(';')[0]]
+    assert {re.match(r'[\w-]+', line)[0] for line in stacks} == {
+        'mmdet',
+        'mmengine',
+        'onedl-mmdetection',
+        'onedl-mmengine',
+    }  # not mmcv, which pip cannot build in isolation
+    assert not [line for line in stacks if 'extra ==' not in line]
 
 
 # Each block is a promise to users; one process, because imports take seconds.

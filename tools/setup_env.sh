@@ -260,7 +260,7 @@ build_mmcv() {
 sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' ||
     die 'the C headers of Python (Python.h) are missing' \
       'Debian, Ubuntu: apt-get install python3-dev'
-  satisfy 'build tools' "$CACHE/wheels" 'setuptools>=66.1,<80' ninja psutil
+  satisfy 'build tools' "$CACHE/wheels" 'setuptools>=66.1,<82' ninja psutil
   say "mmcv $MMCV is compiled once, about ten minutes on two cores; log: $LOG"
   WORK=$(mktemp -d "$CACHE/tmp.XXXXXX")
   # Without isolation, because mmcv builds no ops when it sees no torch.
@@ -287,7 +287,7 @@ except (ValueError, OSError): memory = 4 << 30
 print(max(1, min(os.cpu_count() or 1, memory // (2 << 30))))'
 }
 
-# Requirements of our extras, as pip takes them; torch and mmcv are there.
+# Requirements of our extras, as pip takes them; torch is there.
 extras() {
   py - "$@" <<'PY'
 import sys
@@ -295,7 +295,7 @@ from importlib.metadata import requires
 from pip._vendor.packaging.requirements import Requirement
 for text in requires('mmdet_assigners'):
     need = Requirement(text)
-    if need.name in ('torch', 'mmcv', 'onedl-mmcv'):
+    if need.name == 'torch':
         continue
     if need.marker is None or any(
         need.marker.evaluate({'extra': extra}) for extra in sys.argv[1:]

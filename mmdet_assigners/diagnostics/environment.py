@@ -17,12 +17,13 @@ from typing import NamedTuple
 from ..versions import installed_versions
 from .problem import Problem
 
-# Needs torch and a C++ compiler, takes ten minutes. With build isolation mmcv
-# doesn't see torch and silently builds no ops.
+# As in docs/install.md. Needs torch and a C++ compiler, takes ten minutes.
+# With build isolation mmcv doesn't see torch and silently builds no ops; such
+# a wheel may also lie in pip's cache.
 MMCV_COMMAND = (
-    "pip install 'setuptools<80' wheel ninja psutil && MMCV_WITH_OPS=1 pip "
-    'install --no-build-isolation --no-cache-dir --force-reinstall --no-deps '
-    '--no-binary mmcv mmcv==2.1.0'
+    "pip install 'setuptools>=66.1,<82' wheel ninja psutil && "
+    'MMCV_WITH_OPS=1 pip install --no-build-isolation --no-cache-dir '
+    '--no-deps --force-reinstall mmcv==2.1.0'
 )
 PACKAGES = (
     'torch',
