@@ -46,7 +46,7 @@ __all__ = [
     'read_method',
 ]
 
-# the one in C is ten times faster; not every build of PyYAML has it
+# the one in C is faster; not every build of PyYAML has it
 _LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 BASELINES = 'baselines.yml'
 # keys of mim and mmengine, then ours

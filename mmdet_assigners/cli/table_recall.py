@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--no-ambiguity',
         action='store_true',
-        help='recall alone, which is many times faster',
+        help='recall alone, without the ambiguous priors',
     )
 
 

@@ -59,7 +59,8 @@ def resolve_data(name: str, masks: bool = False) -> DataRoot:
         root = Path('data') / name
     if not root.is_dir():
         near = difflib.get_close_matches(name, DATA_NAMES, n=1)
-        hint = f' (did you mean {near[0]}?)' if near else ''
+        guess = near and name not in DATA_NAMES
+        hint = f' (did you mean {near[0]}?)' if guess else ''
         raise FileNotFoundError(
             f'data {name!r}{hint}: {root.absolute()} is not a folder; '
             f'expected one of {", ".join(DATA_NAMES)} or the root of a '

@@ -71,6 +71,12 @@ def test_missing_root_names_the_nearest():
         resolve_data('bcdd')
 
 
+def test_missing_root_of_a_known_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"^data 'bccd': .*data/bccd"):
+        resolve_data('bccd')
+
+
 def test_missing_images_name_the_folders(tmp_path):
     root = coco_root(tmp_path)
     (root / 'images' / 'a.jpg').unlink()

@@ -25,7 +25,7 @@ class FeaturePair(tuple):
 
 
 _NO_MAP = (
-    'a level of SEPC is a (cls, reg) pair of feature maps and no map: use '
+    'a level of SEPC is a (cls, reg) pair of feature maps, not one map: use '
     'SEPCRetinaHead or another head on PairFeatureMixin, or '
     'task_convs=False in the neck'
 )

@@ -12,8 +12,6 @@ from ._geometry import ACROSS, compute_dtype
 def border_align_grid(input: Tensor, boxes: Tensor, pool_size: int) -> Tensor:
     """The maximum over the samples, in operators that ONNX has.
 
-    Several times slower than the kernels.
-
     Args:
         input: (B, 4C, H, W).
         boxes: (B, M, 4) in cells; no gradient goes to them.
