@@ -23,6 +23,8 @@ CONFIG = 'sepc_retinanet_r50_fpn_1x_coco'
 CAFFE = 'open-mmlab://detectron2/resnet50_caffe'
 CAFFE_FILE = 'resnet50_msra-5891d200.pth'
 PATH = f'pretrain/third_party/{CAFFE_FILE}'
+# the name itself is a URL of the mirror in the list of onedl-mmengine
+OLD_URL = f'https://download.openmmlab.com/{PATH}'
 NOWHERE = 'http://127.0.0.1:9/none.pth'  # no one listens there
 
 
@@ -66,7 +68,7 @@ def config(**backbone):
     'name, location, instead_of',
     [
         (
-            CAFFE,
+            OLD_URL,
             f'https://mmassets.onedl.ai/{PATH}',
             'download.openmmlab.com',
         ),
@@ -87,6 +89,11 @@ def test_locations(name, location, instead_of):
     assert compat.find_weights(name) == (name, location, instead_of)
 
 
+def test_location_of_a_name():
+    location = compat.find_weights(CAFFE).location
+    assert location == f'https://mmassets.onedl.ai/{PATH}'
+
+
 def test_weights_of_every_config_are_known():
     names = set()
     for path in sorted(config_root().glob('*/*.py')):
@@ -102,15 +109,14 @@ def test_weights_of_every_config_are_known():
 def test_mmengine_loads_from_the_mirror(mirror):
     root, address = mirror
     save(root / PATH, 3.0)
-    assert describe_weights(CAFFE).startswith(
-        f'{CAFFE} from {address}/{PATH} (instead of download.openmmlab.com), '
-    )
-    loaded = CheckpointLoader.load_checkpoint(CAFFE, 'cpu')
+    found = f'from {address}/{PATH} (instead of download.openmmlab.com), '
+    assert describe_weights(OLD_URL).startswith(f'{OLD_URL} {found}')
+    loaded = CheckpointLoader.load_checkpoint(OLD_URL, 'cpu')
     assert loaded['state_dict']['weight'].tolist() == [3.0, 3.0]
     # now torch has it
     (root / PATH).unlink()
-    assert f'/checkpoints/{CAFFE_FILE}, ' in describe_weights(CAFFE)
-    assert CheckpointLoader.load_checkpoint(CAFFE, 'cpu').keys()
+    assert f'/checkpoints/{CAFFE_FILE}, ' in describe_weights(OLD_URL)
+    assert CheckpointLoader.load_checkpoint(OLD_URL, 'cpu').keys()
 
 
 def test_folder_of_the_environment_comes_first(mirror, monkeypatch, tmp_path):
@@ -118,23 +124,23 @@ def test_folder_of_the_environment_comes_first(mirror, monkeypatch, tmp_path):
     save(root / PATH, 3.0)
     save(tmp_path / 'mine' / CAFFE_FILE, 4.0)
     monkeypatch.setenv(compat.WEIGHTS_FOLDER, str(tmp_path / 'mine'))
-    loaded = CheckpointLoader.load_checkpoint(CAFFE, 'cpu')
+    loaded = CheckpointLoader.load_checkpoint(OLD_URL, 'cpu')
     assert loaded['state_dict']['weight'].tolist() == [4.0, 4.0]
-    assert str(tmp_path / 'mine' / CAFFE_FILE) in describe_weights(CAFFE)
+    assert str(tmp_path / 'mine' / CAFFE_FILE) in describe_weights(OLD_URL)
 
 
 def test_absent_weights_name_the_choices(mirror):
     _, address = mirror
     with pytest.raises(compat.WeightsError) as asked:
-        describe_weights(CAFFE)
+        describe_weights(OLD_URL)
     with pytest.raises(compat.WeightsError) as loaded:
-        CheckpointLoader.load_checkpoint(CAFFE, 'cpu')
+        CheckpointLoader.load_checkpoint(OLD_URL, 'cpu')
     for error in asked, loaded:
         assert str(error.value) == (
-            f'{CAFFE}: {address}/{PATH} cannot be loaded (HTTP Error 404: '
+            f'{OLD_URL}: {address}/{PATH} cannot be loaded (HTTP Error 404: '
             f'File not found); put {CAFFE_FILE} into a folder and set '
             'MMDET_ASSIGNERS_WEIGHTS to it, or use mmdet-assigners with '
-            f'--weights {CAFFE}=FILE or --no-pretrained'
+            f'--weights {OLD_URL}=FILE or --no-pretrained'
         )
 
 
