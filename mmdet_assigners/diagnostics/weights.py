@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from http.client import HTTPException
 from typing import Any
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
 from mmengine.config import Config
 
@@ -73,8 +73,8 @@ def _size(source: WeightsSource) -> int:
     """Size in bytes, of the file or as the server states; 0: not stated."""
     if source.file:
         return source.file.stat().st_size
-    request = Request(source.location, method='HEAD')
-    with urlopen(request, timeout=_TIMEOUT) as answer:
+    # not HEAD, which some servers refuse; the body is not read
+    with urlopen(source.location, timeout=_TIMEOUT) as answer:
         return int(answer.headers.get('Content-Length', 0))
 
 
