@@ -178,7 +178,7 @@ class WeightsSource(NamedTuple):
     Attributes:
         name: As a config names them.
         location: A file, or the URL that it is downloaded from.
-        instead_of: The host that :data:`WEIGHTS_MIRRORS` replaced, if any.
+        instead_of: The host that ``WEIGHTS_MIRRORS`` replaced, if any.
     """
 
     name: str
@@ -213,7 +213,7 @@ def find_weights(name: str) -> WeightsSource:
     """Find the weights that a config names.
 
     A file in the folder ``$MMDET_ASSIGNERS_WEIGHTS`` comes before the URL,
-    whose host is replaced as :data:`WEIGHTS_MIRRORS` says.
+    whose host is replaced as ``WEIGHTS_MIRRORS`` says.
 
     Args:
         name: A path, a URL, or a name such as ``torchvision://resnet50`` or

@@ -30,7 +30,7 @@ def describe_weights(name: str) -> str:
             :func:`mmdet_assigners.compat.find_weights`.
 
     Raises:
-        WeightsError: They can't be loaded.
+        mmdet_assigners.compat.WeightsError: They can't be loaded.
     """
     source = find_weights(name)
     try:

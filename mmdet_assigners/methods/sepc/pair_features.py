@@ -105,8 +105,8 @@ def task_tower(convs: Iterable[nn.Module], member: int) -> nn.ModuleList:
         member: See :class:`PickFeature`.
 
     Returns:
-        nn.ModuleList: ``pick``, then ``0``, ``1``, ...: parameters keep their
-        names.
+        torch.nn.ModuleList: ``pick``, then ``0``, ``1``, ...: parameters keep
+        their names.
     """
     tower = nn.ModuleList()
     tower.add_module('pick', PickFeature(member))
