@@ -10,7 +10,13 @@ from .utils import register_all_modules, resolve_config
 
 _MISSING: Any = object()
 # top-level keys that are read by others than mmengine's Runner
-_READ_BY_OTHERS = {'custom_imports', 'mini', 'tta_model', 'tta_pipeline'}
+_READ_BY_OTHERS = {
+    'custom_imports',
+    'mini',
+    'small',
+    'tta_model',
+    'tta_pipeline',
+}
 
 
 class Change(NamedTuple):

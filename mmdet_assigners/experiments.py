@@ -18,6 +18,7 @@ from .tables import markdown
 from .versions import measured_versions
 
 METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
+_CLASSWISE = '_precision'  # how CocoMetric(classwise=True) names a class
 
 
 @dataclass(frozen=True)
@@ -27,29 +28,35 @@ class Run:
     Attributes:
         config: Name of our config, or ``mmdet::name``.
         data: Name or root of the dataset.
-        epochs: Length of the schedule.
+        epochs: Length of the schedule; None: that of the form.
         seed: Seed of the weights and of the order of the images.
         eval_on: Split that is evaluated.
         options: Further changes of the config, ``KEY=VALUE``.
+        form: ``mini`` or ``small``, see `mmdet_assigners.small_scale`.
     """
 
     config: str
     data: str
-    epochs: int
+    epochs: int | None
     seed: int = 0
     eval_on: str = 'val'
     options: tuple[str, ...] = ()
+    form: str = 'mini'
 
     @property
     def name(self) -> str:
-        """Folder name of the run."""
-        data = Path(self.data).name
-        return f'{Path(self.config).stem}_{data}_{self.epochs}e_s{self.seed}'
+        """Folder name of the run, without its options."""
+        parts = [Path(self.config).stem, Path(self.data).name]
+        parts += [f'{self.epochs}e'] if self.epochs else []
+        return '_'.join([*parts, f's{self.seed}'])
 
     def arguments(self) -> list[str]:
         """Arguments of ``mmdet-assigners`` that make this run."""
-        arguments = ['train', self.config, '--mini', '--data', self.data]
-        arguments += ['--epochs', str(self.epochs), '--seed', str(self.seed)]
+        arguments = ['train', self.config, f'--{self.form}']
+        arguments += ['--data', self.data]
+        if self.epochs:
+            arguments += ['--epochs', str(self.epochs)]
+        arguments += ['--seed', str(self.seed)]
         if self.eval_on != 'val':
             arguments += ['--eval-on', self.eval_on]
         if self.options:
@@ -66,8 +73,9 @@ def execute(run: Run, work_dir: Path, quiet: bool = False) -> dict[str, Any]:
         quiet: Don't print the progress; ``train.log`` has it anyway.
 
     Returns:
-        The content of ``result.json``: final metrics, the curve of mAP over
-        epochs, median seconds per iteration, parameters, versions.
+        The content of ``result.json``: final metrics, also per class, the
+        evaluated epochs with their mAP, median seconds per iteration,
+        parameters, versions.
 
     Raises:
         RuntimeError: The training failed (the message names its log), or
@@ -139,6 +147,7 @@ def _collect(run: Run, work_dir: Path) -> dict[str, Any]:
     from mmengine.runner import find_latest_checkpoint
 
     curve: dict[int, dict[str, float]] = {}
+    per_class: dict[str, float] = {}
     times: list[float] = []
     for scalars in sorted(work_dir.glob('*/vis_data/scalars.json')):
         for line in scalars.read_text().splitlines():
@@ -148,6 +157,11 @@ def _collect(run: Run, work_dir: Path) -> dict[str, Any]:
             else:  # an evaluation; it has no metrics without detections
                 values = {m: entry.get(f'coco/{m}', 0.0) for m in METRICS}
                 curve[int(entry['step'])] = values
+                per_class = {
+                    key.removeprefix('coco/').removesuffix(_CLASSWISE): value
+                    for key, value in entry.items()
+                    if key.endswith(_CLASSWISE)
+                }
     checkpoint = find_latest_checkpoint(str(work_dir))
     weights = torch.load(checkpoint, map_location='cpu', weights_only=False)
     parameters = sum(
@@ -158,12 +172,14 @@ def _collect(run: Run, work_dir: Path) -> dict[str, Any]:
     return {
         'config': run.config,
         'data': Path(run.data).name,
-        'epochs': run.epochs,
+        'epochs': run.epochs or max(curve),
         'seed': run.seed,
         'eval_on': run.eval_on,
         'last_epoch': max(curve),
         **curve[max(curve)],
+        'per_class': per_class,
         'curve': [curve[epoch]['bbox_mAP'] for epoch in sorted(curve)],
+        'curve_epochs': sorted(curve),
         'seconds_per_iter': round(median(times), 4),
         'parameters': parameters,
         'threads': torch.get_num_threads(),

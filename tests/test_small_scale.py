@@ -5,6 +5,7 @@ from mmengine.config import Config
 from test_datasets.test_roots import coco_root
 
 from mmdet_assigners.small_scale import (
+    apply_protocol,
     apply_small_scale,
     load_config,
     merge_mini,
@@ -224,3 +225,77 @@ def test_load_config_with_data_is_the_overlay(root):
 def test_load_config_refuses_zero(key):
     with pytest.raises(ValueError, match=f'{key} must be at least 1, got 0'):
         load_config(RETINA, **{key: 0})
+
+
+def test_protocol_is_one_recipe(root):
+    """A method and its baseline differ in nothing but the method."""
+    baseline = apply_protocol(base('fsaf/fsaf_r50_fpn_1x_coco'), root)
+    method = load_config('sapd_r50_fpn_1x_coco', data=root, small=True)
+    for key in (
+        'train_dataloader', 'val_dataloader', 'val_evaluator', 'train_cfg',
+        'optim_wrapper', 'param_scheduler',
+    ):  # fmt: skip
+        assert method[key] == baseline[key], key
+    for key in ('backbone', 'data_preprocessor'):
+        assert method.model[key] == baseline.model[key], key
+    dataset = method.train_dataloader.dataset
+    assert [t.type for t in dataset.pipeline] == [
+        'LoadImageFromFile', 'LoadAnnotations', 'Resize', 'RandomFlip',
+        'PackDetInputs',
+    ]  # fmt: skip
+    assert method.train_dataloader.drop_last
+    assert dataset.metainfo.classes == ('cell', 'plate')
+    assert method.model.bbox_head.num_classes == 2
+    assert 'mini' not in method and 'small' not in method
+
+
+def test_protocol_model(root):
+    cfg = load_config(
+        'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py', data=root, small=True
+    )
+    model = cfg.model
+    assert model.backbone.type == 'EfficientNetLite0'
+    assert list(model.backbone.out_indices) == [2, 3, 4, 5]
+    assert model.neck.in_channels == [24, 40, 112, 320]
+    assert model.neck.out_channels == 64
+    assert model.bbox_head.stacked_convs == 2
+
+
+def test_protocol_epochs_and_batch(root):
+    cfg = load_config(
+        'atss-ladder_r50_fpn_1x_coco', data=root, small=True, epochs=24,
+        batch_size=2,
+    )  # fmt: skip
+    warmup, cosine = cfg.param_scheduler
+    assert (cosine.end, cosine.T_max, warmup.end) == (24, 24, 50)
+    assert cfg.train_cfg.max_epochs == 24
+    assert cfg.train_dataloader.batch_size == 2
+
+
+def test_protocol_trains_masks(tmp_path):
+    root = str(coco_root(tmp_path, masks=True))
+    cfg = apply_protocol(base('mask_rcnn/mask-rcnn_r50_fpn_1x_coco'), root)
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    assert pipeline[1] == dict(
+        type='LoadAnnotations', with_bbox=True, with_mask=True
+    )
+    assert cfg.val_evaluator.metric == ['bbox', 'segm']
+
+
+def test_diff_of_the_protocol_is_merged_last(tmp_path, root):
+    path = tmp_path / 'own.py'
+    path.write_text("""
+_base_ = 'mmdet::atss/atss_r50_fpn_1x_coco.py'
+mini = dict(model=dict(bbox_head=dict(stacked_convs=1, feat_channels=32)))
+small = dict(model=dict(bbox_head=dict(stacked_convs=3)))
+""")
+    head = load_config(str(path), data=root, small=True).model.bbox_head
+    assert (head.stacked_convs, head.feat_channels) == (3, 32)
+    head = load_config(str(path), True, root).model.bbox_head
+    assert (head.stacked_convs, head.feat_channels) == (1, 32)
+
+
+@pytest.mark.parametrize('arguments', [dict(mini=True, data='x'), {}])
+def test_protocol_needs_data_and_excludes_mini(arguments):
+    with pytest.raises(ValueError, match='small=True needs data'):
+        load_config('sapd_r50_fpn_1x_coco', small=True, **arguments)

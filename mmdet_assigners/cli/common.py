@@ -70,16 +70,23 @@ def add_config_arguments(
         nargs='?' if optional else None,
         help='name of our config, mmdet::name, or a path',
     )
-    parser.add_argument(
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument(
         '--mini',
         action='store_true',
         help='shrink model, images and schedule for a CPU',
+    )
+    forms.add_argument(
+        '--small',
+        action='store_true',
+        help='the form of the published small-scale results (docs/'
+        'small_scale.md)',
     )
     parser.add_argument(
         '--data',
         metavar='NAME|ROOT',
         help='shapes, bccd, coco128 or the root of a COCO-format dataset '
-        '(with --mini: shapes; otherwise: the files of the config)',
+        '(with --mini or --small: shapes; otherwise: the files of the config)',
     )
     parser.add_argument(
         '--eval-on',
@@ -152,6 +159,7 @@ def load_config(args: argparse.Namespace) -> 'Config':
             args.config,
             args.mini,
             _data(args),
+            small=args.small,
             eval_on=args.eval_on,
             epochs=args.epochs,
             batch_size=args.batch_size,
@@ -160,13 +168,13 @@ def load_config(args: argparse.Namespace) -> 'Config':
 
 
 def _data(args: argparse.Namespace) -> str | None:
-    return args.data or ('shapes' if args.mini else None)
+    return args.data or ('shapes' if args.mini or args.small else None)
 
 
 def default_work_dir(args: argparse.Namespace) -> str:
     """Work folder of a run that is given none."""
     parts = [Path(args.config).stem]
-    parts += ['mini'] if args.mini else []
+    parts += [form for form in ('mini', 'small') if getattr(args, form)]
     data = _data(args)
     parts += [Path(data).name] if data else []
     return str(Path('work_dirs') / '_'.join(parts))

@@ -1,4 +1,4 @@
-"""The small-scale overlay: any COCO config, small enough for a laptop CPU.
+"""The quick form, ``--mini``: any COCO config, small enough for a test.
 
 :func:`apply_small_scale` shrinks a parsed config in four generic steps and
 leaves the method itself untouched:
@@ -19,23 +19,17 @@ list indices as in ``--cfg-options``.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from .datasets.roots import Split, resolve_data
-from .utils import (
-    config_root,
-    register_all_modules,
-    resolve_config,
-    walk_config,
-)
+from ..utils import config_root, walk_config
+from .data import use_data
 
 IMAGE_SCALE = (320, 240)
 _FULL_LONG_SIDE = 1333
 _WIDTH = 4
-_STAGE_WIDTHS = {256: 16, 512: 32, 1024: 64, 2048: 128}
 _CHANNEL_KEYS = {
     'channels',
     'conv_out_channels',
@@ -48,60 +42,6 @@ _CHANNEL_KEYS = {
     'point_feat_channels',
 }
 _DEPTH_KEYS = {'num_convs', 'stacked_convs'}
-
-
-def load_config(
-    name: str,
-    mini: bool = False,
-    data: str | None = None,
-    *,
-    eval_on: str = 'val',
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    num_classes: int | None = None,
-    options: Mapping[str, Any] | None = None,
-) -> Config:
-    """Load a config and change it, as the commands do.
-
-    Args:
-        name: Name of our config, ``mmdet::name``, or a path.
-        mini: Shrink model and images; with ``data`` apply the whole overlay
-            (see `apply_small_scale`).
-        data: Name or root of a dataset (see `resolve_data`); by default the
-            files of the config.
-        eval_on: Split of ``data`` that is evaluated, ``val`` or ``train``.
-        epochs: Length of the schedule; by default the config's, 4 in the
-            overlay.
-        batch_size: Images per step; by default the config's, 4 in the
-            overlay.
-        num_classes: Number of classes of the model; by default those of
-            ``data``, or the config's.
-        options: Dotted key -> value, merged last.
-
-    Raises:
-        FileNotFoundError: No such config or dataset.
-        ValueError: The dataset doesn't fit the config, or a number is less
-            than 1.
-    """
-    _check_positive(epochs=epochs, batch_size=batch_size)
-    path = resolve_config(name)
-    register_all_modules()
-    cfg = Config.fromfile(path)
-    if mini and data:
-        apply_small_scale(cfg, data, eval_on, epochs or 4, batch_size or 4)
-    else:
-        if mini:
-            shrink(cfg)
-        if data:
-            use_data(cfg, data, eval_on)
-        if epochs:
-            set_epochs(cfg, epochs)
-        if batch_size:
-            cfg.train_dataloader.batch_size = batch_size
-    if num_classes is not None:
-        set_num_classes(cfg.model, num_classes)
-    cfg.merge_from_dict(dict(options or {}))
-    return cfg
 
 
 def apply_small_scale(
@@ -128,7 +68,7 @@ def apply_small_scale(
         ValueError: The dataset doesn't fit the config, or a number is less
             than 1.
     """
-    _check_positive(epochs=epochs, batch_size=batch_size)
+    check_positive(epochs=epochs, batch_size=batch_size)
     shrink_model(cfg.model)
     shrink_images(cfg)
     set_epochs(cfg, epochs)
@@ -143,7 +83,8 @@ def apply_small_scale(
     return cfg
 
 
-def _check_positive(**numbers: int | None) -> None:
+def check_positive(**numbers: int | None) -> None:
+    """Refuse the first number that is less than 1."""
     for name, value in numbers.items():
         if value is not None and value < 1:
             raise ValueError(f'{name} must be at least 1, got {value}')
@@ -158,23 +99,42 @@ def shrink(cfg: Config) -> None:
 
 def merge_mini(cfg: Config) -> None:
     """Merge the method's own ``mini`` diff, in place."""
-    mini = cfg.pop('mini', None)
-    if mini is not None:
-        cfg.merge_from_dict(mini.to_dict())
+    merge_diff(cfg, 'mini')
+    cfg.pop('small', None)
 
 
-def shrink_model(model: ConfigDict) -> None:
-    """Steps 1 and 2 of the overlay, in place."""
+def merge_diff(cfg: Config, name: str) -> None:
+    """Merge a diff that a config carries as a top-level dict, in place."""
+    diff = cfg.pop(name, None)
+    if diff is not None:
+        cfg.merge_from_dict(diff.to_dict())
+
+
+def shrink_model(
+    model: ConfigDict,
+    small_backbone: Callable[[ConfigDict], ConfigDict] | None = None,
+    stage_widths: Sequence[int] = (16, 32, 64, 128),
+) -> None:
+    """Steps 1 and 2 of the overlay, in place.
+
+    Args:
+        model: Model of a parsed config.
+        small_backbone: Gives the backbone that replaces a ResNet; by default
+            a ResNet-18 with 16 base channels.
+        stage_widths: Channels of the four stages of that backbone.
+    """
     drop_pretrained(model)
     _shrink_proposals(model)
     backbone = model.backbone
     if not str(backbone.type).startswith(('ResNet', 'ResNeXt')):
         return  # the widths of another backbone are given by `mini`
+    stages = (256, 512, 1024, 2048)
     bottleneck = backbone.get('depth', 50) >= 50
-    model.backbone = _small_resnet(backbone)
+    widths = dict(zip(stages, stage_widths, strict=True)) if bottleneck else {}
+    model.backbone = (small_backbone or _small_resnet)(backbone)
     for key, node in model.items():
         if key != 'backbone':
-            _shrink_widths(node, bottleneck)
+            _shrink_widths(node, widths)
 
 
 def drop_pretrained(model: ConfigDict) -> None:
@@ -185,13 +145,6 @@ def drop_pretrained(model: ConfigDict) -> None:
         init = node.get('init_cfg')
         if isinstance(init, dict) and init.get('type') == 'Pretrained':
             node['init_cfg'] = None
-
-
-def set_num_classes(model: ConfigDict, num_classes: int) -> None:
-    """Set ``num_classes`` in every part of a model, in place."""
-    for _, node in walk_config(model):
-        if 'num_classes' in node:
-            node['num_classes'] = num_classes
 
 
 def shrink_images(cfg: Config) -> None:
@@ -235,55 +188,12 @@ def set_epochs(cfg: Config, epochs: int) -> None:
             ]
 
 
-def use_data(cfg: Config, data: str, eval_on: str = 'val') -> None:
-    """Point a config at a dataset: files and classes.
-
-    Args:
-        cfg: Changed in place.
-        data: Name or root of the dataset (see `resolve_data`).
-        eval_on: Split that is evaluated, ``val`` or ``train``.
-
-    Raises:
-        FileNotFoundError: There is no such dataset.
-        ValueError: The two splits have different classes, or the config
-            trains masks and the dataset has none.
-    """
-    nodes = walk_config(cfg._cfg_dict)
-    masks = any(node.get('with_mask') for _, node in nodes)
-    root = resolve_data(data, masks)
-    evaluated = root.train if eval_on == 'train' else root.val
-    if evaluated.classes != root.train.classes:
-        raise ValueError(
-            f'{evaluated.ann_file} has the classes {evaluated.classes}, but '
-            f'{root.train.ann_file} has {root.train.classes}'
-        )
-    _set_files(cfg.train_dataloader, root.train)
-    for part in ('val', 'test'):
-        _set_files(cfg[f'{part}_dataloader'], evaluated)
-        evaluators = cfg[f'{part}_evaluator']
-        if isinstance(evaluators, dict):
-            evaluators = [evaluators]
-        for evaluator in evaluators:
-            if 'ann_file' in evaluator:  # VOCMetric has none
-                evaluator['ann_file'] = str(evaluated.ann_file)
-    set_num_classes(cfg.model, len(root.train.classes))
-
-
 def _set_loaders(cfg: Config, batch_size: int) -> None:
     cfg.train_dataloader.batch_size = batch_size
     for part in ('train', 'val', 'test'):
         # small images: worker processes cost more time than they save
         cfg[f'{part}_dataloader'].num_workers = 0
         cfg[f'{part}_dataloader'].persistent_workers = False
-
-
-def _set_files(loader: ConfigDict, split: Split) -> None:
-    for _, node in walk_config(loader):
-        if 'ann_file' in node:
-            node['data_root'] = ''
-            node['ann_file'] = str(split.ann_file)
-            node['data_prefix'] = dict(img=str(split.img_dir) + '/')
-            node['metainfo'] = dict(classes=split.classes)
 
 
 def _shrink_proposals(model: ConfigDict) -> None:
@@ -310,21 +220,21 @@ def _small_resnet(backbone: ConfigDict) -> ConfigDict:
     )
 
 
-def _shrink_widths(node: Any, bottleneck: bool) -> None:
+def _shrink_widths(node: Any, widths: dict[int, int]) -> None:
     for _, child in walk_config(node):
         for key, value in child.items():
             if key in _CHANNEL_KEYS:
-                child[key] = _narrow(value, bottleneck)
+                child[key] = _narrow(value, widths)
             elif key in _DEPTH_KEYS and isinstance(value, int):
                 child[key] = math.ceil(value / 2)
 
 
-def _narrow(value: Any, bottleneck: bool) -> Any:
+def _narrow(value: Any, widths: dict[int, int]) -> Any:
     if isinstance(value, list | tuple):
         stages = value[-1] > value[0] or 2048 in value  # of a ResNet-50
-        if bottleneck and stages:
-            return [_STAGE_WIDTHS.get(width, width) for width in value]
-        return [_narrow(width, bottleneck) for width in value]
+        if widths and stages:
+            return [widths.get(width, width) for width in value]
+        return [_narrow(width, widths) for width in value]
     if isinstance(value, int) and value >= 64:
         return value // _WIDTH
     return value

@@ -1,0 +1,82 @@
+"""The runs behind docs/small_scale.md and their committed results.
+
+Needs no torch. A file of results per dataset and config,
+``docs/results/small/<data>/<config>.json``, holds the runs that are finished.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from facts import ROOT, load
+
+RESULTS = Path('docs/results/small')
+DATA = ('bccd', 'shapes')
+RATES = (1e-3, 2e-3, 4e-3)
+TUNING_SEED = 100
+SEEDS = (0, 1, 2, 3, 4)
+
+_experiments = load('experiments')
+_files = load('files')
+
+
+def make_run(config: str, data: str, seed: int, rate: float):
+    """A training; the tuning runs are only evaluated at the end."""
+    options = [f'optim_wrapper.optimizer.lr={rate:g}']
+    if seed == TUNING_SEED:
+        options.append('train_cfg.val_interval=1000')
+    return _experiments.Run(
+        config, data, None, seed, options=tuple(options), form='small'
+    )
+
+
+def result_file(config: str, data: str, root: Path = ROOT) -> Path:
+    """Where the results of a config on a dataset are kept."""
+    return root / RESULTS / data / f'{Path(config).stem}.json'
+
+
+def read_runs(config: str, data: str, root: Path = ROOT) -> list[dict]:
+    """Finished runs, see `add_run`."""
+    path = result_file(config, data, root)
+    return json.loads(path.read_text())['runs'] if path.is_file() else []
+
+
+def add_run(run, rate: float, result: dict, root: Path = ROOT) -> None:
+    """Add the result of ``execute(run)`` to its file."""
+    path = result_file(run.config, run.data, root)
+    head = ('config', 'data', 'epochs', 'parameters')
+    runs = read_runs(run.config, run.data, root)
+    kept = {k: v for k, v in result.items() if k not in (*head, 'eval_on')}
+    runs.append({'rate': rate, **kept})
+    runs.sort(key=lambda r: (r['seed'] != TUNING_SEED, r['seed'], r['rate']))
+    _files.write_json(path, {k: result[k] for k in head} | {'runs': runs})
+
+
+def best_rate(runs: Iterable[dict]) -> float | None:
+    """The learning rate of the best tuning run; None before all are done."""
+    scores = {
+        run['rate']: run['bbox_mAP']
+        for run in runs
+        if run['seed'] == TUNING_SEED
+    }
+    if any(rate not in scores for rate in RATES):
+        return None
+    return max(RATES, key=scores.__getitem__)
+
+
+def missing_runs(
+    configs: Iterable[str], data: str, root: Path = ROOT
+) -> Iterator[tuple]:
+    """Runs that can start, each with its learning rate: tuning first."""
+    runs = {config: read_runs(config, data, root) for config in configs}
+    done = {
+        (config, run['seed'], run['rate'])
+        for config, finished in runs.items()
+        for run in finished
+    }
+    wanted = [(c, TUNING_SEED, rate) for c in runs for rate in RATES]
+    best = {config: best_rate(finished) for config, finished in runs.items()}
+    wanted += [(c, seed, best[c]) for seed in SEEDS for c in runs if best[c]]
+    for config, seed, rate in wanted:
+        if (config, seed, rate) not in done:
+            yield make_run(config, data, seed, rate), rate
