@@ -28,7 +28,7 @@ Collections:
     Sources:
       README: {Title: the README, URL: 'https://toys.org'}
     Small Scale:
-      - {Label: Toy A, Config: toy_a, Baseline: mmdet::x/x.py, COCO128: true}
+      - {Label: Toy A, Config: toy_a, Baseline: mmdet::x/x.py}
     Ablation:
       - {Label: Toy B, Config: toy_b}
     Tables:
@@ -110,7 +110,7 @@ def test_reads_every_field(tree):
     assert (first.in_paper, second.in_paper) == (True, False)
     assert (second.results, second.flops) == ((), None)
     assert method.small_scale == (
-        SmallScaleRow('Toy A', 'toy_a', 'mmdet::x/x.py', True),
+        SmallScaleRow('Toy A', 'toy_a', 'mmdet::x/x.py'),
     )
     assert method.ablation == (SmallScaleRow('Toy B', 'toy_b'),)
 

@@ -2,7 +2,7 @@
 
 The metafiles list the runs (``Small Scale`` and ``Ablation``); an interrupted
 run is resumed. Datasets are looked for as ``data/<name>``. Afterwards
-``tools/dev/check_repo.py --write`` renders ``docs/small_scale.md``.
+``tools/dev/check_repo.py --write`` renders ``docs/quick_form.md``.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 
 from facts import ROOT
-from small_scale_page import RESULTS, all_runs
+from quick_form_page import RESULTS, all_runs
 
 from mmdet_assigners.experiments import execute
 from mmdet_assigners.files import write_json
