@@ -11,6 +11,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -357,7 +358,8 @@ def read_method(
     tables = tuple(
         _table(e, rows, sources) for e in collection.entries('Tables')
     )
-    numbers = _numbers(row for table in tables for row in table.rows)
+    shown = (row for table in tables for row in table.rows)
+    numbers = _numbers(chain(rows.values(), shown))
     files = dict.fromkeys(class_files[c] for c in classes if c in class_files)
     return Method(
         metafile.parent.name,

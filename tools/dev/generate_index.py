@@ -1,9 +1,9 @@
 """Writes what follows from metafiles, sources and committed results.
 
 METHODS.md, model-index.yml, docs/benchmarks.md, docs/small_scale.md,
-docs/quick_form.md, and the parts of the READMEs between markers. ``python tools/dev/generate_index.py``
-imports neither torch nor the package: it runs in pre-commit and in a tree
-whose modules are not written yet.
+docs/quick_form.md, and the parts of the READMEs between markers. ``python
+tools/dev/generate_index.py`` imports neither torch nor the package: it runs in
+pre-commit and in a tree whose modules are not written yet.
 """
 
 import sys

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import mean
 
 from facts import ROOT, load, read_methods
-from small_scale_page import DATA, compared_rows
+from small_scale_page import DATA, compared_rows, short_label
 
 Run = load('experiments').Run
 RESULTS = Path('docs/results/small_scale')
@@ -92,7 +92,7 @@ class _Page:
         yield '|---|---|---|---|---|---|'
         labels: dict[str, str] = {}
         for row in compared_rows(self.root):
-            labels.setdefault(row.config, row.label)
+            labels.setdefault(row.config, short_label(row))
         for config, label in labels.items():
             results = self.results(config, data)
             if results:
@@ -148,10 +148,10 @@ HEAD = f"""\
 
 **No claim rests on this page.** It shows what `--mini` gives in minutes on two
 cores: a ResNet-18 with 16 base channels and random weights, images of 320x240,
-{EPOCHS} epochs, up to three seeds as mean (lowest-highest). Most curves still
-rise at the end, and with {EPOCHS} epochs a row shows how early a model starts
-to learn as much as how far it gets. Comparisons are made in
-[Small scale](small_scale.md).
+batches of four, {EPOCHS} epochs, up to three seeds as mean (lowest-highest).
+BCCD has 205 images for training and 87 for evaluation. Most curves still rise
+at the end, and in this budget a row shows how early a model starts to learn as
+much as how far it gets. Comparisons are made in [Small scale](small_scale.md).
 """
 OVERFIT_HEAD = """
 ## Overfit: 16 images

@@ -5,6 +5,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from small_scale_page import (
     DATA,
@@ -19,15 +20,14 @@ matplotlib.use('Agg')
 STYLES = {'bccd': ('o', '#0b5cad'), 'shapes': ('s', '#b3470b')}
 WIDTH = 9  # inches; 900 pixels on a page
 DPI = 150
-# where a label may stand: (dx, dy) in points from its point, alignment
-PLACES = [
-    (dx, dy, 'left' if dx > 0 else 'right' if dx < 0 else 'center')
-    for far in (1, 2, 3, 4)
-    for dx, dy in (
-        *((7, 0), (-7, 0), (7, 8 * far), (7, -8 * far)),
-        *((-7, 8 * far), (-7, -8 * far), (0, 12 * far), (0, -12 * far)),
-    )
+# where a label may stand: points from its point; a line leads to far ones
+PLACES = [(8, 0), (-8, 0)] + [
+    (dx, sign * dy)
+    for dy in range(10, 101, 10)
+    for dx in (8, -8, 24, -24, 48, -48)
+    for sign in (1, -1)
 ]
+NEAR = 13
 
 
 def draw(root: Path, summary: dict, rows: list) -> list[Path]:
@@ -73,7 +73,7 @@ def paired(summary: dict, rows: list, data: str) -> list[tuple]:
 
 
 def gain_figure(summary: dict, rows: list):
-    """Small-scale against published gain, a panel per data set."""
+    """Small-scale against published gain, a panel per dataset."""
     found = {
         data: [
             (row, pair)
@@ -85,8 +85,12 @@ def gain_figure(summary: dict, rows: list):
     if not any(found.values()):
         return None
     figure, axes = plt.subplots(
-        len(DATA), figsize=(WIDTH, 4.6 * len(DATA)), layout='constrained'
+        len(DATA),
+        figsize=(WIDTH, 5 * len(DATA)),
+        sharex=True,
+        layout='constrained',
     )
+    bars = {}
     for axis, (data, points) in zip(axes, found.items(), strict=True):
         marker, color = STYLES[data]
         x = np.array([row.gain.value for row, _ in points])
@@ -99,19 +103,20 @@ def gain_figure(summary: dict, rows: list):
             x, y, [y - low, high - y], fmt=marker, color=color,
             elinewidth=0.9, markersize=5,
         )  # fmt: skip
-        axis.margins(x=0.12, y=0.08)
+        axis.margins(x=0.15, y=0.1)
         axis.set_title(title(data, summary), loc='left', fontsize=11)
         axis.set_ylabel('difference at small scale, mAP x 100')
-        figure.canvas.draw()
-        label_points(
-            axis, x, y, low, high, [short_label(row) for row, _ in points]
-        )
+        bars[axis] = (x, y, low, high, [short_label(r) for r, _ in points])
     axes[-1].set_xlabel('published gain, COCO box AP')
+    figure.draw_without_rendering()  # labels need the final places
+    figure.set_layout_engine('none')
+    for axis, content in bars.items():
+        label_points(axis, *content)
     return figure
 
 
 def title(data: str, summary: dict) -> str:
-    """Name of a data set with its rank correlation."""
+    """Name of a dataset with its rank correlation."""
     found = summary['data'][data]['correlation']
     if not found:
         return DATA[data]
@@ -126,31 +131,43 @@ def label_points(axis, x, y, low, high, names: list[str]) -> None:
     """Write names where they hide neither points nor each other."""
     renderer = axis.figure.canvas.get_renderer()
     to_pixels = axis.transData.transform
-    taken = [axis_bar(to_pixels, *bar) for bar in zip(x, low, high)]
-    taken += [
-        Bbox([point - 5, point + 5])
-        for point in to_pixels(np.column_stack((x, y)))
-    ]
     frame = axis.get_window_extent(renderer)
-    for name, *point in zip(names, x, y):
-        best, text = None, None
-        for dx, dy, align in PLACES:
-            candidate = axis.annotate(
-                name, point, (dx, dy), textcoords='offset points',
-                ha=align, va='center', fontsize=8,
-            )  # fmt: skip
-            box = candidate.get_window_extent(renderer)
-            hits = sum(box.overlaps(other) for other in taken)
-            hits += 10 * (not contains(frame, box))
-            if best is None or hits < best:
-                if text:
-                    text.remove()
-                best, text = hits, candidate
-            else:
-                candidate.remove()
-            if best == 0:
-                break
-        taken.append(text.get_window_extent(renderer))
+    marks = [
+        *(axis_bar(to_pixels, *bar) for bar in zip(x, low, high, strict=True)),
+        *(
+            Bbox([point - 6, point + 6])
+            for point in to_pixels(np.column_stack((x, y)))
+        ),
+    ]
+    written: list[Bbox] = []
+    for name, *point in zip(names, x, y, strict=True):
+        text = axis.annotate(
+            name, point, (0, 0), textcoords='offset points', va='center',
+            fontsize=8, arrowprops=dict(arrowstyle='-', lw=0.5, color='0.5'),
+        )  # fmt: skip
+
+        def place(offset, text=text) -> Bbox:
+            text.set_position(offset)
+            text.set_horizontalalignment('left' if offset[0] > 0 else 'right')
+            text.arrow_patch.set_visible(np.hypot(*offset) > NEAR)
+            return text_box(text, renderer)
+
+        def cost(offset, place=place) -> float:
+            box = place(offset)
+            return (
+                100 * (not contains(frame, box))
+                + 100 * sum(map(box.overlaps, written))
+                + 5 * sum(map(box.overlaps, marks))
+                + np.hypot(*offset) / 10
+            )
+
+        written.append(place(min(PLACES, key=cost)))
+
+
+def text_box(text, renderer) -> Bbox:
+    """Where the words of an annotation stand, without its line."""
+    text.update_positions(renderer)
+    return Text.get_window_extent(text, renderer).padded(1)
 
 
 def axis_bar(to_pixels, x: float, low: float, high: float) -> Bbox:
@@ -179,7 +196,7 @@ def curves_figure(summary: dict, rows: list, data: str):
     ]
     if not found:
         return None
-    columns = 4
+    columns = min(4, len(found))
     lines = -(-len(found) // columns)
     figure, axes = plt.subplots(
         lines, columns, figsize=(WIDTH, 1.65 * lines + 0.5), sharex=True,
@@ -188,7 +205,7 @@ def curves_figure(summary: dict, rows: list, data: str):
     for axis in axes.flat[len(found) :]:
         axis.set_axis_off()
     color = STYLES[data][1]
-    for axis, (row, _) in zip(axes.flat, found):
+    for axis, (row, _) in zip(axes.flat, found, strict=False):
         for config, shade, name in (
             (row.baseline, '0.45', 'baseline'),
             (row.config, color, 'method'),
@@ -199,7 +216,7 @@ def curves_figure(summary: dict, rows: list, data: str):
             axis.fill_between(
                 epoch, low, high, color=shade, alpha=0.2, linewidth=0
             )
-        axis.set_title(short_label(row), fontsize=8)
+        axis.set_title(row.label, fontsize=8)
         axis.tick_params(labelsize=7)
     figure.legend(
         *axes.flat[0].get_legend_handles_labels(),

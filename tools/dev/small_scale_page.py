@@ -40,7 +40,7 @@ def compared_rows(root: Path = ROOT) -> list:
 
 
 def curve_figure(data: str) -> str:
-    """File name of the curves of a data set."""
+    """File name of the curves of a dataset."""
     return f'small_scale_curves_{data}.png'
 
 
@@ -111,7 +111,7 @@ class _Page:
             yield f'\n![{alt}](images/{name})'
 
     def pair(self, row, data: str) -> dict | None:
-        """The summary of a row on a data set."""
+        """The summary of a row on a dataset."""
         for pair in self.summary['data'][data]['pairs']:
             if (pair['config'], pair['baseline']) == (
                 row.config,
@@ -139,7 +139,7 @@ class _Page:
 
     def agreement(self) -> Iterator[str]:
         """The rank correlation of small-scale and published gains."""
-        yield '\n| data set | pairs | rank correlation with the papers |'
+        yield '\n| dataset | pairs | rank correlation with the papers |'
         yield '|---|---|---|'
         for data, title in DATA.items():
             found = self.summary['data'][data]['correlation']
@@ -163,32 +163,31 @@ class _Page:
 
         def those(wanted: Callable[[tuple[str, ...]], bool]) -> str:
             found = [r for r in rows if wanted(verdicts[id(r)])]
-            return ', '.join(self.named(row) for row in found) or 'none'
+            return ', '.join(self.named(row) for row in found)
 
-        for word in ('above', 'below'):
-            names = those(lambda v, word=word: set(v) == {word})
-            yield f'- **{word.title()} its baseline on both sets:** {names}.'
-            for index, title in enumerate(DATA.values()):
+        claims = [
+            ('**Above its baseline on both sets:**', {'above'}),
+            ('**Below its baseline on both sets:**', {'below'}),
+            ('Above on one set and below on the other:', {'above', 'below'}),
+        ]
+        found = [
+            (text, those(lambda v, words=words: set(v) == words))
+            for text, words in claims
+        ]
+        for index, title in enumerate(DATA.values()):
+            for word, text in ALONE.items():
                 names = those(
-                    lambda v, word=word, index=index: (
-                        v[index] == word and set(v) != {word}
+                    lambda v, index=index, word=word: (
+                        v[index] == word and not set(v) <= {'above', 'below'}
                     )
                 )
-                yield f'- {word.title()} on {title} alone: {names}.'
-        names = those(lambda v: set(v) == {'above', 'below'})
-        yield f'- Above on one set and below on the other: {names}.'
+                found.append((text.format(title), names))
         for data, title in DATA.items():
-            names = self.opposite(data)
-            yield (
-                f'- The sign differs from the published gain on {title}: '
-                f'{names}.'
-            )
-        for index, title in enumerate(DATA.values()):
-            for word, text in UNDECIDED.items():
-                names = those(
-                    lambda v, index=index, word=word: v[index] == word
-                )
-                yield f'- {text} on {title}: {names}.'
+            text = f'The sign differs from the published gain on {title}:'
+            found.append((text, self.opposite(data)))
+        for text, names in found:
+            if names:
+                yield f'- {text} {names}.'
         yield ''
         yield self.by_chance()
 
@@ -204,7 +203,7 @@ class _Page:
             if row.gain and verdict in ('above', 'below'):
                 if (verdict == 'above') != (row.gain.value > 0):
                     found.append(self.named(row))
-        return ', '.join(found) or 'none'
+        return ', '.join(found)
 
     def by_chance(self) -> str:
         """How many claims a 95 % interval lets through by chance."""
@@ -222,7 +221,7 @@ class _Page:
             f'no differences at all, about {0.05 * len(pairs):.1f} of their '
             f'95 % intervals would still exclude it. The {kept} marked with '
             "`*` below also pass Holm's correction for all of them together "
-            '(5 %): none of these is expected to be there by chance.'
+            '(the chance that even one of them is false is at most 5 %).'
         )
 
     def step_times(self) -> dict[tuple[str, str], str]:
@@ -269,10 +268,10 @@ class _Page:
         """Cells: difference, verdict, published gain, last quarter."""
         if not row.baseline:
             return [''] * 4
-        gain = f'{row.gain.value:+.1f}' if row.gain else 'none'
+        gain = f'{row.gain.value:+.1f}' if row.gain else '-'
         pair = self.pair(row, data)
         if not pair:
-            return ['', 'not run', gain, '']
+            return ['', 'baseline not run', gain, '']
         difference = f'{pair["difference"]:+.3f}'
         if pair['low'] is not None:
             difference += f' ({pair["low"]:+.3f} to {pair["high"]:+.3f})'
@@ -313,8 +312,8 @@ class _Page:
                 gain = row.gain
                 note = f'; {gain.note}' if gain.note else ''
                 cells = [
-                    f'{gain.baseline_ap:g}',
-                    f'{gain.ap:g}',
+                    f'{gain.baseline_ap:.1f}',
+                    f'{gain.ap:.1f}',
                     f'{gain.value:+.1f}',
                     gain.dataset.removeprefix('COCO '),
                     gain.source + note,
@@ -349,9 +348,11 @@ class _Page:
             )
 
 
-UNDECIDED = {
-    'not told apart': 'Not told apart, the interval includes zero,',
-    'not settled': 'Not settled, a curve still moves,',
+ALONE = {
+    'above': 'Above on {}, undecided on the other set:',
+    'below': 'Below on {}, undecided on the other set:',
+    'not told apart': 'Not told apart on {}, the interval includes zero:',
+    'not settled': 'Not settled on {}, a curve still moves:',
 }
 GAIN_ALT = (
     'Gain at small scale, with its 95 % interval, against the published gain '
@@ -369,10 +370,10 @@ others, with their [sources](#published-gains). For numbers in minutes instead
 of a comparison there is the [quick form](quick_form.md).
 
 An order is claimed ("above", "below") only where all seeds were run, the 95 %
-interval of the paired difference excludes zero, and both curves are flat in the
-last quarter of training ([defined below](#protocol)).
+interval of the paired difference excludes zero, and both curves are flat in
+the last quarter of training ([defined below](#protocol)).
 """
 AGREEMENT = """
 Spearman's rank correlation of the differences with the published gains, over
-the pairs that have both and all seeds; the 95 % interval is from resampling the
-pairs. Pairs share baselines, so the true interval is wider."""
+the pairs that have both and all seeds; the 95 % interval is from resampling
+the pairs. Pairs share baselines, so the true interval is wider."""

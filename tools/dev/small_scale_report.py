@@ -17,8 +17,8 @@ from small_scale_stats import summarize
 
 def main(root: Path = ROOT) -> int:
     """Write summary, figures and page; 1 if the page cannot be written."""
-    rows = compared_rows(root)
     try:
+        rows = compared_rows(root)
         summary = summarize(root, rows)
     except ValueError as error:
         print(error, file=sys.stderr)

@@ -26,7 +26,7 @@ METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
 
 
 def read_results(root: Path) -> dict[str, dict[str, dict[str, Any]]]:
-    """Data set -> config -> content of its file."""
+    """Dataset -> config -> content of its file."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for data in DATA:
         found[data] = {}
