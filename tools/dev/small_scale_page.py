@@ -72,10 +72,9 @@ class _Page:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.rows = compared_rows(root)
-        self.slugs = {m.slug for m in read_methods(root)}
-        self.owners = {
-            name: m.slug for m in read_methods(root) for name in m.configs
-        }
+        methods = read_methods(root)
+        self.slugs = {method.slug for method in methods}
+        self.owners = {name: m.slug for m in methods for name in m.configs}
         path = root / SUMMARY
         self.summary = (
             json.loads(path.read_text(encoding='utf-8'))
@@ -166,9 +165,9 @@ class _Page:
             return ', '.join(self.named(row) for row in found)
 
         claims = [
-            ('**Above its baseline on both sets:**', {'above'}),
-            ('**Below its baseline on both sets:**', {'below'}),
-            ('Above on one set and below on the other:', {'above', 'below'}),
+            ('**Above its baseline on both datasets:**', {'above'}),
+            ('**Below its baseline on both datasets:**', {'below'}),
+            ('Above on one dataset and below on the other:', {'above', 'below'}),
         ]
         found = [
             (text, those(lambda v, words=words: set(v) == words))
@@ -349,8 +348,8 @@ class _Page:
 
 
 ALONE = {
-    'above': 'Above on {}, undecided on the other set:',
-    'below': 'Below on {}, undecided on the other set:',
+    'above': 'Above on {}, undecided on the other dataset:',
+    'below': 'Below on {}, undecided on the other dataset:',
     'not told apart': 'Not told apart on {}, the interval includes zero:',
     'not settled': 'Not settled on {}, a curve still moves:',
 }
