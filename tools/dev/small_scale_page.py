@@ -167,7 +167,10 @@ class _Page:
         claims = [
             ('**Above its baseline on both datasets:**', {'above'}),
             ('**Below its baseline on both datasets:**', {'below'}),
-            ('Above on one dataset and below on the other:', {'above', 'below'}),
+            (
+                'Above on one dataset and below on the other:',
+                {'above', 'below'},
+            ),
         ]
         found = [
             (text, those(lambda v, words=words: set(v) == words))
