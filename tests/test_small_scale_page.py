@@ -27,13 +27,13 @@ def run(seed, value, lr=0.001, before=0.0):
     """One run that ends at a mAP, and was ``before`` below it at 75 %."""
     return {
         'seed': seed,
-        'lr': lr,
+        'rate': lr,
         'bbox_mAP': value,
         'bbox_mAP_50': value + 0.2,
         'bbox_mAP_75': value - 0.1,
-        'per_class': [value - 0.1, value + 0.1],
-        'curve': [[4, value / 2], [6, value - before], [8, value]],
-        'seconds': 1.0,
+        'per_class': {'a': value - 0.1, 'b': value + 0.1},
+        'curve': [value / 2, value - before, value],
+        'curve_epochs': [4, 6, 8],
         'versions': {'torch': '2'},
     }
 
@@ -45,7 +45,6 @@ def result(config, values, data='bccd', before=0.0, epochs=8):
         'data': data,
         'epochs': epochs,
         'parameters': 1_000_000,
-        'classes': ['a', 'b'],
         'runs': [
             *tuning,
             *(run(s, v, before=before) for s, v in enumerate(values)),
@@ -128,6 +127,7 @@ def test_without_evaluations_there_is_no_order(tmp_path):
     ours, theirs = result(ATSS, nearly(0.5)), result(RETINA, around(0.4))
     for single in ours['runs']:
         single['curve'] = single['curve'][-1:]
+        single['curve_epochs'] = [8]
     pair = the_pair(summarize(tmp_path, ours, theirs))
     assert pair['moves'][0] is None
     assert pair['verdict'] == 'not settled'
@@ -160,6 +160,15 @@ def test_the_tuned_rate_counts(tmp_path):
     assert (model['lr'], model['tried']) == (0.001, [0.0001, 0.0005, 0.001])
     assert model['at_edge']
     assert model['bbox_mAP'] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_per_class(tmp_path):
+    content = result(ATSS, [0.5, 0.3])
+    content['runs'][-1]['per_class'] = {}  # nothing was detected
+    data = summarize(tmp_path, content)['data']['bccd']
+    assert data['classes'] == ['a', 'b']
+    values = data['models'][ATSS]['per_class']
+    assert values == pytest.approx([0.2, 0.3])
 
 
 def test_ties_of_the_tuning_go_to_the_first():

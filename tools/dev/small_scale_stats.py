@@ -32,8 +32,25 @@ def read_results(root: Path) -> dict[str, dict[str, dict[str, Any]]]:
         found[data] = {}
         for path in sorted((root / RESULTS / data).glob('*.json')):
             result = json.loads(path.read_text(encoding='utf-8'))
-            found[data][result['config']] = result
+            found[data][result['config']] = tabulate(result)
     return found
+
+
+def tabulate(result: dict[str, Any]) -> dict[str, Any]:
+    """The content of a file with curves and classes as lists.
+
+    A run names its classes, and none if nothing was detected.
+    """
+    classes = list(max((r['per_class'] for r in result['runs']), key=len))
+    runs = [
+        run
+        | {
+            'curve': list(zip(run['curve_epochs'], run['curve'], strict=True)),
+            'per_class': [run['per_class'].get(c, 0.0) for c in classes],
+        }
+        for run in result['runs']
+    ]
+    return result | {'classes': classes, 'runs': runs}
 
 
 def learning_rate(result: dict[str, Any]) -> tuple[float, list[float]]:
@@ -46,8 +63,8 @@ def learning_rate(result: dict[str, Any]) -> tuple[float, list[float]]:
     tuned = [run for run in runs if run['seed'] == TUNING_SEED]
     if tuned:
         best = max(tuned, key=lambda run: run['bbox_mAP'])
-        return best['lr'], sorted({run['lr'] for run in tuned})
-    rates = sorted({run['lr'] for run in runs})
+        return best['rate'], sorted({run['rate'] for run in tuned})
+    rates = sorted({run['rate'] for run in runs})
     if len(rates) != 1:
         raise ValueError(
             f'{result["config"]} on {result["data"]}: learning rates {rates} '
@@ -65,7 +82,7 @@ def counted_runs(result: dict[str, Any]) -> dict[int, dict[str, Any]]:
     rate, _ = learning_rate(result)
     found: dict[int, dict[str, Any]] = {}
     for run in result['runs']:
-        if run['seed'] in SEEDS and run['lr'] == rate:
+        if run['seed'] in SEEDS and run['rate'] == rate:
             if run['seed'] in found:
                 raise ValueError(
                     f'{result["config"]} on {result["data"]}: two runs of '
