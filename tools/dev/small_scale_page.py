@@ -124,14 +124,14 @@ class _Page:
         return pair['verdict'] if pair else 'not run'
 
     def link(self, row, label: str | None = None) -> str:
-        """A row's label, as a link to the README of its method."""
+        """A row's label, as a link to the page of its method."""
         label = label or row.label
         slug = self.owners.get(row.config)
         if row.config.startswith('mmdet::') and row.baseline:
             slug = row.config.removeprefix('mmdet::').partition('/')[0]
         if slug not in self.slugs:
             return label
-        return f'[{label}](../configs/{slug}/README.md)'
+        return f'[{label}](methods/{slug}.md)'
 
     def compared(self) -> list:
         return [row for row in self.rows if row.baseline]
