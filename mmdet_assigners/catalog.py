@@ -9,8 +9,9 @@ once.
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import yaml
 from .facts import (
     CATEGORIES,
     STATUSES,
+    Gain,
     MetafileError,
     Method,
     Model,
@@ -31,6 +33,7 @@ from .facts import (
 __all__ = [
     'CATEGORIES',
     'STATUSES',
+    'Gain',
     'MetafileError',
     'Method',
     'Model',
@@ -44,6 +47,7 @@ __all__ = [
     'read_baselines',
     'read_catalog',
     'read_method',
+    'read_pairs',
 ]
 
 # the one in C is faster; not every build of PyYAML has it
@@ -164,7 +168,8 @@ def read_baselines(
     path = configs / BASELINES
     if not path.is_file():
         return {}, {}
-    content = _read(path, f'configs/{BASELINES}').only('Sources', 'Baselines')
+    content = _read(path, f'configs/{BASELINES}')
+    content.only('Sources', 'Baselines', 'Small Scale')
     sources = _sources(content)
     found = {}
     for entry in content.entries('Baselines'):
@@ -231,17 +236,75 @@ def _table(
     )
 
 
-def _small_scale(entry: _Entry, key: str) -> tuple[SmallScaleRow, ...]:
-    return tuple(
-        SmallScaleRow(
-            row.get('Label', str),
-            row.get('Config', str),
-            row.get('Baseline', str, None),
-            row.get('COCO128', bool, False),
+def _small_scale(
+    entry: _Entry, key: str, numbers: dict[str, set[Published]]
+) -> tuple[SmallScaleRow, ...]:
+    rows = []
+    for row in entry.entries(key):
+        row.only('Label', 'Config', 'Baseline', 'Published')
+        config = row.get('Config', str)
+        baseline = row.get('Baseline', str, None)
+        gain = None
+        if 'Published' in row.content:
+            pair = row.entry('Published')
+            pair.only('Source', 'Config', 'Baseline', 'Note')
+            gain = _gain(
+                pair,
+                numbers.get(pair.get('Config', str, config), set()),
+                numbers.get(pair.get('Baseline', str, baseline), set()),
+                row.get('Label', str),
+            )
+        rows.append(
+            SmallScaleRow(row.get('Label', str), config, baseline, gain)
         )
-        for row in entry.entries(key)
-        if row.only('Label', 'Config', 'Baseline', 'COCO128')
-    )
+    return tuple(rows)
+
+
+def _gain(
+    entry: _Entry,
+    ours: set[Published],
+    theirs: set[Published],
+    label: str,
+) -> Gain:
+    """The one pair of box APs that a source has on one dataset."""
+    key = entry.get('Source', str)
+    pairs = {
+        (our.value, their.value, our.dataset, our.source)
+        for our in ours
+        for their in theirs
+        if our.metric == their.metric == 'box AP'
+        and our.source_key == their.source_key == key
+        and our.dataset == their.dataset
+    }
+    if len(pairs) != 1:
+        raise MetafileError(
+            f'{entry.where}: Published of the small-scale row {label!r}: '
+            f'{key!r} has {len(pairs)} pairs of box AP in the tables, '
+            'expected one'
+        )
+    return Gain(*pairs.pop(), entry.get('Note', str, ''))
+
+
+def _numbers(models: Iterable[Model]) -> dict[str, set[Published]]:
+    """Published numbers by config, of all rows that it has."""
+    found: dict[str, set[Published]] = {}
+    for model in models:
+        found.setdefault(model.name, set()).update(model.published)
+    return found
+
+
+def read_pairs(configs: Path) -> tuple[SmallScaleRow, ...]:
+    """Small-scale rows of mmdet's configs compared among themselves.
+
+    Args:
+        configs: Folder with ``baselines.yml``, which may be missing.
+    """
+    path = configs / BASELINES
+    if not path.is_file():
+        return ()
+    baselines, _ = read_baselines(configs)
+    content = _read(path, f'configs/{BASELINES}')
+    return _small_scale(content, 'Small Scale', _numbers(baselines.values()))
 
 
 def read_method(
@@ -292,6 +355,11 @@ def read_method(
                 f'{where}: {models[-1].name} is not in collection {name!r}'
             )
     rows = {**(baselines or {}), **{m.name: m for m in models}}
+    tables = tuple(
+        _table(e, rows, sources) for e in collection.entries('Tables')
+    )
+    shown = (row for table in tables for row in table.rows)
+    numbers = _numbers(chain(rows.values(), shown))
     files = dict.fromkeys(class_files[c] for c in classes if c in class_files)
     return Method(
         metafile.parent.name,
@@ -304,10 +372,10 @@ def read_method(
         classes,
         tuple(files),
         tuple(models),
-        tuple(_table(e, rows, sources) for e in collection.entries('Tables')),
+        tables,
         sources,
-        _small_scale(collection, 'Small Scale'),
-        _small_scale(collection, 'Ablation'),
+        _small_scale(collection, 'Small Scale', numbers),
+        _small_scale(collection, 'Ablation', numbers),
         metadata.get('Synchronizations', int, None),
     )
 

@@ -102,6 +102,26 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Gain:
+    """Box AP of a method and of its baseline, published by one source.
+
+    Backbone, schedule and split of the two are the same; ``note`` says what
+    a reader has to know besides.
+    """
+
+    ap: float
+    baseline_ap: float
+    dataset: str
+    source: str
+    note: str = ''
+
+    @property
+    def value(self) -> float:
+        """Points of AP that the method adds."""
+        return round(self.ap - self.baseline_ap, 2)
+
+
+@dataclass(frozen=True)
 class SmallScaleRow:
     """A training at small scale.
 
@@ -109,13 +129,13 @@ class SmallScaleRow:
         label: Name of the row.
         config: Name of our config, or ``mmdet::...``.
         baseline: The config that it is compared with, if any.
-        coco128: Whether it is also trained on COCO128.
+        gain: What others measured for this pair on COCO, if they did.
     """
 
     label: str
     config: str
     baseline: str | None = None
-    coco128: bool = False
+    gain: Gain | None = None
 
 
 @dataclass(frozen=True)

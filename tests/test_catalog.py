@@ -3,12 +3,14 @@
 import pytest
 
 from mmdet_assigners.catalog import (
+    Gain,
     MetafileError,
     Published,
     SmallScaleRow,
     closest,
     find_classes,
     read_catalog,
+    read_pairs,
 )
 from mmdet_assigners.utils import config_root
 
@@ -28,7 +30,7 @@ Collections:
     Sources:
       README: {Title: the README, URL: 'https://toys.org'}
     Small Scale:
-      - {Label: Toy A, Config: toy_a, Baseline: mmdet::x/x.py, COCO128: true}
+      - {Label: Toy A, Config: toy_a, Baseline: mmdet::x/x.py}
     Ablation:
       - {Label: Toy B, Config: toy_b}
     Tables:
@@ -110,7 +112,7 @@ def test_reads_every_field(tree):
     assert (first.in_paper, second.in_paper) == (True, False)
     assert (second.results, second.flops) == ((), None)
     assert method.small_scale == (
-        SmallScaleRow('Toy A', 'toy_a', 'mmdet::x/x.py', True),
+        SmallScaleRow('Toy A', 'toy_a', 'mmdet::x/x.py'),
     )
     assert method.ablation == (SmallScaleRow('Toy B', 'toy_b'),)
 
@@ -129,6 +131,67 @@ def test_tables_hold_our_configs_and_baselines(tree):
     assert method.models[1].description == ''
     assert set(method.sources) == {'mmdet', 'paper', 'README'}
     assert method.sources['paper'] == method.paper
+
+
+def with_gain(tree, gain, published):
+    """The small-scale row names a published pair; the baseline has numbers."""
+    text = METAFILE.replace('x/x.py}', f'x/x.py, Published: {gain}}}', 1)
+    old = 'Dataset: COCO val, Source: README}\n'
+    assert old in text
+    rows = ''.join(f'              - {number}\n' for number in published)
+    text = text.replace(old, old + rows, 1)
+    (tree[0] / 'toy' / 'metafile.yml').write_text(text)
+    (method,) = read_catalog(*tree)
+    return method.small_scale[0].gain
+
+
+OF_PAPER = '{Metric: box AP, Value: 5.9, Dataset: COCO val, Source: paper}'
+
+
+def test_published_gain(tree):
+    gain = with_gain(tree, '{Source: paper, Note: n}', [OF_PAPER])
+    assert gain == Gain(7.0, 5.9, 'COCO val', 'paper, table 2', 'n')
+    assert gain.value == 1.1
+
+
+@pytest.mark.parametrize(
+    ('gain', 'published', 'count'),
+    [
+        # mmdet's 8.0 is no pair of the paper's 7.0
+        ('{Source: paper}', [], 0),
+        ('{Source: paper}', [OF_PAPER.replace(' val', ' test-dev')], 0),
+        ('{Source: paper}', [OF_PAPER.replace('box', 'mask')], 0),
+        ('{Source: paper, Config: toy_b}', [OF_PAPER], 0),
+        ('{Source: paper}', [OF_PAPER, OF_PAPER.replace('5.9', '6.1')], 2),
+    ],
+)
+def test_no_published_gain(tree, gain, published, count):
+    with pytest.raises(
+        MetafileError, match=f"'Toy A': 'paper' has {count} pairs of box AP"
+    ):
+        with_gain(tree, gain, published)
+
+
+def test_pairs_of_baselines(tree):
+    more = (
+        BASELINES
+        + """\
+  - Config: mmdet::y/y.py
+    Description: Y
+    Published: [{Metric: box AP, Value: 8.5, Dataset: COCO val, Source: mmdet}]
+Small Scale:
+  - Label: Y
+    Config: mmdet::y/y.py
+    Baseline: mmdet::x/x.py
+    Published: {Source: mmdet}
+"""
+    )
+    assert read_pairs(tree[0]) == ()
+    (tree[0] / 'baselines.yml').write_text(more)
+    (row,) = read_pairs(tree[0])
+    assert (row.label, row.gain.value) == ('Y', 0.5)
+    (tree[0] / 'baselines.yml').unlink()
+    assert read_pairs(tree[0]) == ()
 
 
 def test_baselines_can_be_missing(tree):

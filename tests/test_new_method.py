@@ -27,6 +27,7 @@ FEATURES = [(category, None) for category in CATEGORIES] + [
 GENERATED = {
     'METHODS.md',
     'README.md',
+    'docs/quick_form.md',
     'docs/small_scale.md',
     'model-index.yml',
 }

@@ -1,15 +1,16 @@
 """Writes what follows from metafiles, sources and committed results.
 
-METHODS.md, model-index.yml, docs/benchmarks.md, docs/small_scale.md, and the
-parts of the READMEs between markers. ``python tools/dev/generate_index.py``
-imports neither torch nor the package: it runs in pre-commit and in a tree
-whose modules are not written yet.
+METHODS.md, model-index.yml, docs/benchmarks.md, docs/small_scale.md,
+docs/quick_form.md, and the parts of the READMEs between markers. ``python
+tools/dev/generate_index.py`` imports neither torch nor the package: it runs in
+pre-commit and in a tree whose modules are not written yet.
 """
 
 import sys
 from pathlib import Path
 
 import benchmarks_page
+import quick_form_page
 import readme_blocks
 import small_scale_page
 from facts import PACKAGE, ROOT, read_methods
@@ -58,8 +59,12 @@ def render(root: Path) -> dict[str, str]:
         'model-index.yml': render_model_index(methods),
         'docs/benchmarks.md': benchmarks_page.render(root),
     }
-    if (root / small_scale_page.RESULTS).is_dir():
-        texts['docs/small_scale.md'] = small_scale_page.render(root)
+    for page, name in (
+        (small_scale_page, 'docs/small_scale.md'),
+        (quick_form_page, 'docs/quick_form.md'),
+    ):
+        if (root / page.RESULTS).is_dir():
+            texts[name] = page.render(root)
     blocks = {'README.md': readme_blocks.methods_blocks(methods)}
     for method in methods:
         name = f'configs/{method.slug}/README.md'

@@ -1,237 +1,381 @@
-"""The small-scale runs that the metafiles list, and docs/small_scale.md."""
+"""The text of docs/small_scale.md, from docs/results/small/summary.json.
 
+``tools/dev/small_scale_report.py`` writes the summary and the figures. This
+module only words them: it needs neither torch nor scipy, as pre-commit.
+"""
+
+import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
-from statistics import mean
 
-from facts import ROOT, catalog, load, read_methods
+from facts import ROOT, catalog, read_methods
 
-Run = load('experiments').Run
-RESULTS = Path('docs/results/small_scale')
-OVERFIT = Path('docs/results/overfit')
+RESULTS = Path('docs/results/small')
+SUMMARY = RESULTS / 'summary.json'
 STEPS = Path('docs/results/benchmark/train_step.json')
-SEEDS = (0, 1, 2)
-EPOCHS = 12
-# nobody asks how the curve of the generated set rises, and it takes a sixth
-# of the time
-ONCE = (f'train_cfg.val_interval={EPOCHS}',)
-METRICS = {'mAP': 'bbox_mAP', 'AP50': 'bbox_mAP_50', 'AP75': 'bbox_mAP_75'}
+IMAGES = Path('docs/images')
+DATA = {'bccd': 'BCCD', 'shapes': 'shapes'}
+GAIN_FIGURE = 'small_scale_gain.png'
+AGAINST = ', against '
 
 
 def compared_rows(root: Path = ROOT) -> list:
     """Rows of all methods, those of one baseline together, it first."""
     baselines, _ = catalog.read_baselines(root / 'configs')
     groups: dict[str, list] = {}
-    for row in chain.from_iterable(m.small_scale for m in read_methods(root)):
+    rows = (
+        catalog.read_pairs(root / 'configs'),
+        *(method.small_scale for method in read_methods(root)),
+    )
+    for row in chain.from_iterable(rows):
         base = row.baseline or row.config
         group = groups.setdefault(base, [])
         if base in baselines and not group:
             label = baselines[base].label
             group.append(catalog.SmallScaleRow(label, base))
-        if row.coco128:
-            group[0] = replace(group[0], coco128=True)
         group.append(row)
     return list(chain.from_iterable(groups.values()))
 
 
-def seed_runs(config: str, data: str = 'bccd') -> list:
-    """12 epochs on train, evaluated on val, a run per seed."""
-    options = ONCE if data == 'shapes' else ()
-    return [Run(config, data, EPOCHS, seed, options=options) for seed in SEEDS]
+def curve_figure(data: str) -> str:
+    """File name of the curves of a dataset."""
+    return f'small_scale_curves_{data}.png'
 
 
-def coco128_run(config: str):
-    """20 epochs on 128 images, evaluated on themselves: can it fit?"""
-    return Run(config, 'coco128', 20, 0, 'train')
+def short_label(row) -> str:
+    """The label without the baseline's name."""
+    return row.label.partition(AGAINST)[0]
 
 
-def all_runs(root: Path = ROOT) -> list:
-    """Every run of the page, the most telling ones first."""
-    rows = compared_rows(root)
-    runs = []
-    for data in ('bccd', 'shapes'):
-        by_seed = zip(*(seed_runs(r.config, data) for r in rows), strict=True)
-        runs += chain.from_iterable(by_seed)
-    runs += [coco128_run(row.config) for row in rows if row.coco128]
-    for method in read_methods(root):
-        runs += [seed_runs(row.config)[0] for row in method.ablation]
-    return list(dict.fromkeys(runs))
+def stamp(summary: dict, rows: list) -> str:
+    """What a figure is drawn from; figures carry it in their metadata."""
+    named = [(r.label, r.gain and r.gain.value) for r in rows]
+    return hashlib.sha256(json.dumps([summary, named]).encode()).hexdigest()
+
+
+def empty_summary() -> dict:
+    """What stands for the summary before the first run."""
+    nothing = {
+        'classes': [], 'models': {}, 'pairs': [], 'correlation': None
+    }  # fmt: skip
+    return {'versions': [], 'data': dict.fromkeys(DATA, nothing)}
 
 
 def render(root: Path) -> str:
-    """The text of docs/small_scale.md, from the committed results."""
-    return '\n'.join(_Page(root).lines())
+    """The text of docs/small_scale.md."""
+    return '\n'.join(_Page(root).lines()) + '\n'
 
 
 class _Page:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.rows = compared_rows(root)
-        self.methods = read_methods(root)
-
-    def read(self, path: Path) -> dict | None:
-        """A committed result, or None."""
-        path = self.root / path
-        return json.loads(path.read_text()) if path.is_file() else None
-
-    def result(self, run) -> dict | None:
-        return self.read(RESULTS / f'{run.name}.json')
+        methods = read_methods(root)
+        self.slugs = {method.slug for method in methods}
+        self.owners = {name: m.slug for m in methods for name in m.configs}
+        path = root / SUMMARY
+        self.summary = (
+            json.loads(path.read_text(encoding='utf-8'))
+            if path.is_file()
+            else empty_summary()
+        )
 
     def lines(self) -> Iterator[str]:
         yield HEAD
-        yield from self.seed_table('bccd')
-        yield '\n## shapes, 12 epochs\n\nThe generated set, same budget.\n'
-        yield from self.seed_table('shapes')
-        yield OVERFIT_HEAD
-        yield from self.overfit_table()
-        yield COCO128_HEAD
-        coco128 = [row for row in self.rows if row.coco128]
-        yield from self.metric_table('model', coco128, coco128_run)
-        yield '\n## Ablations\n\nBCCD, 12 epochs, seed 0.\n'
-        for method in self.methods:
-            if method.ablation:
-                yield from self.metric_table(
-                    method.name, method.ablation, lambda c: seed_runs(c)[0]
-                )
-                yield ''
-        for name, title in (
-            ('uncertainty.md', None),
-            ('notes.md', '\n## What the numbers say\n'),
-        ):
-            if title:
-                yield title
-            yield (self.root / RESULTS / name).read_text().strip()
-        yield from self.commands()
+        yield from self.figure(GAIN_FIGURE, GAIN_ALT)
+        yield from self.agreement()
+        yield '\n## What the numbers say\n'
+        yield from self.sentences()
+        for data, title in DATA.items():
+            yield f'\n## {title}\n'
+            yield from self.table(data)
+            yield ''
+            yield from self.class_table(data)
+            yield from self.figure(
+                curve_figure(data),
+                f'mAP over the epochs on {title}: method, baseline; mean and '
+                'range of the seeds',
+            )
+        yield '\n## Published gains\n'
+        yield from self.gain_table()
+        yield '\n## Protocol\n'
+        yield from self.protocol()
+        yield ''
+        yield (self.root / RESULTS / 'notes.md').read_text('utf-8').strip()
 
-    def step_times(self) -> dict[str, str]:
-        """Time of a training step over the baseline's, by label."""
-        content = self.read(STEPS) or {'rows': []}
+    def figure(self, name: str, alt: str) -> Iterator[str]:
+        if (self.root / IMAGES / name).is_file():
+            yield f'\n![{alt}](images/{name})'
+
+    def pair(self, row, data: str) -> dict | None:
+        """The summary of a row on a dataset."""
+        for pair in self.summary['data'][data]['pairs']:
+            if (pair['config'], pair['baseline']) == (
+                row.config,
+                row.baseline,
+            ):
+                return pair
+        return None
+
+    def verdict(self, row, data: str) -> str:
+        pair = self.pair(row, data)
+        return pair['verdict'] if pair else 'not run'
+
+    def link(self, row, label: str | None = None) -> str:
+        """A row's label, as a link to the page of its method."""
+        label = label or row.label
+        slug = self.owners.get(row.config)
+        if row.config.startswith('mmdet::') and row.baseline:
+            slug = row.config.removeprefix('mmdet::').partition('/')[0]
+        if slug not in self.slugs:
+            return label
+        return f'[{label}](methods/{slug}.md)'
+
+    def compared(self) -> list:
+        return [row for row in self.rows if row.baseline]
+
+    def agreement(self) -> Iterator[str]:
+        """The rank correlation of small-scale and published gains."""
+        yield '\n| dataset | pairs | rank correlation with the papers |'
+        yield '|---|---|---|'
+        for data, title in DATA.items():
+            found = self.summary['data'][data]['correlation']
+            cells = ['-', 'not run']
+            if found:
+                cells = [
+                    str(found['points']),
+                    f'{found["rho"]:+.2f} ({found["low"]:+.2f} to '
+                    f'{found["high"]:+.2f})',
+                ]
+            yield f'| {title} | {" | ".join(cells)} |'
+        yield AGREEMENT
+
+    def sentences(self) -> Iterator[str]:
+        """Claims, each of which follows from the summary."""
+        rows = self.compared()
+        verdicts = {
+            id(row): tuple(self.verdict(row, data) for data in DATA)
+            for row in rows
+        }
+
+        def those(wanted: Callable[[tuple[str, ...]], bool]) -> str:
+            found = [r for r in rows if wanted(verdicts[id(r)])]
+            return ', '.join(self.named(row) for row in found)
+
+        claims = [
+            ('**Above its baseline on both datasets:**', {'above'}),
+            ('**Below its baseline on both datasets:**', {'below'}),
+            (
+                'Above on one dataset and below on the other:',
+                {'above', 'below'},
+            ),
+        ]
+        found = [
+            (text, those(lambda v, words=words: set(v) == words))
+            for text, words in claims
+        ]
+        for index, title in enumerate(DATA.values()):
+            for word, text in ALONE.items():
+                names = those(
+                    lambda v, index=index, word=word: (
+                        v[index] == word and not set(v) <= {'above', 'below'}
+                    )
+                )
+                found.append((text.format(title), names))
+        for data, title in DATA.items():
+            text = f'The sign differs from the published gain on {title}:'
+            found.append((text, self.opposite(data)))
+        for text, names in found:
+            if names:
+                yield f'- {text} {names}.'
+        yield ''
+        yield self.by_chance()
+
+    def named(self, row) -> str:
+        """A row within a sentence: its baseline has to be named."""
+        return self.link(row, row.label.replace(',', ''))
+
+    def opposite(self, data: str) -> str:
+        """Rows whose order was established, against the paper's."""
+        found = []
+        for row in self.compared():
+            verdict = self.verdict(row, data)
+            if row.gain and verdict in ('above', 'below'):
+                if (verdict == 'above') != (row.gain.value > 0):
+                    found.append(self.named(row))
+        return ', '.join(found)
+
+    def by_chance(self) -> str:
+        """How many claims a 95 % interval lets through by chance."""
+        pairs = [
+            pair
+            for content in self.summary['data'].values()
+            for pair in content['pairs']
+            if 'holm' in pair
+        ]
+        if not pairs:
+            return 'No pair has all seeds yet.'
+        kept = sum(pair['holm'] for pair in pairs)
+        return (
+            f'{len(pairs)} differences are compared with zero. If there were '
+            f'no differences at all, about {0.05 * len(pairs):.1f} of their '
+            f'95 % intervals would still exclude it. The {kept} marked with '
+            "`*` below also pass Holm's correction for all of them together "
+            '(the chance that even one of them is false is at most 5 %).'
+        )
+
+    def step_times(self) -> dict[tuple[str, str], str]:
+        """Time of a training step over the baseline's, by pair."""
+        path = self.root / STEPS
+        if not path.is_file():
+            return {}
+        content = json.loads(path.read_text(encoding='utf-8'))
         return {
-            row['name'].partition(' train step')[0]: f'{1 / row["ratio"]:.2f}'
+            (
+                row['name'].partition(' train step')[0],
+                row['peer'],
+            ): f'{1 / row["ratio"]:.2f}'
             for row in content['rows']
         }
 
-    def seed_table(self, data: str) -> Iterator[str]:
-        """Mean and range over the seeds, the gain over the same seeds."""
+    def table(self, data: str) -> Iterator[str]:
         yield (
-            '| model | mAP | AP50 | AP75 | mAP - baseline '
-            '| step time / baseline | parameters | seeds |'
+            '| model | mAP | AP50 | AP75 | difference (95 % interval) | '
+            'verdict | published | last quarter | lr | step time | '
+            'parameters |'
         )
-        yield '|---|---|---|---|---|---|---|---|'
+        yield '|---|---|---|---|---|---|---|---|---|---|---|'
         times = self.step_times()
-        scores: dict[str, dict[int, float]] = {}  # config -> seed -> mAP
+        models = self.summary['data'][data]['models']
         for row in self.rows:
-            runs = seed_runs(row.config, data)
-            results = [r for run in runs if (r := self.result(run))]
-            if not results:
-                yield f'| {row.label} | not run | | | | | | |'
+            model = models.get(row.config)
+            label = self.link(row)
+            if not model:
+                yield f'| {label} | not run | | | | | | | | | |'
                 continue
-            scores[row.config] = {r['seed']: r['bbox_mAP'] for r in results}
             cells = [
-                _spread([r[key] for r in results]) for key in METRICS.values()
+                f'{model[key]:.3f}'
+                for key in ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
             ]
-            theirs = scores.get(row.baseline, {})
-            gains = [
-                value - theirs[seed]
-                for seed, value in scores[row.config].items()
-                if seed in theirs
-            ]
-            ratio = '-' if row.baseline is None else 'not run'
-            cells += [f'{mean(gains):+.3f}' if gains else '-']
-            cells += [times.get(row.label, ratio)]
-            cells += [f'{results[0]["parameters"] / 1e6:.3f} M']
-            cells += [', '.join(str(r['seed']) for r in results)]
-            yield f'| {row.label} | {" | ".join(cells)} |'
+            cells += self.difference(row, data)
+            cells.append(f'{model["lr"]:g}' + ' !' * model['at_edge'])
+            ratio = times.get((row.label, row.baseline), 'not run')
+            cells.append(ratio if row.baseline else '')
+            cells.append(f'{model["parameters"] / 1e6:.2f} M')
+            yield f'| {label} | {" | ".join(cells)} |'
 
-    def metric_table(self, head, rows, run_of) -> Iterator[str]:
-        """One row of metrics per config."""
-        yield f'| {head} | mAP | AP50 | AP75 |'
-        yield '|---|---|---|---|'
-        for row in rows:
-            result = self.result(run_of(row.config))
-            cells = ['not run', '', '']
-            if result:
-                cells = [f'{result[key]:.3f}' for key in METRICS.values()]
-            yield f'| {row.label} | {" | ".join(cells)} |'
+    def difference(self, row, data: str) -> list[str]:
+        """Cells: difference, verdict, published gain, last quarter."""
+        if not row.baseline:
+            return [''] * 4
+        gain = f'{row.gain.value:+.1f}' if row.gain else '-'
+        pair = self.pair(row, data)
+        if not pair:
+            return ['', 'baseline not run', gain, '']
+        difference = f'{pair["difference"]:+.3f}'
+        if pair['low'] is not None:
+            difference += f' ({pair["low"]:+.3f} to {pair["high"]:+.3f})'
+        if pair.get('holm'):
+            difference += ' `*`'
+        moves = ' / '.join(
+            '-' if move is None else f'{move:+.3f}' for move in pair['moves']
+        )
+        return [difference, pair['verdict'], gain, moves]
 
-    def overfit_table(self) -> Iterator[str]:
-        """AP50 of each method on the 16 images that it was trained on."""
-        yield '| method | BCCD | shapes |'
-        yield '|---|---|---|'
-        for method in self.methods:
-            cells = []
-            for data in ('bccd', 'shapes'):
-                result = self.read(
-                    OVERFIT / f'{method.configs[0]}_{data}.json'
+    def class_table(self, data: str) -> Iterator[str]:
+        """Mean AP of every class, of the models that were run."""
+        content = self.summary['data'][data]
+        if not content['models']:
+            return
+        yield 'AP per class:\n'
+        yield f'| model | {" | ".join(content["classes"])} |'
+        yield f'|---|{"---|" * len(content["classes"])}'
+        shown = set()
+        for row in self.rows:
+            model = content['models'].get(row.config)
+            if model and row.config not in shown:
+                shown.add(row.config)
+                values = [f'{value:.3f}' for value in model['per_class']]
+                yield f'| {short_label(row)} | {" | ".join(values)} |'
+
+    def gain_table(self) -> Iterator[str]:
+        """The source of every published gain."""
+        yield (
+            'Box AP on COCO of a method and its baseline, both from one '
+            'source, with the same backbone, schedule and split.\n'
+        )
+        yield '| pair | baseline | method | gain | split | source |'
+        yield '|---|---|---|---|---|---|'
+        for row in self.compared():
+            cells = ['', '', 'no such pair found', '', '']
+            if row.gain:
+                gain = row.gain
+                note = f'; {gain.note}' if gain.note else ''
+                cells = [
+                    f'{gain.baseline_ap:.1f}',
+                    f'{gain.ap:.1f}',
+                    f'{gain.value:+.1f}',
+                    gain.dataset.removeprefix('COCO '),
+                    gain.source + note,
+                ]
+            yield f'| {self.link(row)} | {" | ".join(cells)} |'
+
+    def protocol(self) -> Iterator[str]:
+        """What the result files say of the runs."""
+        for data, title in DATA.items():
+            models = self.summary['data'][data]['models'].values()
+            if models:
+                epochs = sorted({model['epochs'] for model in models})
+                tried = sorted({lr for m in models for lr in m['tried']})
+                edge = sum(model['at_edge'] for model in models)
+                yield (
+                    f'- {title}: {", ".join(map(str, epochs))} epochs; '
+                    f'learning rates {", ".join(f"{lr:g}" for lr in tried)}; '
+                    f'{edge} of {len(models)} models chose one at the edge.'
                 )
-                cells.append(
-                    f'{result["bbox_mAP_50"]:.3f} ({result["last_epoch"]})'
-                    if result
-                    else 'not run'
-                )
-            yield f'| {method.name} | {" | ".join(cells)} |'
-
-    def commands(self) -> Iterator[str]:
-        """The commands of the runs with seed 0, and the versions of all."""
-        runs = all_runs(self.root)
-        found = [(run, r) for run in runs if (r := self.result(run))]
-        yield COMMANDS_HEAD
-        for run, result in found:
-            if run.seed == 0:
-                yield result['command']
-        stacks = {
-            ', '.join(f'{k} {v}' for k, v in result['versions'].items())
-            for _, result in found
-        }
-        yield f'```\n\nVersions: {"; ".join(sorted(stacks))}.\n'
+        if self.summary['versions']:
+            yield (
+                f'- Seeds {", ".join(map(str, self.summary["seeds"]))}; '
+                'the learning rate was chosen with seed '
+                f'{self.summary["tuning_seed"]}.'
+            )
+            yield f'- Versions: {"; ".join(self.summary["versions"])}.'
+            yield (
+                '- Flat: in the last quarter of training neither of the two '
+                'mean curves moves by more than '
+                f'{self.summary["flat_share"]:g} of the difference between '
+                f'them, nor by more than {self.summary["flat_map"]:g} mAP.'
+            )
 
 
-def _spread(values: list[float]) -> str:
-    """Mean and range of a metric over seeds."""
-    if len(values) == 1:
-        return f'{values[0]:.3f}'
-    low, high = min(values), max(values)
-    return f'{mean(values):.3f} ({low:.3f}-{high:.3f})'
-
-
+ALONE = {
+    'above': 'Above on {}, undecided on the other dataset:',
+    'below': 'Below on {}, undecided on the other dataset:',
+    'not told apart': 'Not told apart on {}, the interval includes zero:',
+    'not settled': 'Not settled on {}, a curve still moves:',
+}
+GAIN_ALT = (
+    'Gain at small scale, with its 95 % interval, against the published gain '
+    'on COCO'
+)
 HEAD = """\
-# Small-scale results
+# Small scale
 
 <!-- generated by tools/dev/generate_index.py: do not edit -->
 
-Every number on this page was measured for this project, none is from a paper;
-the results are in `docs/results`. The runs use the small-scale overlay
-(ResNet-18 with 16 base channels, images of 320x240, random initial weights).
-They say whether a method trains and how it compares with its baseline under
-the same budget. They are not COCO results: no COCO AP was measured for this
-project.
+Every method next to its baseline, trained with one recipe, five times with the
+same five seeds. Differences on this page were measured for this project; they
+are not COCO results, and no COCO AP was measured. Published gains are those of
+others, with their [sources](#published-gains). For numbers in minutes instead
+of a comparison there is the [quick form](quick_form.md).
 
-## BCCD, 12 epochs
-
-205 images for training, 87 for evaluation, batch 4, up to three seeds: mean
-(lowest-highest). The difference from the baseline is over the same seeds.
-Step times are those of `tools/benchmark/train_step.py`, which runs a method
-and its baseline by turns in one process.
+An order is claimed ("above", "below") only where all seeds were run, the 95 %
+interval of the paired difference excludes zero, and both curves are flat in
+the last quarter of training ([defined below](#protocol)).
 """
-OVERFIT_HEAD = """
-## Overfit: 16 images
-
-AP50 on the images that the model was trained on (epochs), which has to pass
-0.9: `pytest -m slow tests/test_overfit.py --overfit-results
-docs/results/overfit`. Evaluated every 20 epochs from 80 to 160 and stopped
-when it passes, unless the method changes during training (MAL, SAPD); seed 0.
-"""
-COCO128_HEAD = """
-## COCO128, 20 epochs, evaluated on the training images
-
-Can the model fit 128 images of 80 classes? One seed.
-"""
-COMMANDS_HEAD = """
-## Commands
-
-Seed 0; the other seeds differ in `--seed`.
-
-```"""
+AGREEMENT = """
+Spearman's rank correlation of the differences with the published gains, over
+the pairs that have both and all seeds; the 95 % interval is from resampling
+the pairs. Pairs share baselines, so the true interval is wider."""
