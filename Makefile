@@ -7,7 +7,8 @@ JOBS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS)
 export VENV
 
-.PHONY: help env demo test test-all lint docs docs-env linkcheck clean
+.PHONY: help env demo test test-all lint small-scale docs docs-env linkcheck \
+  clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +31,9 @@ lint: env  ## ruff, mypy, codespell and the repository's own checks
 	$(PY) -m mypy
 	$(VENV)/bin/codespell
 	$(PY) tools/dev/check_repo.py
+
+small-scale: env  ## train what docs/small_scale.md lacks (hours), then write it
+	$(PY) tools/dev/small_scale.py --jobs $(JOBS)
 
 SPHINX := $(PY) -m sphinx -n -W --keep-going
 

@@ -1,7 +1,10 @@
 from pathlib import Path
 
 import pytest
+from helpers import BOXES, demo_batch, losses_of, total_loss
+from mmdet.registry import MODELS
 from mmengine.config import Config
+from small_scale_page import compared_rows
 from test_datasets.test_roots import coco_root
 
 from mmdet_assigners.small_scale import (
@@ -299,3 +302,19 @@ small = dict(model=dict(bbox_head=dict(stacked_convs=3)))
 def test_protocol_needs_data_and_excludes_mini(arguments):
     with pytest.raises(ValueError, match='small=True needs data'):
         load_config('sapd_r50_fpn_1x_coco', small=True, **arguments)
+
+
+@pytest.mark.parametrize(
+    'config',
+    sorted({row.config for row in compared_rows() if '::' not in row.config}),
+)
+def test_every_row_trains_under_the_protocol(config, root):
+    cfg = load_config(config, data=root, small=True)
+    assert cfg.model.backbone.type == 'EfficientNetLite0'
+    cfg.model.backbone.cache_dir = None
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    model.train()
+    loss = total_loss(losses_of(model, demo_batch([BOXES, BOXES])))
+    assert loss.isfinite()
+    loss.backward()

@@ -66,6 +66,7 @@ def root(tmp_path, monkeypatch):
         defaults = (*(function.__defaults__ or ())[:-1], tmp_path)
         monkeypatch.setattr(function, '__defaults__', defaults)
     monkeypatch.setattr(small_scale, 'WORK_DIR', tmp_path / 'work')
+    monkeypatch.setattr(small_scale.small_scale_report, 'main', lambda: 0)
     return tmp_path
 
 

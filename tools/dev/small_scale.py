@@ -4,8 +4,8 @@ The metafiles and ``configs/baselines.yml`` list the configs. Each is trained
 with every learning rate of the grid on a tuning seed, then with the best one
 on five seeds. The queue may be stopped and started again at any time: a
 finished run is kept, an interrupted one is resumed. With a GPU the runs share
-it. Datasets are looked for as ``data/<name>``. Afterward
-``tools/dev/small_scale_report.py`` writes the statistics and figures.
+it. Datasets are looked for as ``data/<name>``. In the end
+``tools/dev/small_scale_report.py`` writes statistics, figures and page.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 from itertools import chain
 
+import small_scale_report
 from facts import ROOT
 from small_scale_page import compared_rows
 from small_scale_runs import DATA, add_run, missing_runs
@@ -85,7 +86,9 @@ def main(argv: list[str] | None = None) -> int:
         metavar='NAME',
         help='configs, * as in a shell',
     )
-    parser.add_argument('--data', nargs='+', choices=DATA, default=DATA)
+    parser.add_argument(
+        '--data', nargs='+', choices=list(DATA), default=list(DATA)
+    )
     args = parser.parse_args(argv)
     os.environ.setdefault('OMP_NUM_THREADS', '1')
     configs = [
@@ -99,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
     with ThreadPoolExecutor(args.jobs) as pool:
         for worker in [pool.submit(queue.work) for _ in range(args.jobs)]:
             worker.result()
-    return 1 if queue.failed else 0
+    return small_scale_report.main() or int(bool(queue.failed))
 
 
 if __name__ == '__main__':

@@ -6,17 +6,18 @@ module only words them: it needs neither torch nor scipy, as pre-commit.
 
 import hashlib
 import json
+import runpy
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
 from facts import ROOT, catalog, read_methods
+from small_scale_runs import DATA, RESULTS
 
-RESULTS = Path('docs/results/small')
 SUMMARY = RESULTS / 'summary.json'
+RECIPE = Path('configs/_base_/protocol.py')
 STEPS = Path('docs/results/benchmark/train_step.json')
 IMAGES = Path('docs/images')
-DATA = {'bccd': 'BCCD', 'shapes': 'shapes'}
 GAIN_FIGURE = 'small_scale_gain.png'
 AGAINST = ', against '
 
@@ -323,7 +324,8 @@ class _Page:
             yield f'| {self.link(row)} | {" | ".join(cells)} |'
 
     def protocol(self) -> Iterator[str]:
-        """What the result files say of the runs."""
+        """The recipe, and what the result files say of the runs."""
+        yield from self.recipe()
         for data, title in DATA.items():
             models = self.summary['data'][data]['models'].values()
             if models:
@@ -343,11 +345,40 @@ class _Page:
             )
             yield f'- Versions: {"; ".join(self.summary["versions"])}.'
             yield (
-                '- Flat: in the last quarter of training neither of the two '
-                'mean curves moves by more than '
-                f'{self.summary["flat_share"]:g} of the difference between '
-                f'them, nor by more than {self.summary["flat_map"]:g} mAP.'
+                '- Flat: in the last quarter of training the difference '
+                f'moves by at most {self.summary["flat_share"]:g} of itself, '
+                'and neither of the two mean curves by more than '
+                f'{self.summary["flat_map"]:g} mAP.'
             )
+
+    def recipe(self) -> Iterator[str]:
+        """What ``configs/_base_/protocol.py`` gives every model."""
+        recipe = runpy.run_path(str(self.root / RECIPE))
+        loader = recipe['train_dataloader']
+        steps = {t['type']: t for t in loader['dataset']['pipeline']}
+        wrapper = recipe['optim_wrapper']
+        optimizer = wrapper['optimizer']
+        warmup, _ = recipe['param_scheduler']
+        yield (
+            '- Model: an EfficientNet-Lite0 with ImageNet weights, all of it '
+            'frozen, in place of the ResNet; a quarter of the channels behind '
+            "it and half of the heads' tower convolutions; the method "
+            'unchanged.'
+        )
+        yield (
+            f'- Images: resized to fit {steps["Resize"]["scale"][0]}x'
+            f'{steps["Resize"]["scale"][1]}, mirrored with probability '
+            f'{steps["RandomFlip"]["prob"]:g}, {loader["batch_size"]} per '
+            'step; an incomplete last batch is left out.'
+        )
+        yield (
+            f'- Training: {recipe["train_cfg"]["max_epochs"]} epochs of '
+            f'{optimizer["type"]}, weight decay '
+            f'{optimizer["weight_decay"]:g}, gradients clipped at norm '
+            f'{wrapper["clip_grad"]["max_norm"]:g}, {warmup["end"]} steps of '
+            'warm-up, then half a cosine to zero. The same for all but the '
+            'learning rate.'
+        )
 
 
 ALONE = {

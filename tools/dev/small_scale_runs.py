@@ -11,7 +11,7 @@ from pathlib import Path
 from facts import ROOT, load
 
 RESULTS = Path('docs/results/small')
-DATA = ('bccd', 'shapes')
+DATA = {'bccd': 'BCCD', 'shapes': 'shapes'}
 RATES = (1e-3, 2e-3, 4e-3)
 TUNING_SEED = 100
 SEEDS = (0, 1, 2, 3, 4)
