@@ -46,3 +46,17 @@ mini = dict(
     test_dataloader=_mini_test,
     train_cfg=dict(val_interval=1),
 )
+# YOLOv3 learns slowly: one anchor of nine is positive for an object
+small = dict(
+    model=dict(
+        backbone=dict(
+            _delete_=True,
+            type='EfficientNetLite0',
+            out_indices=(3, 4, 5),
+            frozen_stages=6,
+            cache_dir='work_dirs/frozen_stages',
+        ),
+        neck=dict(in_channels=[320, 112, 40]),
+    ),
+    train_cfg=dict(max_epochs=18),
+)
