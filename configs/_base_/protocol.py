@@ -64,7 +64,7 @@ model = dict(
     )
 )
 
-train_cfg = dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=6)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=6)
 val_cfg = dict(_delete_=True, type='ValLoop')
 test_cfg = dict(_delete_=True, type='TestLoop')
 optim_wrapper = dict(
