@@ -1,0 +1,2 @@
+from .backbones import CSPDarknet53, CSPResNeXt, CSPResNet
+from .efm import EFM

@@ -1,0 +1,99 @@
+"""What the backbones of this method share."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from .architectures import check_stages
+
+INIT = [
+    dict(type='Kaiming', layer='Conv2d'),
+    dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
+]
+
+
+class StagedBackbone(BaseModule):
+    """A stem and stages; base class of CSPNet's and PeleeNet's backbones.
+
+    Args:
+        stem: Before the stages.
+        stages: In order.
+        out_indices: Stages whose outputs are returned.
+        frozen_stages: How many stages are not trained, 0: the stem alone,
+            -1: all are trained.
+        norm_eval: Keep batch normalization in eval mode.
+        init_cfg: Initialization; by default Kaiming's.
+
+    Raises:
+        ValueError: Stages out of range.
+    """
+
+    def __init__(
+        self,
+        stem: nn.Module,
+        stages: Sequence[nn.Module],
+        out_indices: Sequence[int],
+        frozen_stages: int,
+        norm_eval: bool,
+        init_cfg: dict | list[dict] | None,
+    ) -> None:
+        super().__init__(INIT if init_cfg is None else init_cfg)
+        check_stages(len(stages), out_indices, frozen_stages)
+        self.stem = stem
+        self.stages = nn.ModuleList(stages)
+        self.out_indices = tuple(out_indices)
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Compute the maps of ``out_indices``.
+
+        Args:
+            x: Normalized images (B, 3, H, W).
+
+        Returns:
+            tuple: A map (B, C, ceil(H / stride), ceil(W / stride)) per stage,
+            finest first.
+        """
+        outs = []
+        x = self.stem(x)
+        for i, stage in enumerate(self.stages[: self.out_indices[-1] + 1]):
+            x = stage(x)
+            if i in self.out_indices:
+                outs.append(x)
+        return tuple(outs)
+
+    def train(self, mode: bool = True) -> 'StagedBackbone':
+        """Set the mode, with frozen stages and norms in eval mode."""
+        super().train(mode)
+        if self.frozen_stages >= 0:
+            for part in (self.stem, *self.stages[: self.frozen_stages]):
+                part.eval()
+                part.requires_grad_(False)
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def _load_from_state_dict(
+        self, state_dict: dict, prefix: str, *args: Any
+    ) -> None:
+        given = [name for name in state_dict if name.startswith(prefix)]
+        if given and not any(prefix + name in given for name in _names(self)):
+            own = [name for name in _names(self) if name.endswith('weight')]
+            raise ValueError(
+                f'none of {len(given)} keys such as {given[0]} is one of '
+                f'{type(self).__name__}, which has {own[0]}, {own[-2]}, ...: '
+                'weights of another network, such as a plain ResNet, have no '
+                'place here; released ones convert by mmdet-assigners convert '
+                'cspnet'
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _names(module: nn.Module) -> list[str]:
+    return [name for name, _ in module.named_parameters()]
