@@ -1,0 +1,65 @@
+"""Partial dense stages."""
+
+import pytest
+import torch
+
+from mmdet_assigners.methods.cspnet.dense import PartialDenseStage
+
+
+def stage(mode, gamma=0.5, bottleneck=None):
+    torch.manual_seed(0)
+    return PartialDenseStage(
+        8, 3, 4, gamma, 6, 10, mode, bottleneck
+    ).double()
+
+
+def run(module, t_zero=False):
+    if t_zero:
+        torch.nn.init.zeros_(module.t.conv.weight)
+    x = torch.rand(2, 8, 6, 7, dtype=torch.float64, requires_grad=True)
+    module.eval()
+    module(x).square().sum().backward()
+    return x
+
+
+@pytest.mark.parametrize('bottleneck', [None, 2])
+@pytest.mark.parametrize('gamma', [0.25, 0.5, 0.75, 1.0])
+@pytest.mark.parametrize('mode', ['csp', 'fusion_first', 'fusion_last'])
+def test_channels(mode, gamma, bottleneck):
+    module = stage(mode, gamma, bottleneck)
+    out = module(torch.rand(2, 8, 6, 7, dtype=torch.float64))
+    bypass = 8 - int(8 * gamma)
+    expected = bypass + 6 if mode == 'fusion_last' else 10
+    assert module.out_channels == expected
+    assert out.shape == (2, expected, 6, 7)
+
+
+@pytest.mark.parametrize('mode', ['csp', 'fusion_last'])
+def test_gradient_of_the_layers_passes_through_t_alone(mode):
+    module = stage(mode)
+    run(module, t_zero=True)
+    for layer in module.layers:
+        assert not layer.conv.conv.weight.grad.any()
+    module = stage(mode)
+    run(module)
+    for layer in module.layers:
+        assert layer.conv.conv.weight.grad.any()
+
+
+@pytest.mark.parametrize('mode', ['csp', 'fusion_last'])
+def test_bypass_does_not_enter_the_layers(mode):
+    module = stage(mode)
+    seen = []
+    module.layers[0].register_forward_hook(
+        lambda _, inputs, out: seen.append(inputs[0])
+    )
+    x = run(module)
+    assert torch.equal(seen[0], x[:, 4:])
+    # only the layers' part reaches T
+    module = stage(mode)
+    x = run(module, t_zero=True)
+    assert x.grad[:, :4].any() and not x.grad[:, 4:].any()
+
+
+def test_gamma_is_rounded_down():
+    assert PartialDenseStage(7, 1, 2, 0.5, 4, 4).split == [4, 3]
