@@ -9,9 +9,7 @@ cspnet_x50 = dict(
     type='CSPResNeXt',
     depth=50,
     frozen_stages=1,
-    init_cfg=dict(
-        type='Pretrained', checkpoint='checkpoints/csresnext50.pth'
-    ),
+    init_cfg=dict(type='Pretrained', checkpoint='checkpoints/csresnext50.pth'),
 )
 mini = dict(
     model=dict(

@@ -21,6 +21,8 @@ model = dict(
         in_channels=[512, 1024, 2048],
         out_channels=[128, 256, 512],
     ),
+    bbox_head=dict(type='FlatYOLOV3Head'),
+    train_cfg=dict(assigner=dict(type='BatchGridAssigner')),
 )
 mini = dict(
     model=dict(

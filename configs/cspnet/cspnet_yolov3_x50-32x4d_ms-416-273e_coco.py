@@ -16,6 +16,8 @@ model = dict(
         ),
     ),
     neck=dict(in_channels=[2048, 1024, 512]),
+    bbox_head=dict(type='FlatYOLOV3Head'),
+    train_cfg=dict(assigner=dict(type='BatchGridAssigner')),
 )
 mini = dict(
     model=dict(

@@ -82,9 +82,7 @@ def _darknet(slope: float) -> Architecture:
     for i, count in enumerate(blocks[1:]):
         width = 128 * 2**i
         half = width // 2
-        stages.append(
-            Stage(half, width, half, half, count, 'darknet', width)
-        )
+        stages.append(Stage(half, width, half, half, count, 'darknet', width))
     return Architecture(32, tuple(stages), resnet_stem=False, slope=slope)
 
 

@@ -51,9 +51,7 @@ class CSPNet(StagedBackbone):
                 f'widen_factor must be positive, got {widen_factor}'
             )
         if act_cfg is None:
-            act_cfg = dict(
-                type='LeakyReLU', negative_slope=architecture.slope
-            )
+            act_cfg = dict(type='LeakyReLU', negative_slope=architecture.slope)
         cfg = layer_cfg(norm_cfg, act_cfg)
         stages = [
             stage.scaled(widen_factor, groups or stage.groups)

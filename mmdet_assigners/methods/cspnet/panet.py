@@ -1,6 +1,7 @@
 """SPP and a path aggregation network, in the form of YOLO."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from mmcv.cnn import ConvModule
 from mmdet.registry import MODELS
@@ -73,9 +74,7 @@ class SPPPANNeck(BaseModule):
             )
         even = [size for size in pool_sizes if size % 2 == 0]
         if even:
-            raise ValueError(
-                f'pool_sizes must be odd, got {list(pool_sizes)}'
-            )
+            raise ValueError(f'pool_sizes must be odd, got {list(pool_sizes)}')
         self.pool_sizes = tuple(pool_sizes)
         self.coarsest_first = coarsest_first
         cfg = layer_cfg(norm_cfg, act_cfg)
@@ -88,11 +87,13 @@ class SPPPANNeck(BaseModule):
         self.top_down = nn.ModuleList()
         for i in range(len(in_channels) - 2, -1, -1):
             width = out_channels[i]
-            self.reduce.append(ConvModule(out_channels[i + 1], width, 1, **cfg))
+            self.reduce.append(
+                ConvModule(out_channels[i + 1], width, 1, **cfg)
+            )
             self.lateral.append(ConvModule(in_channels[i], width, 1, **cfg))
             self.top_down.append(_alternate(2 * width, width, 5, cfg))
         self.down, self.bottom_up = nn.ModuleList(), nn.ModuleList()
-        for fine, width in zip(out_channels, out_channels[1:], strict=False):
+        for fine, width in pairwise(out_channels):
             self.down.append(
                 ConvModule(fine, width, 3, stride=2, padding=1, **cfg)
             )

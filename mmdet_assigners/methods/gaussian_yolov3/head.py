@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from ...models.dense_heads.box_sigmas import BoxSigmaMixin
 from ...models.dense_heads.flat_head import FlatBatch
+from ...models.dense_heads.flat_yolov3_head import FlatYOLOV3Head
 from . import functional as gaussian_yolov3
-from .flat_yolov3_head import FlatYOLOV3Head
 from .loss import GaussianNLLLoss
 
 _NLL = dict(type='GaussianNLLLoss', sigma_const=0.3, eps=1e-9)

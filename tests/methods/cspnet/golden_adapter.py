@@ -69,7 +69,9 @@ def stage(case):
         if params['first_layer'] <= layers[0]
         and layers[1] <= params['last_layer']
     }
-    ours = {module: index for index, module in listed(architecture, net).items()}
+    ours = {
+        module: index for index, module in listed(architecture, net).items()
+    }
     part = nn.Sequential(*parts.values())
     names = {
         ours[module]: name
@@ -78,7 +80,9 @@ def stage(case):
     }
 
     def rename(name):
-        kind, index, rest = re.fullmatch(r'(conv|bn)(\d+)\.(.+)', name).groups()
+        kind, index, rest = re.fullmatch(
+            r'(conv|bn)(\d+)\.(.+)', name
+        ).groups()
         return f'{names[int(index)]}.{kind}.{rest}'
 
     return case.results({'y': case.load(part, rename)(case['x'])})

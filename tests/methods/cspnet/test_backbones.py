@@ -127,7 +127,9 @@ def test_every_parameter_gets_a_gradient(name):
     net = narrow(name, norm_eval=False)
     net.init_weights()
     net.train()
-    sum(out.square().mean() for out in net(torch.rand(2, 3, 64, 64))).backward()
+    sum(
+        out.square().mean() for out in net(torch.rand(2, 3, 64, 64))
+    ).backward()
     assert all(p.grad is not None for p in net.parameters())
 
 
@@ -169,7 +171,9 @@ def test_mmpretrain_variant():
     assert flags == [[True, False, False, True], [False] * 4]
     assert [net.stem[1].kernel_size for net in (official, other)] == [2, 3]
     slopes = {
-        m.negative_slope for m in other.modules() if hasattr(m, 'negative_slope')
+        m.negative_slope
+        for m in other.modules()
+        if hasattr(m, 'negative_slope')
     }
     assert slopes == {0.01}
 

@@ -8,9 +8,7 @@ from mmdet_assigners.methods.cspnet.dense import PartialDenseStage
 
 def stage(mode, gamma=0.5, bottleneck=None):
     torch.manual_seed(0)
-    return PartialDenseStage(
-        8, 3, 4, gamma, 6, 10, mode, bottleneck
-    ).double()
+    return PartialDenseStage(8, 3, 4, gamma, 6, 10, mode, bottleneck).double()
 
 
 def run(module, t_zero=False):

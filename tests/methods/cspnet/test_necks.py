@@ -79,7 +79,10 @@ def test_which_levels_reach_which(mode, reached):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(mode='emf'), "one of efm, fpn, gfm, got 'emf'; did you mean efm"),
+        (
+            dict(mode='emf'),
+            "one of efm, fpn, gfm, got 'emf'; did you mean efm",
+        ),
         (dict(pieces=0), 'pieces must be at least 1, got 0'),
         (dict(out_channels=[4, 4]), r'one number or 3, .* got \[4, 4\]'),
     ],
@@ -120,9 +123,7 @@ def test_levels_of_the_pan(coarsest_first):
     ],
 )
 def test_bad_arguments_of_the_pan(options, message):
-    cfg = dict(
-        type='SPPPANNeck', in_channels=CHANNELS, out_channels=[2, 4, 6]
-    )
+    cfg = dict(type='SPPPANNeck', in_channels=CHANNELS, out_channels=[2, 4, 6])
     with pytest.raises(ValueError, match=message):
         MODELS.build(cfg | options)
 

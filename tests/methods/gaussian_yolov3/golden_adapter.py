@@ -6,12 +6,12 @@ from mmdet.models.task_modules.coders import YOLOBBoxCoder
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from mmdet_assigners.methods.gaussian_yolov3 import functional as ops
-from mmdet_assigners.methods.gaussian_yolov3.yolo_match import (
+from mmdet_assigners.ops.anchor_match import IGNORED, gather_gts
+from mmdet_assigners.ops.anchor_points import pad_gts
+from mmdet_assigners.ops.yolo_match import (
     YOLOGrid,
     darknet_match,
 )
-from mmdet_assigners.ops.anchor_match import IGNORED, gather_gts
-from mmdet_assigners.ops.anchor_points import pad_gts
 
 
 def level(case):

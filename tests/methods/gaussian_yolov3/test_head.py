@@ -9,10 +9,10 @@ from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.methods.gaussian_yolov3.flat_yolov3_head import (
+from mmdet_assigners.methods.gaussian_yolov3.head import GaussianYOLOV3Head
+from mmdet_assigners.models.dense_heads.flat_yolov3_head import (
     FlatYOLOV3Head,
 )
-from mmdet_assigners.methods.gaussian_yolov3.head import GaussianYOLOV3Head
 from mmdet_assigners.small_scale import load_config
 from mmdet_assigners.utils import get_config
 

@@ -1,1 +1,2 @@
 from .batch_max_iou_assigner import BatchMaxIoUAssigner
+from .grid_assigners import BatchGridAssigner, DarknetGridAssigner

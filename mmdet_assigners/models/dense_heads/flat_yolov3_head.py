@@ -11,10 +11,10 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ...models.checks import refuse_pos_weight
-from ...models.dense_heads.flat_head import FlatBatch, FlatLossMixin
-from ...models.task_modules.assigners._base import Assignment
 from ...ops.anchor_match import IGNORED
+from ..checks import refuse_pos_weight
+from ..task_modules.assigners._base import Assignment
+from .flat_head import FlatBatch, FlatLossMixin
 
 
 @MODELS.register_module()

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...ops.anchor_match import IGNORED, NEGATIVE, iou_bounds, iou_chunks
-from ...ops.anchor_points import MAX_ELEMENTS
+from .anchor_match import IGNORED, NEGATIVE, iou_bounds, iou_chunks
+from .anchor_points import MAX_ELEMENTS
 
 
 class YOLOGrid(NamedTuple):

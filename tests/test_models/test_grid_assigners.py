@@ -7,20 +7,20 @@ from mmdet.models.task_modules.assigners import GridAssigner
 from mmdet.models.task_modules.prior_generators import YOLOAnchorGenerator
 from mmengine.structures import InstanceData
 
-from mmdet_assigners.methods.gaussian_yolov3.assigners import (
+from mmdet_assigners.models.task_modules.assigners._base import AssignInputs
+from mmdet_assigners.models.task_modules.assigners.grid_assigners import (
     BatchGridAssigner,
     DarknetGridAssigner,
 )
-from mmdet_assigners.methods.gaussian_yolov3.yolo_match import (
+from mmdet_assigners.ops.anchor_match import IGNORED, NEGATIVE
+from mmdet_assigners.ops.anchor_points import pad_gts
+from mmdet_assigners.ops.yolo_match import (
     cell_priors,
     darknet_match,
     grid_match,
     grid_of_priors,
     shape_iou,
 )
-from mmdet_assigners.models.task_modules.assigners._base import AssignInputs
-from mmdet_assigners.ops.anchor_match import IGNORED, NEGATIVE
-from mmdet_assigners.ops.anchor_points import pad_gts
 
 SIZES = [(4, 5), (8, 10), (16, 20)]  # rows and columns: 128 x 160 px
 ANCHORS = [

@@ -4,16 +4,21 @@ from collections.abc import Sequence
 
 from mmdet.registry import TASK_UTILS
 
-from ...models.task_modules.assigners._base import (
+from ....ops.anchor_match import IGNORED, iou_bounds
+from ....ops.anchor_points import MAX_ELEMENTS
+from ....ops.yolo_match import (
+    YOLOGrid,
+    darknet_match,
+    grid_match,
+    grid_of_priors,
+)
+from ._base import (
     AssignInputs,
     Assignment,
     BatchAssigner,
     need_levels,
     need_predictions,
 )
-from ...ops.anchor_match import IGNORED, iou_bounds
-from ...ops.anchor_points import MAX_ELEMENTS
-from .yolo_match import YOLOGrid, darknet_match, grid_match, grid_of_priors
 
 
 def _grid(inputs: AssignInputs, name: str) -> YOLOGrid:
@@ -25,8 +30,9 @@ def _grid(inputs: AssignInputs, name: str) -> YOLOGrid:
 class BatchGridAssigner(BatchAssigner):
     """mmdet's ``GridAssigner``, batched, without synchronization.
 
-    The same assignment (tested), by :func:`~.yolo_match.grid_match`; the cells
-    come from the priors, so the caller passes no ``responsible_flags``. A
+    The same assignment (tested), by
+    :func:`~mmdet_assigners.ops.yolo_match.grid_match`; the cells come from
+    the priors, so the caller passes no ``responsible_flags``. A
     ground truth whose center lies outside the grid has no cell of its own
     (mmdet: an error, or a wrong cell).
 
@@ -104,7 +110,7 @@ class DarknetGridAssigner(BatchAssigner):
     ``ignore_iou_thr``. mmdet's ``GridAssigner`` differs in all three: it
     compares anchors at their place, takes further positives of IoU above 0.5,
     and ignores by the IoU of anchors. Rule in
-    :func:`~.yolo_match.darknet_match`.
+    :func:`~mmdet_assigners.ops.yolo_match.darknet_match`.
 
     ``Assignment.extra['class_targets']`` (B, P, C) has the classes of all
     ground truths that share a prior.
