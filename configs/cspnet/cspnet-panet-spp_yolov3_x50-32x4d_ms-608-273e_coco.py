@@ -2,19 +2,11 @@
 # other training, 41.2 on test-dev at 608. 8 GPUs x 8 images, lr 0.001.
 _base_ = [
     'mmdet::yolo/yolov3_d53_8xb8-ms-608-273e_coco.py',
-    '../_base_/yolov3_narrow.py',
+    '../_base_/cspnet_yolov3.py',
 ]
 custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='CSPResNeXt',
-        out_indices=(1, 2, 3),
-        norm_eval=False,
-        init_cfg=dict(
-            type='Pretrained', checkpoint='checkpoints/csresnext50.pth'
-        ),
-    ),
+    backbone=dict(_delete_=True, **_base_.cspnet_yolov3_x50),
     neck=dict(
         _delete_=True,
         type='SPPPANNeck',
@@ -24,9 +16,5 @@ model = dict(
     bbox_head=dict(type='FlatYOLOV3Head'),
     train_cfg=dict(assigner=dict(type='BatchGridAssigner')),
 )
-mini = dict(
-    model=dict(
-        backbone=dict(widen_factor=1 / 8, groups=4),
-        neck=dict(in_channels=[64, 128, 256], out_channels=[16, 32, 64]),
-    )
-)
+mini_neck = dict(in_channels=[64, 128, 256], out_channels=[16, 32, 64])
+mini = dict(model=dict(neck=mini_neck))

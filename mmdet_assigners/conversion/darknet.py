@@ -44,7 +44,7 @@ def shapes_of(state: Mapping[str, Tensor], layers: Iterable[str]) -> Shapes:
     """Shapes of a model's tensors in the order of the file.
 
     Args:
-        state: State dict of the model, by name.
+        state: State dict of the model, tensors (...) by name.
         layers: Its convolutions in the order of the layer list: names of a
             ``ConvModule`` or of a plain convolution with a bias.
     """

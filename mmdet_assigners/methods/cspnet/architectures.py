@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -33,7 +33,7 @@ class Stage:
             for name, value in vars(self).items()
             if name.endswith('_channels') and value
         }
-        return replace(self, groups=groups, **widths)
+        return Stage(**(vars(self) | widths | dict(groups=groups)))
 
 
 @dataclass(frozen=True)
