@@ -169,6 +169,7 @@ NO_POS_WEIGHT = {
     'FSAFPaperHead',
     'FlatYOLOV3Head',
     'GaussianYOLOV3Head',
+    'IoUYOLOV3Head',
     'MALRetinaHead',
     'QFLFoveaHead',
     'RankingATSSHead',
@@ -218,6 +219,7 @@ def test_weight_of_positives(name):
 NO_REGIONS = NO_POS_WEIGHT - {
     'FlatYOLOV3Head',
     'GaussianYOLOV3Head',
+    'IoUYOLOV3Head',
     'RankingATSSHead',
     'RankingRetinaHead',
 }
