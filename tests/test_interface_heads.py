@@ -298,6 +298,7 @@ BOX_LOSSES = {
     'BorderRPNHead',
     'FCOSAblationHead',
     'GFLAblationHead',
+    'IoUYOLOV3Head',
     'RankingFCOSHead',
     'SamplingFreeFCOSHead',
 }

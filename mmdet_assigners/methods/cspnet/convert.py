@@ -47,7 +47,12 @@ OTHERS = {
         'cspnet-omega_retinanet_x50-32x4d_fpn_1x_coco'
     ],
     DETECTORS['CSPResNeXt']: [
-        'cspnet-panet-spp_yolov3_x50-32x4d_ms-608-273e_coco'
+        'cspnet-panet-spp_yolov3_x50-32x4d_ms-608-273e_coco',
+        'cspnet-panet-spp-giou_yolov3_x50-32x4d_ms-512-273e_coco',
+        'cspnet-panet-spp-ciou_yolov3_x50-32x4d_ms-512-273e_coco',
+    ],
+    DETECTORS['CSPDarknet53']: [
+        'cspnet-panet-spp-ciou_yolov3_d53_ms-512-273e_coco'
     ],
 }
 ANCHORS = 3  # per level
@@ -104,7 +109,7 @@ def guess_config(state: State) -> str | None:
 
 
 def alternatives(config: str) -> list[str]:
-    """Configs with another activation or size, of the same tensors."""
+    """Configs of another activation, size or coder, of the same tensors."""
     return OTHERS.get(config, [])
 
 

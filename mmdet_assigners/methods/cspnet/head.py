@@ -17,7 +17,8 @@ class IoUYOLOV3Head(FlatYOLOV3Head):
     One loss of decoded boxes takes the place of those of x, y and w, h, as in
     the detectors CSPResNeXt50-PANet-SPP-GIoU and -CIoU of
     WongKinYiu/CrossStagePartialNetworks. Objectness and classes keep YOLOv3's.
-    Losses are sums over the batch.
+    Losses are sums over the batch. As in YOLOv3, the center of a ground truth
+    is clamped to the cell of its anchor.
 
     Args:
         *args: Of ``YOLOV3Head``.
@@ -60,11 +61,16 @@ class IoUYOLOV3Head(FlatYOLOV3Head):
         Returns:
             dict: ``loss_bbox``, a scalar.
         """
-        # others must not overflow
-        deltas = torch.where(positive[..., None], flat.deltas, target)
+        # the others must not overflow, nor be equal: CIoU is 0 / 0 there
         pred, gt = (
-            self.bbox_coder.decode(flat.anchors, x, flat.strides[:, None])
-            for x in (deltas, target)
+            self.bbox_coder.decode(
+                flat.anchors,
+                torch.where(
+                    positive[..., None], x, x.new_tensor([0.5, 0.5, log, log])
+                ),
+                flat.strides[:, None],
+            )
+            for x, log in ((flat.deltas, 0.0), (target, 0.5))
         )
         loss = self.loss_bbox(
             pred.flatten(0, 1),

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mmdet_assigners.methods.cspnet.dense import PartialDenseStage
+from mmdet_assigners.methods.cspnet.peleenet import PeleeStage
 
 
 def stage(mode, gamma=0.5, bottleneck=None):
@@ -61,3 +62,20 @@ def test_bypass_does_not_enter_the_layers(mode):
 
 def test_gamma_is_rounded_down():
     assert PartialDenseStage(7, 1, 2, 0.5, 4, 4).split == [4, 3]
+
+
+def test_without_a_bypass_it_is_the_plain_stage():
+    """All channels inside and one transition: the stage of PeleeNet."""
+    torch.manual_seed(0)
+    cfg = (dict(type='BN'), dict(type='LeakyReLU', negative_slope=0.1))
+    plain = PeleeStage(8, 3, 4, 2, 10, *cfg).eval()
+    ours = PartialDenseStage(
+        8, 3, 4, 1.0, 0, 10, 'fusion_first', 2, *cfg
+    ).eval()
+    state = {
+        name.replace('transition.', 'u.'): value
+        for name, value in plain.state_dict().items()
+    }
+    ours.load_state_dict(state)
+    x = torch.rand(2, 8, 6, 7)
+    assert torch.equal(ours(x), plain(x))
