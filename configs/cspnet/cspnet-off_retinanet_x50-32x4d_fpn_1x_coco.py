@@ -11,9 +11,10 @@ model = dict(
 auto_scale_lr = dict(base_batch_size=16)
 # the depth and width that CSPResNeXt-50 has at small scale
 narrow = dict(plain, groups=8, stem_channels=16, base_channels=16)
+fresh = dict(norm_eval=False, zero_init_residual=False)
 mini = dict(
     model=dict(
-        backbone=dict(_delete_=True, norm_eval=False, **narrow),
+        backbone=dict(_delete_=True, **narrow, **fresh),
         neck=dict(in_channels=[64, 128, 256, 512]),
     )
 )
