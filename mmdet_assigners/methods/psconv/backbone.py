@@ -152,6 +152,15 @@ class PSResNet(_PolyScale):
         )
         super().__init__(depth, psconv, from_dense, **kwargs)
 
+    def make_res_layer(self, **kwargs: Any) -> ResLayer:
+        """Make the blocks of a stage."""
+        # mmdet starts its own Bottleneck as the identity, but no other
+        default = isinstance(self.init_cfg, list)
+        if default and self.zero_init_residual:
+            zero = dict(type='Constant', val=0, override=dict(name='norm3'))
+            kwargs['init_cfg'] = zero
+        return super().make_res_layer(**kwargs)
+
 
 @MODELS.register_module()
 class PSResNeXt(_PolyScale, ResNeXt):

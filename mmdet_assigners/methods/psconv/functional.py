@@ -68,7 +68,11 @@ def split_dense(
     )
     masked = mask_blocks(groups, parts).view(groups, parts, 1, parts, 1, 1, 1)
     rest = blocks.masked_fill(masked.to(weight.device), 0)
-    return rest.reshape(weight.shape), own.flatten(0, 2), opposite.flatten(0, 2)
+    return (
+        rest.reshape(weight.shape),
+        own.flatten(0, 2),
+        opposite.flatten(0, 2),
+    )
 
 
 def ps_conv2d(
@@ -81,17 +85,16 @@ def ps_conv2d(
     dilation: int = 2,
     groups: int = 1,
     parts: int = 4,
-    dense: bool = False,
+    dense: bool = True,
 ) -> Tensor:
     """Convolve with the rates 1, d and 2d at once; kernels of 3x3.
 
     All three convolutions read ``x`` as it is, so that training keeps no copy
-    of it, and nothing is multiplied by a structural zero unless ``dense``.
+    of it.
 
     Args:
         x: (B, C_in, H, W).
-        conv: (C_out, C_in / G, 3, 3), rate 1. Of the blocks that other rates
-            take, nothing is read, unless ``dense``.
+        conv: (C_out, C_in / G, 3, 3), rate 1.
         gwconv: (C_out, C_in / (G * P), 3, 3), rate d.
         gwconv_shift: (C_out, C_in / (G * P), 3, 3), rate 2d: block o is for
             input block o + P/2 modulo P.
@@ -100,7 +103,9 @@ def ps_conv2d(
         dilation: d.
         groups: G.
         parts: P.
-        dense: Take ``conv`` as it is, for masks that are not the pattern.
+        dense: Take ``conv`` as it is, zeros included. Without, the blocks of
+            other rates are left out, G must be 1, and multiply-adds are those
+            of a plain convolution.
 
     Returns:
         Tensor: (B, C_out, H_out, W_out).
@@ -117,14 +122,12 @@ def ps_conv2d(
         return out + F.conv2d(x, conv, None, stride, 1, 1, groups)
     if parts == 2:
         return out  # no block is left for rate 1
-    near = F.conv2d(
-        x, _near_kernels(conv, groups, parts), None, stride, 1, 1, blocks
-    )
-    # (B, G, half of the input, q, half of the output, s, C_out / (G * P), ...)
-    near = near.unflatten(1, (groups, 2, half, 2, half - 1, -1)).sum(2)
+    near = F.conv2d(x, _near_kernels(conv, parts), None, stride, 1, 1, parts)
+    # B, half of the input, q, half of the output, s, C_out / P, H, W
+    near = near.unflatten(1, (2, half, 2, half - 1, -1)).sum(1)
     for s in range(1, half):
-        term = near[:, :, :, :, s - 1].roll(s, 2).transpose(2, 3)
-        out = out + term.flatten(1, 4)
+        term = near[:, :, :, s - 1].roll(s, 1).transpose(1, 2)
+        out = out + term.flatten(1, 3)
     return out
 
 
@@ -133,21 +136,21 @@ def _blocks(weight: Tensor, groups: int, parts: int) -> Tensor:
     return weight.unflatten(1, (parts, -1)).unflatten(0, (groups, parts, -1))
 
 
-def _near_kernels(conv: Tensor, groups: int, parts: int) -> Tensor:
-    """Kernels of rate 1 as those of a convolution with G * P groups.
+def _near_kernels(conv: Tensor, parts: int) -> Tensor:
+    """Kernels of rate 1 as those of a convolution with P groups.
 
-    Input block (h, q), h a half of the group, gives the P - 2 output blocks
+    Input block (h, q), h a half of them, gives the P - 2 output blocks
     (h', q + s modulo P/2) for h' in 0, 1 and s in 1..P/2 - 1, in this order.
 
     Returns:
-        Tensor: (C_out * (P - 2), C_in / (G * P), k, k).
+        Tensor: (C_out * (P - 2), C_in / P, k, k).
     """
     half = parts // 2
-    blocks = _blocks(conv, groups, parts)
-    blocks = blocks.unflatten(3, (2, half)).unflatten(1, (2, half))
-    # G, h', q', C_out / (GP), h, q, C_in / (GP), k, k
+    blocks = _blocks(conv, 1, parts)[0]
+    blocks = blocks.unflatten(2, (2, half)).unflatten(0, (2, half))
+    # h', q', C_out / P, h, q, C_in / P, k, k
     kernels = torch.stack(
-        [blocks.roll(-s, 2).diagonal(0, 2, 5) for s in range(1, half)]
+        [blocks.roll(-s, 1).diagonal(0, 1, 4) for s in range(1, half)]
     )
-    # s, G, h', C_out / (GP), h, C_in / (GP), k, k, q
-    return kernels.permute(1, 4, 8, 2, 0, 3, 5, 6, 7).flatten(0, 5)
+    # s, h', C_out / P, h, C_in / P, k, k, q
+    return kernels.permute(3, 7, 1, 0, 2, 4, 5, 6).flatten(0, 4)

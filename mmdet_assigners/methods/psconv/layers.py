@@ -91,7 +91,6 @@ class PSGConv2d(nn.Module):
         self.mask_mode = mask_mode
         self.apply_mask_in_forward = apply_mask_in_forward
         mask = mask_blocks(groups, parts, mask_mode)
-        self._is_pattern = torch.equal(mask, mask_blocks(groups, parts))
         for dim, channels in enumerate((out_channels, in_channels)):
             mask = mask.repeat_interleave(channels // blocks, dim)
         self.register_buffer('conv_mask', mask[..., None, None], False)
@@ -156,9 +155,9 @@ class PSGConv2d(nn.Module):
         Returns:
             Tensor: (B, C_out, ceil(H / stride), ceil(W / stride)).
         """
-        compact = self._is_pattern and self.apply_mask_in_forward
+        dense = self.groups > 1 or not self.apply_mask_in_forward
         weight, bias = self.conv.weight, None
-        if not compact:
+        if dense:
             hidden = 0.0 if self.apply_mask_in_forward else weight.detach()
             weight = torch.where(self.conv_mask, hidden, weight)
         if self.conv.bias is not None:
@@ -173,7 +172,7 @@ class PSGConv2d(nn.Module):
             self.dilation[0],
             self.groups,
             self.parts,
-            dense=not compact,
+            dense=dense,
         )
 
     def extra_repr(self) -> str:
