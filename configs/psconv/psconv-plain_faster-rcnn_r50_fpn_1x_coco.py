@@ -10,3 +10,11 @@ model = dict(
         init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50'),
     )
 )
+# --small replaces every ResNet otherwise
+small = dict(
+    model=dict(
+        backbone=dict(
+            _delete_=True, type='ResNet', **_base_.psconv_mini.backbone
+        )
+    )
+)

@@ -1,4 +1,5 @@
-# Released Mask R-CNN, PS-R-101: the boxes of mmdet 1.x.
+# Released Mask R-CNN, PS-R-101: AP on val 41.6, masks 37.4
+# in the official repository, with the boxes of mmdet 1.x.
 _base_ = './psconv_mask-rcnn_r101_fpn_1x_coco.py'
 model = dict(
     rpn_head=_base_.psconv_released_rpn,

@@ -1,7 +1,6 @@
 # Cascade Mask R-CNN, PS-ResNet-50. AP on val 42.9, masks 36.9 in the official
-# repository; of the plain network, 41.2, masks 35.7.
-# Starts from weights of the plain ResNet; official ones: README, Weights.
-# 8 GPUs x 2 images, lr 0.02.
+# repository. Starts from weights of the plain ResNet, not from the official
+# ones, see the README. 8 GPUs x 2 images, lr 0.02.
 _base_ = [
     'mmdet::cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py',
     '../_base_/psconv_parts.py',

@@ -1,7 +1,6 @@
 # Cascade R-CNN, PS-ResNet-50. AP on val 41.9 in the official
-# repository; of the plain network, 40.4.
-# Starts from weights of the plain ResNet; official ones: README, Weights.
-# 8 GPUs x 2 images, lr 0.02.
+# repository. Starts from weights of the plain ResNet, not from the official
+# ones, see the README. 8 GPUs x 2 images, lr 0.02.
 _base_ = [
     'mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py',
     '../_base_/psconv_parts.py',

@@ -1,6 +1,5 @@
 # Cascade R-CNN, PS-ResNeXt-101 32x4d, masked as officially. AP on val
-# 44.4 in the official repository; of the plain network,
-# 43.6. 8 GPUs x 2 images, lr 0.02.
+# 44.4 in the official repository. 8 GPUs x 2 images, lr 0.02.
 _base_ = './psconv_cascade-rcnn_r50_fpn_1x_coco.py'
 _init = dict(checkpoint='open-mmlab://resnext101_32x4d')
 model = dict(

@@ -1,7 +1,6 @@
 # Mask R-CNN, PS-ResNet-50. AP on val 39.4, masks 35.6 in the official
-# repository; of the plain network, 37.3, masks 34.2.
-# Starts from weights of the plain ResNet; official ones: README, Weights.
-# 8 GPUs x 2 images, lr 0.02.
+# repository. Starts from weights of the plain ResNet, not from the official
+# ones, see the README. 8 GPUs x 2 images, lr 0.02.
 _base_ = [
     'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
     '../_base_/psconv_parts.py',

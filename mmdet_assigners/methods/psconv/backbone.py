@@ -78,6 +78,9 @@ class _PolyScale(ResNet):
         _check(self.arch_settings, depth, **kwargs)
         self.psconv = psconv
         self.from_dense = from_dense
+        self._has_init_cfg = bool(
+            kwargs.get('init_cfg') or kwargs.get('pretrained')
+        )
         super().__init__(depth=depth, **kwargs)
 
     def make_res_layer(self, **kwargs: Any) -> ResLayer:
@@ -154,9 +157,8 @@ class PSResNet(_PolyScale):
 
     def make_res_layer(self, **kwargs: Any) -> ResLayer:
         """Make the blocks of a stage."""
-        # mmdet starts its own Bottleneck as the identity, but no other
-        default = isinstance(self.init_cfg, list)
-        if default and self.zero_init_residual:
+        # mmdet starts its own Bottleneck as the identity, but no other class
+        if self.zero_init_residual and not self._has_init_cfg:
             zero = dict(type='Constant', val=0, override=dict(name='norm3'))
             kwargs['init_cfg'] = zero
         return super().make_res_layer(**kwargs)
@@ -221,7 +223,7 @@ def _check(
     depths: Iterable[int],
     depth: int,
     num_stages: int = 4,
-    out_indices: Sequence[int] = (0,),
+    out_indices: Sequence[int] = (0, 1, 2, 3),
     frozen_stages: int = -1,
     **_: Any,
 ) -> None:

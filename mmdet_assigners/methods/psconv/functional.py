@@ -28,8 +28,8 @@ def mask_blocks(groups: int, parts: int, mode: str = 'paper') -> Tensor:
             groups keep the dense kernel in addition to the dilated ones.
 
     Returns:
-        (G * P, P) bool, output blocks of all groups by input blocks of the
-        group.
+        Tensor: (R, P) bool, the R = G * P output blocks of all groups by the
+        input blocks of their group.
     """
     cpu = torch.device('cpu')  # also where a model is built on 'meta'
     size = (groups * parts, parts)

@@ -159,7 +159,8 @@ class PSGConv2d(nn.Module):
         weight, bias = self.conv.weight, None
         if dense:
             hidden = 0.0 if self.apply_mask_in_forward else weight.detach()
-            weight = torch.where(self.conv_mask, hidden, weight)
+            mask = self.conv_mask.to(weight.device)  # built on 'meta': CPU
+            weight = torch.where(mask, hidden, weight)
         if self.conv.bias is not None:
             bias = self.conv.bias + self.gwconv.bias + self.gwconv_shift.bias
         return ps_conv2d(

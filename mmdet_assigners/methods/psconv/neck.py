@@ -35,3 +35,9 @@ class PSFPN(FPN):
                 channels, channels, dilation=dilation, parts=parts
             )
             module.with_bias = False
+
+    def init_weights(self) -> None:
+        """Initialize as ``FPN`` does, without what is under the masks."""
+        super().init_weights()
+        for module in self.fpn_convs[: len(self.lateral_convs)]:
+            module.conv.init_weights()
