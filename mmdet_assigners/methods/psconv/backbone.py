@@ -9,6 +9,7 @@ from mmdet.models.backbones.resnext import Bottleneck as ResNeXtBottleneck
 from mmdet.models.layers import ResLayer
 from mmdet.registry import MODELS
 
+from ...models.checks import check_stages
 from .layers import PSConv2d, PSGConv2d
 
 Options = dict[str, Any]
@@ -59,14 +60,18 @@ class PSXBottleneck(ResNeXtBottleneck):
     ) -> None:
         super().__init__(inplanes, planes, **kwargs)
         if not self.with_dcn:
-            plain = self.conv2
-            self.conv2 = PSGConv2d(
-                plain.in_channels,
-                plain.out_channels,
-                stride=self.conv2_stride,
-                groups=plain.groups,
-                **(psconv or {}),
-            )
+            self.conv2 = _in_place_of_conv2(self, **(psconv or {}))
+
+
+def _in_place_of_conv2(block: Any, **options: Any) -> PSGConv2d:
+    plain = block.conv2
+    return PSGConv2d(
+        plain.in_channels,
+        plain.out_channels,
+        stride=plain.stride,
+        groups=plain.groups,
+        **options,
+    )
 
 
 class _PolyScale(ResNet):
@@ -232,12 +237,4 @@ def _check(
             'depth must be one with bottlenecks, '
             f'{", ".join(map(str, depths))}, got {depth}'
         )
-    if not -1 <= frozen_stages <= num_stages:
-        raise ValueError(
-            f'frozen_stages must be -1 to {num_stages}, got {frozen_stages}'
-        )
-    if not set(out_indices) <= set(range(num_stages)):
-        raise ValueError(
-            f'out_indices must be of 0 to {num_stages - 1}, got '
-            f'{tuple(out_indices)}'
-        )
+    check_stages(num_stages, out_indices, frozen_stages)

@@ -123,10 +123,10 @@ def ps_conv2d(
     if parts == 2:
         return out  # no block is left for rate 1
     near = F.conv2d(x, _near_kernels(conv, parts), None, stride, 1, 1, parts)
-    # B, half of the input, q, half of the output, s, C_out / P, H, W
-    near = near.unflatten(1, (2, half, 2, half - 1, -1)).sum(1)
+    # B, half of the input, q, s, half of the output, C_out / P, H, W
+    near = near.unflatten(1, (2, half, half - 1, 2, -1)).sum(1)
     for s in range(1, half):
-        term = near[:, :, :, s - 1].roll(s, 1).transpose(1, 2)
+        term = near[:, :, s - 1].roll(s, 1).transpose(1, 2)
         out = out + term.flatten(1, 3)
     return out
 
@@ -140,7 +140,7 @@ def _near_kernels(conv: Tensor, parts: int) -> Tensor:
     """Kernels of rate 1 as those of a convolution with P groups.
 
     Input block (h, q), h a half of them, gives the P - 2 output blocks
-    (h', q + s modulo P/2) for h' in 0, 1 and s in 1..P/2 - 1, in this order.
+    (h', q + s modulo P/2) for s in 1..P/2 - 1 and h' in 0, 1, in this order.
 
     Returns:
         Tensor: (C_out * (P - 2), C_in / P, k, k).
@@ -148,9 +148,11 @@ def _near_kernels(conv: Tensor, parts: int) -> Tensor:
     half = parts // 2
     blocks = _blocks(conv, 1, parts)[0]
     blocks = blocks.unflatten(2, (2, half)).unflatten(0, (2, half))
-    # h', q', C_out / P, h, q, C_in / P, k, k
-    kernels = torch.stack(
-        [blocks.roll(-s, 1).diagonal(0, 1, 4) for s in range(1, half)]
-    )
-    # s, h', C_out / P, h, C_in / P, k, k, q
-    return kernels.permute(3, 7, 1, 0, 2, 4, 5, 6).flatten(0, 4)
+    # of h', q', C_out / P, h, q, C_in / P, k, k
+    kernels = [
+        blocks[:, (q + s) % half, :, :, q].movedim(2, 0)
+        for q in range(half)
+        for s in range(1, half)
+    ]
+    # h, (q, s), h', C_out / P, ...: one copy of what is needed
+    return torch.stack(kernels, 1).flatten(0, 3)

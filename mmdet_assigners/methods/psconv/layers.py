@@ -185,7 +185,12 @@ class PSGConv2d(nn.Module):
     ) -> None:
         key = f'{prefix}conv.weight'
         weight = state_dict.get(key)
-        if self.apply_mask_in_forward and _is_shaped(weight, self.conv):
+        if (
+            self.apply_mask_in_forward
+            and weight is not None
+            and weight.shape == self.conv.weight.shape
+            and not weight.is_meta
+        ):
             mask = self.conv_mask.to(weight.device)
             hidden = weight.masked_select(mask).abs()
             if hidden.any():
@@ -279,11 +284,3 @@ def _check(
                 f'{name} must be a multiple of groups * parts = '
                 f'{groups * parts}, got {channels}'
             )
-
-
-def _is_shaped(weight: Tensor | None, conv: nn.Conv2d) -> bool:
-    return (
-        weight is not None
-        and weight.shape == conv.weight.shape
-        and not weight.is_meta
-    )
