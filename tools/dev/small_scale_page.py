@@ -242,6 +242,16 @@ class _Page:
         }
 
     def table(self, data: str) -> Iterator[str]:
+        """Models that were run, and the names of the others."""
+        models = self.summary['data'][data]['models']
+        missing = [r.config for r in self.rows if r.config not in models]
+        if models:
+            yield from self.model_table(data, models)
+        if missing:
+            names = '`, `'.join(Path(name).stem for name in missing)
+            yield f'\nNot run: `{names}`.'
+
+    def model_table(self, data: str, models: dict) -> Iterator[str]:
         yield (
             '| model | mAP | AP50 | AP75 | difference (95 % interval) | '
             'verdict | published | last quarter | lr | step time | '
@@ -249,12 +259,10 @@ class _Page:
         )
         yield '|---|---|---|---|---|---|---|---|---|---|---|'
         times = self.step_times()
-        models = self.summary['data'][data]['models']
         for row in self.rows:
             model = models.get(row.config)
             label = self.link(row)
             if not model:
-                yield f'| {label} | not run | | | | | | | | | |'
                 continue
             cells = [
                 f'{model[key]:.3f}'
