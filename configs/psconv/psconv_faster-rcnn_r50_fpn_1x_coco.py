@@ -20,3 +20,4 @@ _roi_head = dict(
     bbox_head=_base_.psconv_mini_box_head,
 )
 mini = dict(model=dict(roi_head=_roi_head, **_base_.psconv_mini))
+small = dict(train_cfg=dict(max_epochs=12))  # from random weights

@@ -261,7 +261,7 @@ def test_the_baseline_differs_in_the_backbone_alone():
     ours, plain = (read_config(config_path(name)) for name in (OURS, PLAIN))
     assert ours.model.backbone.type == 'PSResNet'
     ours, plain = (dict(cfg._cfg_dict) for cfg in (ours, plain))
-    plain.pop('small')
+    ours.pop('small'), plain.pop('small')
     ours['model'].pop('backbone'), plain['model'].pop('backbone')
     assert ours == plain
     for overlay in (apply_small_scale, apply_protocol):
