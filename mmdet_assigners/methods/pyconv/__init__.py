@@ -1,0 +1,2 @@
+from .backbone import PyConvHGResNet, PyConvResNet
+from .pyconv import PyConv2d
