@@ -162,7 +162,7 @@ class PyConvResNet(ResNet):
         """
         stage = len(self.res_layers)
         kernels, groups = self.pyramids[stage]
-        options = dict(
+        options: dict[str, Any] = dict(
             kernels=kernels,
             groups=groups,
             norm_cfg=norm_cfg,
@@ -176,10 +176,14 @@ class PyConvResNet(ResNet):
             )
         out = planes * block.expansion
         shortcut = make_shortcut(inplanes, out, stride, norm_cfg)
+        shapes = [(inplanes, stride, shortcut)]
+        shapes += [(out, 1, None)] * (num_blocks - 1)
         try:
             return Sequential(
-                block(inplanes, planes, stride, downsample=shortcut, **options),
-                *(block(out, planes, **options) for _ in range(num_blocks - 1)),
+                *(
+                    block(width, planes, step, downsample=first, **options)
+                    for width, step, first in shapes
+                )
             )
         except ValueError as error:
             raise ValueError(f'layer{stage + 1}: {error}') from error

@@ -69,9 +69,7 @@ def merge_groups(weight: Tensor, groups: int, merged: int) -> Tensor:
     ratio = groups // merged
     # [merged, ratio, out, in, K, K] -> [merged, ratio, out, ratio, in, K, K]
     blocks = weight.unflatten(0, (merged, ratio, -1)).movedim(1, -1)
-    return (
-        torch.diag_embed(blocks, dim1=1, dim2=3).flatten(0, 2).flatten(1, 2)
-    )
+    return torch.diag_embed(blocks, dim1=1, dim2=3).flatten(0, 2).flatten(1, 2)
 
 
 def grouped_conv2d(

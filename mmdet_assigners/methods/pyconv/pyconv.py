@@ -70,13 +70,19 @@ def make_levels(
             f'levels with kernels {list(kernels)} and dilation={dilation} '
             'would give maps of different sizes: the padding is kernel // 2'
         )
+    shapes = zip(out_channels, kernels, groups, strict=True)
     return [
         LevelConv2d(
-            in_channels, out, kernel, stride, kernel // 2, dilation, count, bias
+            in_channels,
+            out,
+            kernel,
+            stride,
+            padding=kernel // 2,
+            dilation=dilation,
+            groups=count,
+            bias=bias,
         )
-        for out, kernel, count in zip(
-            out_channels, kernels, groups, strict=True
-        )
+        for out, kernel, count in shapes
     ]
 
 
@@ -145,8 +151,9 @@ class PyConv2d(nn.Module):
             if kernels != 3 or groups != 1 or padding not in (None, 1, (1, 1)):
                 raise ValueError(
                     'PyConv2d takes the place of a 3x3 with padding 1 and one '
-                    'group; got kernel {}, groups {}, padding {}, dilation {}'
-                    .format(*plain)
+                    'group; got kernel {}, groups {}, padding {}, dilation {}'.format(
+                        *plain
+                    )
                 )
             kernels, groups = zip(*levels, strict=True)
         elif padding is not None:
@@ -160,7 +167,12 @@ class PyConv2d(nn.Module):
             out_channels = split_channels(out_channels, len(kernels))
         self.pyconv_levels = nn.ModuleList(
             make_levels(
-                in_channels, out_channels, kernels, groups, stride, dilation,
+                in_channels,
+                out_channels,
+                kernels,
+                groups,
+                stride,
+                dilation,
                 bias,
             )
         )
