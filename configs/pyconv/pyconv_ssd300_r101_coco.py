@@ -1,4 +1,5 @@
-# PyConvSSD on PyConvResNet-101. 8 GPUs x 8 images, lr 0.002.
+# PyConvSSD on PyConvResNet-101.
+# 8 GPUs x 8 images, lr 0.002.
 _base_ = './pyconv_ssd300_r50_coco.py'
 model = dict(
     backbone=dict(

@@ -147,13 +147,11 @@ class PyConv2d(nn.Module):
         super().__init__()
         stride, dilation = _number(stride), _number(dilation)
         if isinstance(kernels, int):
-            plain = (kernels, groups, padding, dilation)
             if kernels != 3 or groups != 1 or padding not in (None, 1, (1, 1)):
                 raise ValueError(
                     'PyConv2d takes the place of a 3x3 with padding 1 and one '
-                    'group; got kernel {}, groups {}, padding {}, dilation {}'.format(
-                        *plain
-                    )
+                    f'group, got kernel {kernels}, padding {padding} and '
+                    f'groups {groups}'
                 )
             kernels, groups = zip(*levels, strict=True)
         elif padding is not None:
