@@ -56,7 +56,7 @@ BASELINES = 'baselines.yml'
 # keys of mim and mmengine, then ours
 _COLLECTION_KEYS = (
     *('Name', 'Metadata', 'Paper', 'README', 'Code'),
-    *('Sources', 'Tables', 'Small Scale', 'Ablation'),
+    *('Sources', 'Tables', 'Small Scale'),
 )
 _MODEL_KEYS = (
     *('Name', 'In Collection', 'Config', 'Metadata', 'Results', 'Weights'),
@@ -237,10 +237,10 @@ def _table(
 
 
 def _small_scale(
-    entry: _Entry, key: str, numbers: dict[str, set[Published]]
+    entry: _Entry, numbers: dict[str, set[Published]]
 ) -> tuple[SmallScaleRow, ...]:
     rows = []
-    for row in entry.entries(key):
+    for row in entry.entries('Small Scale'):
         row.only('Label', 'Config', 'Baseline', 'Published')
         config = row.get('Config', str)
         baseline = row.get('Baseline', str, None)
@@ -304,7 +304,7 @@ def read_pairs(configs: Path) -> tuple[SmallScaleRow, ...]:
         return ()
     baselines, _ = read_baselines(configs)
     content = _read(path, f'configs/{BASELINES}')
-    return _small_scale(content, 'Small Scale', _numbers(baselines.values()))
+    return _small_scale(content, _numbers(baselines.values()))
 
 
 def read_method(
@@ -374,8 +374,7 @@ def read_method(
         tuple(models),
         tables,
         sources,
-        _small_scale(collection, 'Small Scale', numbers),
-        _small_scale(collection, 'Ablation', numbers),
+        _small_scale(collection, numbers),
         metadata.get('Synchronizations', int, None),
     )
 

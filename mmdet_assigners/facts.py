@@ -156,7 +156,6 @@ class Method:
         tables: The tables of its README.
         sources: What ``Published.source`` refers to.
         small_scale: Rows of the small-scale page.
-        ablation: Rows of its ablation there, one seed each.
         synchronizations: How often the loss of the main config synchronizes
             with the device; None if not recorded yet.
     """
@@ -174,7 +173,6 @@ class Method:
     tables: tuple[Table, ...] = ()
     sources: dict[str, Reference] | None = None
     small_scale: tuple[SmallScaleRow, ...] = ()
-    ablation: tuple[SmallScaleRow, ...] = ()
     synchronizations: int | None = None
 
     @property

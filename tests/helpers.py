@@ -18,6 +18,7 @@ from mmengine.structures import InstanceData
 
 from mmdet_assigners.catalog import read_catalog
 from mmdet_assigners.small_scale import (
+    load_config,
     merge_mini,
     set_num_classes,
     shrink_model,
@@ -142,6 +143,14 @@ def mini_model(path, num_classes=2, seed=0):
     model = MODELS.build(mini_config(path, num_classes).model)
     model.init_weights()
     return model
+
+
+def initial_bias(name: str, layer: str, mini: bool = False) -> float:
+    """Bias of a layer of a config's untrained head, equal in all channels."""
+    init_default_scope('mmdet')
+    head = MODELS.build(load_config(name, mini).model.bbox_head)
+    head.init_weights()
+    return head.get_submodule(layer).bias.unique().item()
 
 
 def make_feats(

@@ -31,8 +31,6 @@ Collections:
       README: {Title: the README, URL: 'https://toys.org'}
     Small Scale:
       - {Label: Toy A, Config: toy_a, Baseline: mmdet::x/x.py}
-    Ablation:
-      - {Label: Toy B, Config: toy_b}
     Tables:
       - ID: main
         Caption: All toys.
@@ -114,7 +112,6 @@ def test_reads_every_field(tree):
     assert method.small_scale == (
         SmallScaleRow('Toy A', 'toy_a', 'mmdet::x/x.py'),
     )
-    assert method.ablation == (SmallScaleRow('Toy B', 'toy_b'),)
 
 
 def test_tables_hold_our_configs_and_baselines(tree):

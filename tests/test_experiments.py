@@ -4,7 +4,7 @@ import pytest
 
 from mmdet_assigners import experiments
 from mmdet_assigners.__main__ import main
-from mmdet_assigners.datasets.shapes import generate_shapes
+from mmdet_assigners.datasets.shapes import SHAPES_CLASSES, generate_shapes
 
 RESULT = dict(
     bbox_mAP=0.25, bbox_mAP_50=0.5, bbox_mAP_75=0.2, curve=[0.1, 0.25],
@@ -34,6 +34,26 @@ def test_failed_training_names_its_log(tmp_path):
     run = experiments.Run('no_such_config', str(tmp_path), 1)
     with pytest.raises(RuntimeError, match=r'no_such_config.*train\.log'):
         experiments.execute(run, tmp_path / 'run')
+
+
+def test_run_of_the_protocol(tmp_path, monkeypatch):
+    """Also more epochs than the protocol's, with fewer evaluations."""
+    monkeypatch.setenv('OMP_NUM_THREADS', '1')
+    data = generate_shapes(
+        tmp_path / 'data', num_train=4, num_val=1, num_test=1
+    )
+    cache = tmp_path / 'cache'
+    run = experiments.Run(
+        'atss-ladder_r50_fpn_1x_coco', str(data), 12, seed=3,
+        options=(f'model.backbone.cache_dir={cache}',), form='small',
+    )  # fmt: skip
+    result = experiments.execute(run, tmp_path / 'run', quiet=True)
+    assert result['curve_epochs'] == [6, 8, 10, 12]
+    assert len(result['curve']) == 4
+    assert result['epochs'] == 12
+    assert set(result['per_class']) <= set(SHAPES_CLASSES)
+    # each training image as it is or mirrored, and the one of validation
+    assert 5 <= len(list(cache.iterdir())) <= 9
 
 
 def test_table():

@@ -272,6 +272,8 @@ def test_protocol_epochs_and_batch(root):
     warmup, cosine = cfg.param_scheduler
     assert (cosine.end, cosine.T_max, warmup.end) == (24, 24, 50)
     assert cfg.train_cfg.max_epochs == 24
+    # evaluated after 12, 16, 20 and 24
+    assert (cfg.train_cfg.val_begin, cfg.train_cfg.val_interval) == (12, 4)
     assert cfg.train_dataloader.batch_size == 2
 
 
@@ -289,11 +291,19 @@ def test_diff_of_the_protocol_is_merged_last(tmp_path, root):
     path = tmp_path / 'own.py'
     path.write_text("""
 _base_ = 'mmdet::atss/atss_r50_fpn_1x_coco.py'
-mini = dict(model=dict(bbox_head=dict(stacked_convs=1, feat_channels=32)))
-small = dict(model=dict(bbox_head=dict(stacked_convs=3)))
+mini = dict(
+    model=dict(bbox_head=dict(stacked_convs=1, feat_channels=32)),
+    train_dataloader=dict(batch_size=1),
+)
+small = dict(
+    model=dict(bbox_head=dict(stacked_convs=3)), train_cfg=dict(max_epochs=12)
+)
 """)
-    head = load_config(str(path), data=root, small=True).model.bbox_head
+    cfg = load_config(str(path), data=root, small=True)
+    head = cfg.model.bbox_head
     assert (head.stacked_convs, head.feat_channels) == (3, 32)
+    assert (cfg.train_cfg.max_epochs, cfg.param_scheduler[1].T_max) == (12, 12)
+    assert cfg.train_dataloader.batch_size == 4  # mini's is not that of all
     head = load_config(str(path), True, root).model.bbox_head
     assert (head.stacked_convs, head.feat_channels) == (1, 32)
 

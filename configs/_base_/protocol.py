@@ -64,13 +64,7 @@ model = dict(
     )
 )
 
-train_cfg = dict(
-    _delete_=True,
-    type='EpochBasedTrainLoop',
-    max_epochs=6,
-    val_begin=3,
-    val_interval=1,
-)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=6)
 val_cfg = dict(_delete_=True, type='ValLoop')
 test_cfg = dict(_delete_=True, type='TestLoop')
 optim_wrapper = dict(

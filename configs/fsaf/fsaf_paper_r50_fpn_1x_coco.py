@@ -5,3 +5,10 @@ custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(bbox_head=dict(type='FSAFPaperHead'), train_cfg=None)
 optim_wrapper = dict(clip_grad=None)
 auto_scale_lr = dict(base_batch_size=16)
+# bias and clipping of the baseline, mmdet's FSAF
+mini = dict(
+    model=dict(bbox_head=dict(distance_bias=0.25)),
+    optim_wrapper=dict(
+        clip_grad=dict(_delete_=True, max_norm=10, norm_type=2)
+    ),
+)

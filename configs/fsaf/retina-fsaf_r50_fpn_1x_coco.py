@@ -15,3 +15,5 @@ model = dict(
     ),
 )
 auto_scale_lr = dict(base_batch_size=16)
+# bias of mmdet's FSAF
+mini = dict(model=dict(bbox_head=dict(distance_bias=0.25)))

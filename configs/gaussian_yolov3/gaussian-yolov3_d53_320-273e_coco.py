@@ -8,5 +8,3 @@ model = dict(
     bbox_head=dict(_delete_=True, **_base_.gaussian_yolov3_head),
     train_cfg=dict(assigner=dict(type='BatchGridAssigner')),
 )
-_mini_train = {'4': dict(scale=(320, 320))}
-mini = dict(train_dataloader=dict(dataset=dict(pipeline=_mini_train)))

@@ -9,10 +9,13 @@
 3. one recipe for all: optimizer, clipping, warm-up, schedule, batches
    (``configs/_base_/protocol.py``).
 
-The method itself stays: losses, assigners, its own hooks. What it has to adapt
-to these sizes is in its config, as ``mini = dict(...)`` and, merged after it,
-``small = dict(...)``.
+The method itself stays: losses, assigners, its own hooks. What its model has
+to adapt to these sizes is in its config: the ``model`` of ``mini =
+dict(...)`` and, merged after it, ``small = dict(...)``, which may also ask for
+more epochs (``train_cfg=dict(max_epochs=...)``).
 """
+
+import math
 
 from mmengine.config import Config, ConfigDict
 
@@ -58,10 +61,17 @@ def apply_protocol(
     cfg.merge_from_dict(recipe._cfg_dict.to_dict())
     if masks:
         _train_masks(cfg)
+    quick = cfg.pop('mini', {})
+    cfg.mini = ConfigDict(model=quick.get('model', {}))
     for name in ('mini', 'small'):
         merge_diff(cfg, name)
-    if epochs:
-        set_epochs(cfg, epochs)
+    # the schedule is that of the recipe until here
+    epochs = epochs or cfg.train_cfg.max_epochs
+    cfg.train_cfg = recipe.train_cfg
+    set_epochs(cfg, epochs)
+    # the second half of the curve, in four points
+    cfg.train_cfg.val_begin = math.ceil(epochs / 2)
+    cfg.train_cfg.val_interval = max(1, epochs // 6)
     if batch_size:
         cfg.train_dataloader.batch_size = batch_size
     use_data(cfg, data, eval_on)

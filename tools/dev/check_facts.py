@@ -66,7 +66,7 @@ def _check_models(tree: Tree, method, metafile: str) -> Iterator[Problem]:
         if not (known or (tree.mmdet / '.mim/configs' / file).is_file()):
             line = tree.line_of(metafile, base)
             yield Problem(metafile, line, f'mmdet has no config {file}')
-    for row in (*method.small_scale, *method.ablation):
+    for row in method.small_scale:
         ours = {row.config, row.baseline} - {None}
         for config in ours - set(method.configs):
             if not config.startswith('mmdet::'):

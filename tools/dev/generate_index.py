@@ -59,11 +59,11 @@ def render(root: Path) -> dict[str, str]:
         'model-index.yml': render_model_index(methods),
         'docs/benchmarks.md': benchmarks_page.render(root),
     }
-    for page, name in (
-        (small_scale_page, 'docs/small_scale.md'),
-        (quick_form_page, 'docs/quick_form.md'),
+    for page, name, source in (
+        (small_scale_page, 'docs/small_scale.md', small_scale_page.SUMMARY),
+        (quick_form_page, 'docs/quick_form.md', quick_form_page.UNCERTAINTY),
     ):
-        if (root / page.RESULTS).is_dir():
+        if (root / source).is_file():
             texts[name] = page.render(root)
     blocks = {'README.md': readme_blocks.methods_blocks(methods)}
     for method in methods:

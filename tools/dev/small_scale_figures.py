@@ -4,9 +4,8 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from adjustText import adjust_text
 from matplotlib import pyplot as plt
-from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 from small_scale_page import (
     DATA,
     GAIN_FIGURE,
@@ -20,14 +19,6 @@ matplotlib.use('Agg')
 STYLES = {'bccd': ('o', '#0b5cad'), 'shapes': ('s', '#b3470b')}
 WIDTH = 9  # inches; 900 pixels on a page
 DPI = 150
-# where a label may stand: points from its point; a line leads to far ones
-PLACES = [(8, 0), (-8, 0)] + [
-    (dx, sign * dy)
-    for dy in range(10, 101, 10)
-    for dx in (8, -8, 24, -24, 48, -48)
-    for sign in (1, -1)
-]
-NEAR = 13
 
 
 def draw(root: Path, summary: dict, rows: list) -> list[Path]:
@@ -90,7 +81,7 @@ def gain_figure(summary: dict, rows: list):
         sharex=True,
         layout='constrained',
     )
-    bars = {}
+    names = {}
     for axis, (data, points) in zip(axes, found.items(), strict=True):
         marker, color = STYLES[data]
         x = np.array([row.gain.value for row, _ in points])
@@ -106,12 +97,17 @@ def gain_figure(summary: dict, rows: list):
         axis.margins(x=0.15, y=0.1)
         axis.set_title(title(data, summary), loc='left', fontsize=11)
         axis.set_ylabel('difference at small scale, mAP x 100')
-        bars[axis] = (x, y, low, high, [short_label(r) for r, _ in points])
+        names[axis] = [
+            axis.text(*place, short_label(row), fontsize=8)
+            for *place, (row, _) in zip(x, y, points, strict=True)
+        ]
     axes[-1].set_xlabel('published gain, COCO box AP')
     figure.draw_without_rendering()  # labels need the final places
     figure.set_layout_engine('none')
-    for axis, content in bars.items():
-        label_points(axis, *content)
+    for axis, texts in names.items():
+        adjust_text(
+            texts, ax=axis, arrowprops=dict(arrowstyle='-', color='0.6')
+        )
     return figure
 
 
@@ -124,65 +120,6 @@ def title(data: str, summary: dict) -> str:
         f'{DATA[data]}: rank correlation {found["rho"]:+.2f} '
         f'({found["low"]:+.2f} to {found["high"]:+.2f}), '
         f'{found["points"]} pairs'
-    )
-
-
-def label_points(axis, x, y, low, high, names: list[str]) -> None:
-    """Write names where they hide neither points nor each other."""
-    renderer = axis.figure.canvas.get_renderer()
-    to_pixels = axis.transData.transform
-    frame = axis.get_window_extent(renderer)
-    marks = [
-        *(axis_bar(to_pixels, *bar) for bar in zip(x, low, high, strict=True)),
-        *(
-            Bbox([point - 6, point + 6])
-            for point in to_pixels(np.column_stack((x, y)))
-        ),
-    ]
-    written: list[Bbox] = []
-    for name, *point in zip(names, x, y, strict=True):
-        text = axis.annotate(
-            name, point, (0, 0), textcoords='offset points', va='center',
-            fontsize=8, arrowprops=dict(arrowstyle='-', lw=0.5, color='0.5'),
-        )  # fmt: skip
-
-        def place(offset, text=text) -> Bbox:
-            text.set_position(offset)
-            text.set_horizontalalignment('left' if offset[0] > 0 else 'right')
-            text.arrow_patch.set_visible(np.hypot(*offset) > NEAR)
-            return text_box(text, renderer)
-
-        def cost(offset, place=place) -> float:
-            box = place(offset)
-            return (
-                100 * (not contains(frame, box))
-                + 100 * sum(map(box.overlaps, written))
-                + 5 * sum(map(box.overlaps, marks))
-                + np.hypot(*offset) / 10
-            )
-
-        written.append(place(min(PLACES, key=cost)))
-
-
-def text_box(text, renderer) -> Bbox:
-    """Where the words of an annotation stand, without its line."""
-    text.update_positions(renderer)
-    return Text.get_window_extent(text, renderer).padded(1)
-
-
-def axis_bar(to_pixels, x: float, low: float, high: float) -> Bbox:
-    """Where an interval is drawn."""
-    bottom, top = to_pixels([(x, low), (x, high)])
-    return Bbox([(bottom[0] - 1, bottom[1]), (top[0] + 1, top[1])])
-
-
-def contains(frame: Bbox, box: Bbox) -> bool:
-    """Whether a box lies in a frame."""
-    return (
-        frame.x0 <= box.x0
-        and box.x1 <= frame.x1
-        and frame.y0 <= box.y0
-        and box.y1 <= frame.y1
     )
 
 

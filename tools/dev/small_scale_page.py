@@ -254,7 +254,6 @@ class _Page:
             model = models.get(row.config)
             label = self.link(row)
             if not model:
-                yield f'| {label} | not run | | | | | | | | | |'
                 continue
             cells = [
                 f'{model[key]:.3f}'
@@ -266,6 +265,10 @@ class _Page:
             cells.append(ratio if row.baseline else '')
             cells.append(f'{model["parameters"] / 1e6:.2f} M')
             yield f'| {label} | {" | ".join(cells)} |'
+        missing = [r.config for r in self.rows if r.config not in models]
+        if missing:
+            names = '`, `'.join(Path(name).stem for name in missing)
+            yield f'\nNot run: `{names}`.'
 
     def difference(self, row, data: str) -> list[str]:
         """Cells: difference, verdict, published gain, last quarter."""

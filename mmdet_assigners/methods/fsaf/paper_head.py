@@ -8,18 +8,9 @@ from mmdet.utils import InstanceList
 from torch import Tensor
 
 from ...models.checks import refuse_ignored_regions, refuse_pos_weight
+from ...models.dense_heads.distance_init import distance_init
 from .anchor_free_branch import AnchorFreeBranch
 from .functional import FSAFRules
-
-_INIT = dict(
-    type='Normal',
-    layer='Conv2d',
-    std=0.01,
-    override=[
-        dict(type='Normal', name='retina_cls', std=0.01, bias_prob=0.01),
-        dict(type='Normal', name='retina_reg', std=0.01, bias=0.1),
-    ],
-)
 
 
 @MODELS.register_module()
@@ -41,9 +32,9 @@ class FSAFPaperHead(FSAFHead):
     ``ignore_scale=0.2, ignore_adjacent_levels=False, unselected='ignore'``);
     of two ground truths of one class, a positive point of one is never
     ignored because of the other (mmdet: ``foreground_dominate=True``); bias
-    0.1 of the distances (``init_cfg``); the normalizer is the mean over
-    processes of the positives, at least 1; ignored regions of the dataset
-    are not used; no ``pos_recall`` in the log.
+    0.1 of the distances (mmdet: ``distance_bias=0.25``); the normalizer is
+    the mean over processes of the positives, at least 1; ignored regions of
+    the dataset are not used; no ``pos_recall`` in the log.
 
     Args:
         *args: Arguments of ``FSAFHead``.
@@ -55,7 +46,11 @@ class FSAFPaperHead(FSAFHead):
         level_select: 'online' (paper) or 'heuristic', its ablation.
         region_rule: 'cell_overlap' (mmdet) or 'point', see
             :class:`~.functional.FSAFRules`.
-        init_cfg: Initialization; the paper's by default.
+        distance_bias: Initial bias of the distances in units of 4 strides:
+            untrained points predict boxes of ``8 * distance_bias`` strides.
+            0.1 in the paper.
+        init_cfg: Initialization instead of the paper's; ``distance_bias`` is
+            not used then.
         **kwargs: Arguments of ``FSAFHead``.
 
     Raises:
@@ -76,10 +71,14 @@ class FSAFPaperHead(FSAFHead):
         unselected: str = 'negative',
         level_select: str = 'online',
         region_rule: str = 'cell_overlap',
+        distance_bias: float = 0.1,
         init_cfg: dict | list | None = None,
         **kwargs: object,
     ) -> None:
-        super().__init__(*args, init_cfg=init_cfg or _INIT, **kwargs)
+        init_cfg = init_cfg or distance_init(
+            ['retina_cls'], 'retina_reg', distance_bias
+        )
+        super().__init__(*args, init_cfg=init_cfg, **kwargs)
         refuse_pos_weight(self)
         refuse_ignored_regions(self, 'has no assigner')
         rules = FSAFRules(

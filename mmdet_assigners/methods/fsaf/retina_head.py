@@ -12,21 +12,12 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ...models.checks import refuse_ignored_regions, refuse_pos_weight
+from ...models.dense_heads.distance_init import distance_init
 from ...models.dense_heads.flat_retina_head import FlatRetinaHead
 from ...models.dense_heads.loss_inputs import LossInputs
 from .anchor_free_branch import AnchorFreeBranch
 from .functional import FSAFRules
 
-_INIT = dict(
-    type='Normal',
-    layer='Conv2d',
-    std=0.01,
-    override=[
-        dict(type='Normal', name='retina_cls', std=0.01, bias_prob=0.01),
-        dict(type='Normal', name='fsaf_cls', std=0.01, bias_prob=0.01),
-        dict(type='Normal', name='fsaf_reg', std=0.01, bias=0.1),
-    ],
-)
 _FOCAL = dict(
     type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0
 )
@@ -58,16 +49,18 @@ class RetinaFSAFHead(FlatRetinaHead):
         *args: Further arguments of ``RetinaHead``.
         af_weight: Weight of the anchor-free losses; lambda = 0.5 in the
             paper. With 0 the losses are RetinaNet's.
-        effective_scale: See :class:`FSAFPaperHead`, as the next five.
+        effective_scale: See :class:`FSAFPaperHead`, as the next six.
         ignore_scale: 0.5 in the paper.
         ignore_adjacent_levels: True in the paper.
         unselected: 'negative' in the paper.
         level_select: 'online', or 'heuristic' for the paper's ablation.
         region_rule: 'cell_overlap' or 'point'.
+        distance_bias: 0.1 in the paper.
         normalizer: Normalizer S of the distances in strides; 4 in the paper.
         loss_af_cls: ``FocalLoss``; alpha, gamma and loss weight are used.
         loss_af_bbox: ``IoULoss`` with mode 'log'; eps and weight are used.
-        init_cfg: Initialization; the paper's by default.
+        init_cfg: Initialization instead of the paper's; ``distance_bias`` is
+            not used then.
         **kwargs: Further arguments of ``RetinaHead``.
 
     Raises:
@@ -96,6 +89,7 @@ class RetinaFSAFHead(FlatRetinaHead):
         unselected: str = 'negative',
         level_select: str = 'online',
         region_rule: str = 'cell_overlap',
+        distance_bias: float = 0.1,
         normalizer: float = 4.0,
         loss_af_cls: dict = _FOCAL,
         loss_af_bbox: dict = _IOU,
@@ -108,7 +102,10 @@ class RetinaFSAFHead(FlatRetinaHead):
             num_classes,
             in_channels,
             *args,
-            init_cfg=init_cfg or _INIT,
+            init_cfg=init_cfg
+            or distance_init(
+                ['retina_cls', 'fsaf_cls'], 'fsaf_reg', distance_bias
+            ),
             **kwargs,
         )
         refuse_pos_weight(self)

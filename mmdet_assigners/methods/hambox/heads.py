@@ -136,7 +136,7 @@ class HAMBoxRetinaHead(HAMBoxLossMixin, RetinaHead):
         *args: Of ``RetinaHead``.
         joint_normalizer: Divide all four terms by N_norm + N_com, so that a
             compensated anchor weighs no more than a matched one. Not in the
-            paper.
+            paper; for data where most objects have matched anchors.
         **kwargs: Of ``RetinaHead``; ``train_cfg.assigner`` is a
             ``HAMBoxAssigner``.
 

@@ -9,6 +9,7 @@ from mmdet.utils import InstanceList
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
+from ...models.dense_heads.distance_init import distance_init
 from ...ops.anchor_points import AnchorPoints, anchor_points
 
 
@@ -35,11 +36,12 @@ class DistanceHead(AnchorFreeHead):
         norm_cfg: Config of the towers' norm.
         train_cfg: Config for training.
         test_cfg: Config of the post-processing.
+        distance_bias: Initial bias of the distances.
         init_cfg: Initialization; by default N(0, 0.01), class prior 0.01 and
-            bias 0.1 of the distances.
+            ``distance_bias``, which is used by the default alone.
 
     Raises:
-        ValueError: ``z`` is not positive.
+        ValueError: ``z`` or ``distance_bias`` is not positive.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class DistanceHead(AnchorFreeHead):
         norm_cfg: dict | None,
         train_cfg: dict | None,
         test_cfg: dict | None,
+        distance_bias: float,
         init_cfg: dict | list | None,
     ) -> None:
         if not z > 0:
@@ -81,7 +84,8 @@ class DistanceHead(AnchorFreeHead):
             norm_cfg=norm_cfg,
             train_cfg=train_cfg,
             test_cfg=test_cfg,
-            init_cfg=init_cfg or _default_init(),
+            init_cfg=init_cfg
+            or distance_init(['conv_cls'], 'conv_reg', distance_bias),
         )
 
     def _init_predictor(self) -> None:
@@ -217,15 +221,3 @@ class DistanceHead(AnchorFreeHead):
             device=levels[0].device,
             dtype=torch.promote_types(levels[0].dtype, torch.float32),
         )
-
-
-def _default_init() -> dict:
-    return dict(
-        type='Normal',
-        layer='Conv2d',
-        std=0.01,
-        override=[
-            dict(type='Normal', name='conv_cls', std=0.01, bias_prob=0.01),
-            dict(type='Normal', name='conv_reg', std=0.01, bias=0.1),
-        ],
-    )

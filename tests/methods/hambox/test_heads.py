@@ -5,6 +5,7 @@ import torch
 from helpers import BOXES, demo_batch, make_feats, total_loss
 from mmdet.models.dense_heads import RetinaHead, RPNHead
 from mmdet.models.utils import unpack_gt_instances
+from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 
 from mmdet_assigners.methods.hambox.heads import (
@@ -13,6 +14,7 @@ from mmdet_assigners.methods.hambox.heads import (
 )
 from mmdet_assigners.models.dense_heads import FlatRetinaHead
 from mmdet_assigners.ops.anchor_match import IGNORED, pairwise_iou
+from mmdet_assigners.utils import get_config
 
 STRIDES = [8, 16, 32]
 PARENT = dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4)
@@ -205,6 +207,20 @@ def test_joint_normalizer():
         torch.testing.assert_close(
             joint[name] * (norm + comp), own[name] * count
         )
+
+
+@pytest.mark.parametrize(
+    ('config', 'joint'),
+    [
+        ('hambox_retinanet_r50_fpn_1x_coco', True),
+        ('hambox_no-ignore_retinanet_r50_fpn_1x_coco', True),
+        ('hambox_separate-norm_retinanet_r50_fpn_1x_coco', False),
+        ('hambox_r50_fpn_1x_widerface', False),  # the paper's form
+    ],
+)
+def test_normalizer_of_the_configs(config, joint):
+    head = MODELS.build(get_config(config).model.bbox_head)
+    assert head.joint_normalizer is joint
 
 
 def test_wild_deltas_of_negatives_do_not_spoil_the_loss():
