@@ -16,13 +16,15 @@ from torch import nn
 
 from mmdet_assigners.utils import registered_names
 
-# the other parts of a model: RoI heads, box heads and necks
+# the other parts of a model: backbones, necks, RoI heads and box heads
 PARTS = [
     'DuallySupervisedCascadeRoIHead',
     'DuallySupervisedRoIHead',
     'FPT',
     'InclusiveRoIExtractor',
     'KLRoIHead',
+    'PyConvHGResNet',
+    'PyConvResNet',
     'SEPC',
     'SamplingFreeBBoxHead',
 ]

@@ -24,5 +24,5 @@ model = dict(
         l2_norm_scale=None,
         norm_cfg=dict(type='BN'),
     ),
-    bbox_head=dict(in_channels=channels),
+    bbox_head=dict(type='FlatSSDHead', in_channels=channels),
 )

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmcv.cnn import ConvModule
-from mmdet.models.dense_heads import SSDHead
 from mmdet.models.necks import SSDNeck
 from mmdet.registry import MODELS
 from torch import nn
 
+from ...models.dense_heads.flat_ssd_head import FlatSSDHead
 from .pyconv import GROUPS, KERNELS
 
 # levels on maps of 38, 19, 10, 5, 3 and 1 cells
@@ -103,7 +103,7 @@ class PyConvSSDNeck(SSDNeck):
 
 
 @MODELS.register_module()
-class PyConvSSDHead(SSDHead):
+class PyConvSSDHead(FlatSSDHead):
     """SSD whose predictors are PyConvs on the large maps.
 
     The channels of a predictor, anchors x classes, are not divisible by the
@@ -119,7 +119,7 @@ class PyConvSSDHead(SSDHead):
             map, which makes the detector larger than SSD.
         norm_cfg: Config of a norm after the PyConv.
         act_cfg: Config of an activation after the PyConv.
-        **kwargs: Further arguments of ``SSDHead``.
+        **kwargs: Further arguments of ``FlatSSDHead``.
 
     Raises:
         ValueError: Not one number of levels per map, a number that is not 1
