@@ -1,5 +1,6 @@
 # SSD300 on ResNet-50 at small scale: images of 72x72, a quarter of the
 # channels, no map below 2x2.
+custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 _channels = (256, 128, 128, 64, 64, 64)
 _sides = [5, 11, 24, 37, 50, 63, 76]
 mini = dict(

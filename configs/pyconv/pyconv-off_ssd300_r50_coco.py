@@ -1,7 +1,6 @@
 # SSD300 on ResNet-50: its third stage has stride 8 and is the last.
 # 8 GPUs x 8 images, lr 0.002.
 _base_ = ['mmdet::ssd/ssd300_coco.py', '../_base_/pyconv_ssd_narrow.py']
-custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 channels = (1024, 512, 512, 256, 256, 256)
 model = dict(
     data_preprocessor=dict(std=[58.395, 57.12, 57.375]),

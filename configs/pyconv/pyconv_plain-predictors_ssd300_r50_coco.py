@@ -2,6 +2,7 @@
 # layers that give the maps of 19, 10 and 5 cells. The levels of each are our
 # reading. 8 GPUs x 8 images, lr 0.002.
 _base_ = './pyconv-off_ssd300_r50_coco.py'
+weights = 'checkpoints/pyconvresnet50.pth'
 model = dict(
     backbone=dict(
         _delete_=True,
@@ -11,9 +12,7 @@ model = dict(
         strides=(2, 2, 1),
         out_indices=(2,),
         norm_eval=False,
-        init_cfg=dict(
-            type='Pretrained', checkpoint='checkpoints/pyconvresnet50.pth'
-        ),
+        init_cfg=dict(type='Pretrained', checkpoint=weights),
     ),
     neck=dict(type='PyConvSSDNeck', levels=(4, 3, 2, 1, 1)),
 )

@@ -1,0 +1,83 @@
+"""Backbones against the plain one of the same depth."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from _harness import Case, main
+from mmdet.registry import MODELS
+from mmengine.registry import init_default_scope
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import mmdet_assigners  # noqa: F401 registers the backbones
+
+DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
+SMALL = (1, 3, 224, 224)  # B, 3, H, W
+LARGE = (2, 3, 448, 640)
+# name, ours, peer's name, peer
+ROWS: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
+    (
+        f'{name}-50',
+        dict(type=name, depth=50),
+        'ResNet-50',
+        dict(type='ResNet', depth=50),
+    )
+    for name in ('PyConvResNet', 'PyConvHGResNet')
+]
+
+
+def multiply_adds(backbone: dict, shape: tuple[int, ...]) -> float:
+    """Of the convolutions, counted without memory."""
+    with torch.device('meta'):
+        model = MODELS.build(backbone)
+        with FlopCounterMode(display=False) as counter:
+            model(torch.zeros(shape))
+    return counter.get_total_flops() / 2
+
+
+def inference(model: nn.Module, x: Tensor) -> Callable[[], None]:
+    """Forward without gradients, in eval mode."""
+
+    def work() -> None:
+        model.eval()
+        with torch.no_grad():
+            model(x)
+
+    return work
+
+
+def training(model: nn.Module, x: Tensor) -> Callable[[], None]:
+    """Forward and backward with batch statistics."""
+
+    def work() -> None:
+        model.train()
+        sum(out.sum() for out in model(x)).backward()
+        model.zero_grad()
+
+    return work
+
+
+def cases(quick: bool) -> Iterator[Case]:
+    """Two rows per backbone."""
+    init_default_scope('mmdet')
+    shape = SMALL if quick else LARGE
+    x = torch.randn(shape, device=DEVICE)
+    size = 'B={} {}x{}'.format(shape[0], *shape[2:])
+    for name, ours, peer_name, peer in ROWS:
+        both = [dict(cfg, norm_eval=False) for cfg in (ours, peer)]
+        cost = multiply_adds(both[1], shape) / multiply_adds(both[0], shape)
+        models = [MODELS.build(cfg).to(DEVICE) for cfg in both]
+        for title, work in (
+            ('forward', inference),
+            ('forward+backward', training),
+        ):
+            yield Case(
+                f'{name} {title} {size}, multiply-adds {cost:.2f}',
+                peer_name,
+                *(work(model, x) for model in models),
+            )
+
+
+if __name__ == '__main__':
+    main(cases, __doc__)
