@@ -1,14 +1,14 @@
-# SSD300 on ResNet-50 at small scale: images of 72x72, a quarter of the
-# channels, no map below 2x2.
+# SSD300 at small scale: ResNet-18, a quarter of the channels, images of 72x72,
+# no map below 2x2.
 custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
-_channels = (256, 128, 128, 64, 64, 64)
+_channels = (64, 128, 128, 64, 64, 64)
 _sides = [5, 11, 24, 37, 50, 63, 76]
 mini = dict(
     model=dict(
         backbone=dict(
             _delete_=True,
             type='ResNet',
-            depth=50,
+            depth=18,
             stem_channels=16,
             base_channels=16,
             num_stages=3,

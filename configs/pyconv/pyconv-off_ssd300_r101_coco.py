@@ -6,4 +6,4 @@ model = dict(
         init_cfg=dict(checkpoint='torchvision://resnet101'),
     )
 )
-mini = dict(model=dict(backbone=dict(depth=50)))
+mini = dict(model=dict(backbone=dict(depth=18)))

@@ -7,4 +7,4 @@ model = dict(
         init_cfg=dict(checkpoint='checkpoints/pyconvresnet101.pth'),
     )
 )
-mini = dict(model=dict(backbone=dict(depth=50)))
+mini = dict(model=dict(backbone=dict(depth=18)))

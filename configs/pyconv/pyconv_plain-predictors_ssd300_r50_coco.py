@@ -20,6 +20,7 @@ mini = dict(
     model=dict(
         backbone=dict(
             _delete_=True,
+            depth=18,
             stem_channels=16,
             base_channels=16,
             groups=((1, 4, 4, 4), (1, 4, 8), (1, 4)),
