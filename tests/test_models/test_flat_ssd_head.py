@@ -77,7 +77,10 @@ def test_losses_and_gradients_are_those_of_mmdet(options, boxes):
         head = build(cls, **options)
         losses = head.loss(feats, samples)
         total_loss(losses).backward()
-        sums = {key: total_loss({key: value}).sum() for key, value in losses.items()}
+        sums = {
+            key: total_loss({key: value}).sum()
+            for key, value in losses.items()
+        }
         results.append((sums, [p.grad for p in head.parameters()]))
     torch.testing.assert_close(results[1], results[0])
 
