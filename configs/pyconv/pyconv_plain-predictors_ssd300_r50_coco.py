@@ -16,14 +16,11 @@ model = dict(
     ),
     neck=dict(type='PyConvSSDNeck', levels=(4, 3, 2, 1, 1)),
 )
-mini = dict(
-    model=dict(
-        backbone=dict(
-            _delete_=True,
-            depth=18,
-            stem_channels=16,
-            base_channels=16,
-            groups=((1, 4, 4, 4), (1, 4, 8), (1, 4)),
-        )
-    )
+_narrow = dict(
+    _delete_=True,
+    depth=18,
+    stem_channels=16,
+    base_channels=16,
+    groups=((1, 4, 4, 4), (1, 4, 8), (1, 4)),
 )
+mini = dict(model=dict(backbone=_narrow))
