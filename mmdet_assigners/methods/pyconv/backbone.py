@@ -1,6 +1,6 @@
 """PyConvResNet and PyConvHGResNet."""
 
-import difflib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -127,14 +127,17 @@ class PyConvResNet(ResNet):
         self.maxpool = nn.Identity()
 
     def _check_depth(self, depth: int) -> None:
-        if depth not in self.arch_settings:
-            known = [str(name) for name in self.arch_settings]
-            near = difflib.get_close_matches(str(depth), known, cutoff=0.3)
-            raise ValueError(
-                f'depth of {type(self).__name__} must be one of '
-                f'{", ".join(known)}, got {depth}'
-                + (f'; did you mean {" or ".join(near)}?' if near else '')
-            )
+        known = list(self.arch_settings)
+        if depth in known:
+            return
+        # also of 'r50'
+        number = re.sub(r'\D', '', str(depth))
+        near = min(known, key=lambda n: abs(n - int(number or 50)))
+        names = ', '.join(map(str, known))
+        raise ValueError(
+            f'depth of {type(self).__name__} must be one of {names}, got '
+            f'{depth!r}; did you mean {near}?'
+        )
 
     def make_res_layer(
         self,

@@ -169,8 +169,8 @@ def test_plugins():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(depth=51), r'one of 18, .*, 152, got 51; did you mean 5?1?'),
-        (dict(depth='r50'), r'got r50; did you mean 50'),
+        (dict(depth=51), r'one of 18, .*, 152, got 51; did you mean 50\?'),
+        (dict(depth='r101'), r"got 'r101'; did you mean 101\?"),
         (dict(depth=18, name='PyConvHGResNet'), r'HGResNet must be one of 50'),
         (dict(out_indices=(1, 4)), r'from 0 to 3, got \(1, 4\)'),
         (dict(out_indices=()), r'from 0 to 3, got \(\)'),
