@@ -4,11 +4,15 @@ import math
 
 import pytest
 import torch
+from mmdet.models.backbones.resnet import Bottleneck
 from mmdet.registry import MODELS
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmdet_assigners.methods.pyconv.blocks import make_shortcut
+from mmdet_assigners.methods.pyconv.blocks import (
+    PyConvBottleneck,
+    make_shortcut,
+)
 
 # parameters and multiply-adds of convolutions for one image of 224x224, both
 # with the classifier of 1000 classes
@@ -115,6 +119,15 @@ def test_shortcuts(channels, stride, expected):
     for module in shortcut or ():
         if isinstance(module, nn.Conv2d):
             assert module.stride == (1, 1)
+
+
+def test_block_of_one_level_is_resnets():
+    """Bit for bit."""
+    ours = PyConvBottleneck(32, 8, kernels=(3,), groups=(1,))
+    theirs = Bottleneck(32, 8)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.rand(2, 32, 9, 7)
+    assert torch.equal(ours(x), theirs(x))
 
 
 @pytest.mark.parametrize('frozen', [-1, 0, 2, 4])
