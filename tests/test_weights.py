@@ -214,3 +214,15 @@ def test_training_without_its_weights_is_one_line(data, tmp_path, capsys):
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith(f'mmdet-assigners: {NOWHERE}: {NOWHERE} cannot')
     assert error.endswith('--no-pretrained')
+
+
+def test_training_without_a_local_file_is_one_line(data, tmp_path, capsys):
+    name = 'checkpoints/none.pth'
+    options = ['--mini', '--data', str(data), '--work-dir', str(tmp_path)]
+    with pytest.raises(SystemExit):
+        main(['train', CONFIG, *options, '--cfg-options', f'load_from={name}'])
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f'mmdet-assigners: {name}: {name} cannot be loaded (there is no '
+        'file); put none.pth there, or use mmdet-assigners with --weights '
+        f'{name}=FILE or --no-pretrained'
+    )

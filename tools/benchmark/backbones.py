@@ -73,7 +73,7 @@ def cases(quick: bool) -> Iterator[Case]:
             ('forward+backward', training),
         ):
             yield Case(
-                f'{name} {title} {size}, of multiply-adds {cost:.2f}',
+                f'{name} {title} {size}, multiply-adds {cost:.2f}',
                 peer_name,
                 *(work(model, x) for model in models),
             )

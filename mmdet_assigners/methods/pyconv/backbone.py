@@ -9,6 +9,7 @@ from mmdet.registry import MODELS
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
+from ...models.checks import check_stages
 from .blocks import (
     PyConvBasicBlock,
     PyConvBottleneck,
@@ -97,7 +98,9 @@ class PyConvResNet(ResNet):
         self._check_depth(depth)
         if style != 'pytorch':
             raise ValueError(f"style must be 'pytorch', got {style!r}")
-        _check_stages(num_stages, out_indices, frozen_stages)
+        if not 1 <= num_stages <= 4:
+            raise ValueError(f'num_stages must be 1 to 4, got {num_stages}')
+        check_stages(num_stages, out_indices, frozen_stages)
         for name, value in dict(
             strides=strides, kernels=kernels, groups=groups
         ).items():
@@ -253,21 +256,4 @@ def refuse_plain(
             f'{plain[0]} {shape}: {type(module).__name__} has pyramids there, '
             'which no 3x3 can be converted to; use weights of iduta/pyconv '
             '(see its README) or init_cfg=None'
-        )
-
-
-def _check_stages(
-    num_stages: int, out_indices: Sequence[int], frozen_stages: int
-) -> None:
-    if not 1 <= num_stages <= 4:
-        raise ValueError(f'num_stages must be 1 to 4, got {num_stages}')
-    wrong = [i for i in out_indices if not 0 <= i < num_stages]
-    if wrong or not out_indices:
-        raise ValueError(
-            f'out_indices must be stages from 0 to {num_stages - 1}, got '
-            f'{tuple(out_indices)}'
-        )
-    if not -1 <= frozen_stages <= num_stages:
-        raise ValueError(
-            f'frozen_stages must be -1 to {num_stages}, got {frozen_stages}'
         )
