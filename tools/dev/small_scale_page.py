@@ -242,6 +242,16 @@ class _Page:
         }
 
     def table(self, data: str) -> Iterator[str]:
+        """Models that were run, and the names of the others."""
+        models = self.summary['data'][data]['models']
+        missing = [r.config for r in self.rows if r.config not in models]
+        if models:
+            yield from self.model_table(data, models)
+        if missing:
+            names = '`, `'.join(Path(name).stem for name in missing)
+            yield f'\nNot run: `{names}`.'
+
+    def model_table(self, data: str, models: dict) -> Iterator[str]:
         yield (
             '| model | mAP | AP50 | AP75 | difference (95 % interval) | '
             'verdict | published | last quarter | lr | step time | '
@@ -249,7 +259,6 @@ class _Page:
         )
         yield '|---|---|---|---|---|---|---|---|---|---|---|'
         times = self.step_times()
-        models = self.summary['data'][data]['models']
         for row in self.rows:
             model = models.get(row.config)
             label = self.link(row)
@@ -265,10 +274,6 @@ class _Page:
             cells.append(ratio if row.baseline else '')
             cells.append(f'{model["parameters"] / 1e6:.2f} M')
             yield f'| {label} | {" | ".join(cells)} |'
-        missing = [r.config for r in self.rows if r.config not in models]
-        if missing:
-            names = '`, `'.join(Path(name).stem for name in missing)
-            yield f'\nNot run: `{names}`.'
 
     def difference(self, row, data: str) -> list[str]:
         """Cells: difference, verdict, published gain, last quarter."""

@@ -67,16 +67,16 @@ def best_rate(runs: Iterable[dict]) -> float | None:
 def missing_runs(
     configs: Iterable[str], data: str, root: Path = ROOT
 ) -> Iterator[tuple]:
-    """Runs that can start, each with its learning rate: tuning first."""
-    runs = {config: read_runs(config, data, root) for config in configs}
-    done = {
-        (config, run['seed'], run['rate'])
-        for config, finished in runs.items()
-        for run in finished
-    }
-    wanted = [(c, TUNING_SEED, rate) for c in runs for rate in RATES]
-    best = {config: best_rate(finished) for config, finished in runs.items()}
-    wanted += [(c, seed, best[c]) for seed in SEEDS for c in runs if best[c]]
-    for config, seed, rate in wanted:
-        if (config, seed, rate) not in done:
-            yield make_run(config, data, seed, rate), rate
+    """Runs that can start, each with its learning rate.
+
+    Config by config, so that pairs are complete soon; tuning first.
+    """
+    for config in configs:
+        finished = read_runs(config, data, root)
+        done = {(run['seed'], run['rate']) for run in finished}
+        wanted = [(TUNING_SEED, rate) for rate in RATES]
+        if best := best_rate(finished):
+            wanted += [(seed, best) for seed in SEEDS]
+        for seed, rate in wanted:
+            if (seed, rate) not in done:
+                yield make_run(config, data, seed, rate), rate
