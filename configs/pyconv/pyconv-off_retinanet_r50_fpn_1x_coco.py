@@ -17,3 +17,4 @@ mini = dict(
         neck=dict(in_channels=[64, 128, 256, 512]),
     )
 )
+small = dict(train_cfg=dict(max_epochs=12))  # from random weights

@@ -17,3 +17,4 @@ mini = dict(
         bbox_head=dict(in_channels=64, feat_channels=64, stacked_convs=2)
     )
 )
+small = dict(train_cfg=dict(max_epochs=12))  # from random weights
