@@ -16,7 +16,7 @@ from torch import nn
 
 from mmdet_assigners.utils import registered_names
 
-# the other parts of a model: RoI heads, box heads and necks
+# the other parts of a model: backbones, necks, RoI heads and box heads
 PARTS = [
     'DuallySupervisedCascadeRoIHead',
     'DuallySupervisedRoIHead',
@@ -26,6 +26,8 @@ PARTS = [
     'PSFPN',
     'PSResNet',
     'PSResNeXt',
+    'PyConvHGResNet',
+    'PyConvResNet',
     'SEPC',
     'SamplingFreeBBoxHead',
 ]

@@ -7,7 +7,9 @@ What a method's files look like is in ``methods/<slug>/convert.py``:
   are those of the official code, or None if this package has none;
 - ``alternatives(config)``, optional: further configs whose files have the same
   tensors as those of this one;
-- ``read(path)``, optional: reads another format than PyTorch's.
+- ``read(path)``, optional: reads another format than PyTorch's;
+- ``PART``, optional: the files hold this part of a model, such as
+  ``'backbone'``, for its ``init_cfg``.
 """
 
 import importlib
@@ -92,8 +94,9 @@ def convert_file(
             f'no config fits {source}, e.g. its number of classes; name '
             'yours with --config'
         )
-    check_state(state, config)
-    if guess:
+    part = getattr(converter, 'PART', None)
+    check_state(state, config, part)
+    if guess and not part:
         fitting = [guess, *alternatives(method, guess)]
         if config not in fitting:
             check_geometry(config, fitting)

@@ -66,12 +66,16 @@ def rename(state: Mapping[str, Tensor], rules: Rules) -> State:
     return renamed
 
 
-def check_state(state: Mapping[str, Tensor], config: str) -> None:
+def check_state(
+    state: Mapping[str, Tensor], config: str, part: str | None = None
+) -> None:
     """Compare names and shapes with the model of a config.
 
     Args:
         state: Converted state dict, tensors (...) by name.
         config: Name or path of the config.
+        part: Part of the model that the state dict is of, such as
+            ``'backbone'``; by default the model.
 
     Raises:
         ValueError: Names the missing, the superfluous and the misshapen keys.
@@ -79,7 +83,9 @@ def check_state(state: Mapping[str, Tensor], config: str) -> None:
     init_default_scope('mmdet')
     cfg = get_config(config)
     with torch.device('meta'):
-        expected = MODELS.build(cfg.model).state_dict()
+        expected = MODELS.build(
+            cfg.model[part] if part else cfg.model
+        ).state_dict()
     missing = [
         name
         for name in expected
