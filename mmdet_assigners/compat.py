@@ -201,11 +201,14 @@ class WeightsSource(NamedTuple):
     def unavailable(self, error: Exception) -> WeightsError:
         """The error that names the choices."""
         reason = ' '.join(str(error).split()) or type(error).__name__
+        if self.location.startswith(_HTTP):
+            place = f'into a folder and set {WEIGHTS_FOLDER} to it'
+        else:
+            place = 'there'
         return WeightsError(
             f'{self.name}: {self.location} cannot be loaded ({reason})',
-            f'put {self.file_name} into a folder and set {WEIGHTS_FOLDER} to '
-            f'it, or use mmdet-assigners with --weights {self.name}=FILE or '
-            '--no-pretrained',
+            f'put {self.file_name} {place}, or use mmdet-assigners with '
+            f'--weights {self.name}=FILE or --no-pretrained',
         )
 
 

@@ -305,8 +305,10 @@ BOX_LOSSES = {
 # no loss_bbox, or one of a fixed type
 NO_BOX_LOSS = {
     'FSAFPaperHead',
+    'FlatSSDHead',
     'FlatYOLOV3Head',
     'GaussianYOLOV3Head',
+    'PyConvSSDHead',
     'QFLFoveaHead',
     'QFLSSDHead',
     'SAPDHead',

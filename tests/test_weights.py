@@ -100,7 +100,9 @@ def test_weights_of_every_config_are_known():
         names.update(names_of_weights(Config.fromfile(path)))
     assert {CAFFE, 'torchvision://resnet50'} < names
     needs_torchvision = 'torchvision://resnext101_64x4d.imagenet1k_v1'
-    for name in names - {needs_torchvision}:
+    # files that the README of a method tells how to get
+    files = {name for name in names if name.startswith('checkpoints/')}
+    for name in names - files - {needs_torchvision}:
         source = compat.find_weights(name)
         assert source.location.startswith('https://')
         assert 'openmmlab' not in source.location
@@ -212,3 +214,15 @@ def test_training_without_its_weights_is_one_line(data, tmp_path, capsys):
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith(f'mmdet-assigners: {NOWHERE}: {NOWHERE} cannot')
     assert error.endswith('--no-pretrained')
+
+
+def test_training_without_a_local_file_is_one_line(data, tmp_path, capsys):
+    name = 'checkpoints/none.pth'
+    options = ['--mini', '--data', str(data), '--work-dir', str(tmp_path)]
+    with pytest.raises(SystemExit):
+        main(['train', CONFIG, *options, '--cfg-options', f'load_from={name}'])
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f'mmdet-assigners: {name}: {name} cannot be loaded (there is no '
+        'file); put none.pth there, or use mmdet-assigners with --weights '
+        f'{name}=FILE or --no-pretrained'
+    )

@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ..compat import WeightsError
     from ..diagnostics.checkpoints import check_resume
+    from ..diagnostics.weights import require_local_weights
 
     cfg.work_dir = args.work_dir or common.default_work_dir(args)
     cfg.launcher = args.launcher
@@ -53,9 +54,9 @@ def run(args: argparse.Namespace) -> int:
         cfg.resume = True
         with common.user_errors():
             check_resume(cfg)
-    runner = Runner.from_cfg(cfg)
     try:
-        runner.train()
+        require_local_weights(cfg)
+        Runner.from_cfg(cfg).train()
     except WeightsError as error:
         common.fail(str(error))
     return 0

@@ -8,9 +8,8 @@ What a method's files look like is in ``methods/<slug>/convert.py``:
 - ``alternatives(config)``, optional: further configs whose files have the same
   tensors as those of this one;
 - ``read(path)``, optional: reads another format than PyTorch's;
-- ``PART``, optional: the files hold this part of a model, such as
-  ``'backbone'``, for its ``init_cfg``; or ``part_of(state)``, the part that
-  our state dict is of, None: the model.
+- ``part_of(state)``, optional: the part of a model that our state dict is of,
+  such as ``'backbone'``, for its ``init_cfg``; None: the model.
 """
 
 import importlib
@@ -95,9 +94,7 @@ def convert_file(
             f'no config fits {source}, e.g. its number of classes; name '
             'yours with --config'
         )
-    part = getattr(converter, 'PART', None)
-    if hasattr(converter, 'part_of'):
-        part = converter.part_of(state)
+    part = converter.part_of(state) if hasattr(converter, 'part_of') else None
     check_state(state, config, part)
     if guess and not part:
         fitting = [guess, *alternatives(method, guess)]

@@ -5,6 +5,7 @@ one-stage heads and the heads of R-CNNs; what a method adds to them is in its
 own converter.
 """
 
+import re
 from collections.abc import Iterable
 
 from .state_dicts import Rules, State
@@ -140,14 +141,17 @@ def scalar_scales(state: State) -> State:
 def background_last(state: State) -> State:
     """R-CNN heads whose class 0 is the background, in the order of ours.
 
-    Ours comes last, and has neither boxes nor a mask.
+    Ours comes last, and has neither boxes nor a mask. Stages of a cascade have
+    numbers; one box for all classes stays.
     """
     moved = dict(state)
     for name, value in state.items():
-        if name.startswith(f'{BOX_HEAD}fc_cls'):
+        head = re.fullmatch(r'roi_head\.\w+_head\.(?:\d\.)?(\w+)\.\w+', name)
+        layer = head[1] if head else None
+        if layer == 'fc_cls':
             moved[name] = value.roll(-1, 0)
-        elif name.startswith((f'{BOX_HEAD}fc_reg', f'{BOX_HEAD}fc_alpha')):
+        elif layer in ('fc_reg', 'fc_alpha') and len(value) > 4:
             moved[name] = value[4:]
-        elif name.startswith('roi_head.mask_head.conv_logits'):
+        elif layer == 'conv_logits':
             moved[name] = value[1:]
     return moved

@@ -43,6 +43,18 @@ def describe_weights(name: str) -> str:
     return f'{text}, {size / 1e6:.1f} MB' if size else text
 
 
+def require_local_weights(cfg: Config) -> None:
+    """Refuse a config that names a file of weights which is not there.
+
+    Raises:
+        mmdet_assigners.compat.WeightsError: The first one.
+    """
+    for name in names_of_weights(cfg):
+        source = find_weights(name)
+        if source.file and not source.file.is_file():
+            raise source.unavailable(FileNotFoundError('there is no file'))
+
+
 def replace_weights(cfg: Config, options: list[str]) -> None:
     """Replace weights of a config by files, in place.
 

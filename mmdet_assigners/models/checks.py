@@ -1,6 +1,6 @@
 """Checks of what a registered class was configured with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 
@@ -80,4 +80,29 @@ def refuse_ignored_regions(head: nn.Module, why: str) -> None:
         raise ValueError(
             f'{type(head).__name__} {why}: train_cfg.assigner.ignore_iof_thr '
             f'must be -1, got {threshold}'
+        )
+
+
+def check_stages(
+    num_stages: int, out_indices: Sequence[int], frozen_stages: int
+) -> None:
+    """Refuse stages that a backbone does not have.
+
+    Args:
+        num_stages: How many it has.
+        out_indices: Those that are returned, from 0.
+        frozen_stages: How many are not trained, 0 is the stem alone and -1
+            nothing.
+
+    Raises:
+        ValueError: Names the argument and what it may be.
+    """
+    if not out_indices or not set(out_indices) <= set(range(num_stages)):
+        raise ValueError(
+            f'out_indices must be stages from 0 to {num_stages - 1}, got '
+            f'{tuple(out_indices)}'
+        )
+    if not -1 <= frozen_stages <= num_stages:
+        raise ValueError(
+            f'frozen_stages must be -1 to {num_stages}, got {frozen_stages}'
         )

@@ -16,19 +16,26 @@ DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 SMALL = (1, 3, 224, 224)  # B, 3, H, W
 LARGE = (2, 3, 448, 640)
 # name, ours, peer's name, peer
+_R50 = dict(type='ResNet', depth=50)
+_X50 = dict(type='ResNeXt', depth=50, groups=32, base_width=4)
 ROWS: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
+    ('PyConvResNet-50', dict(_R50, type='PyConvResNet'), 'ResNet-50', _R50),
     (
-        'CSPResNeXt-50',
-        dict(type='CSPResNeXt'),
-        'ResNeXt-50',
-        dict(type='ResNeXt', depth=50, groups=32, base_width=4),
-    ),
-    (
-        'CSPResNet-50',
-        dict(type='CSPResNet'),
+        'PyConvHGResNet-50',
+        dict(_R50, type='PyConvHGResNet'),
         'ResNet-50',
-        dict(type='ResNet', depth=50),
+        _R50,
     ),
+    ('PSResNet-50', dict(_R50, type='PSResNet'), 'ResNet-50', _R50),
+    (
+        'PSResNet-50, zeros multiplied',
+        dict(_R50, type='PSResNet', apply_mask_in_forward=False),
+        'ResNet-50',
+        _R50,
+    ),
+    ('PSResNeXt-50', dict(_X50, type='PSResNeXt'), 'ResNeXt-50', _X50),
+    ('CSPResNeXt-50', dict(type='CSPResNeXt'), 'ResNeXt-50', _X50),
+    ('CSPResNet-50', dict(type='CSPResNet'), 'ResNet-50', _R50),
     (
         'CSPDarknet-53',
         dict(type='CSPDarknet53'),

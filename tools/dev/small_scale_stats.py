@@ -103,8 +103,8 @@ def last_quarter(runs: list[dict[str, Any]], epochs: int) -> float | None:
     curve = mean_curve(runs)
     if not curve or curve[-1][0] != epochs or len(curve) < 2:
         return None
-    start = min(curve[:-1], key=lambda point: abs(point[0] - 0.75 * epochs))
-    return curve[-1][1] - start[1]
+    evaluated, means, *_ = zip(*curve, strict=True)
+    return means[-1] - np.interp(0.75 * epochs, evaluated, means)
 
 
 def summarize_model(result: dict[str, Any]) -> dict[str, Any] | None:

@@ -6,22 +6,17 @@ decoded box, without gradient, with its ground truth.
 """
 
 import torch
-import torch.nn.functional as F
-from mmdet.models.dense_heads import FoveaHead, SSDHead
+from mmdet.models.dense_heads import FoveaHead
 from mmdet.models.losses import FocalLoss
-from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.registry import MODELS
 from mmdet.structures.bbox import bbox_overlaps
 from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
-from ...models.dense_heads.flat_head import (
-    FlatBatch,
-    FlatLossMixin,
-    refuse_sampling,
-)
+from ...models.dense_heads.flat_head import FlatBatch
 from ...models.dense_heads.flat_points import FlatPoints, FlatPointsMixin
 from ...models.dense_heads.flat_retina_head import FlatRetinaHead
+from ...models.dense_heads.flat_ssd_head import FlatSSDHead
 from ...ops.anchor_match import gather_gts
 from ...ops.anchor_points import box_distances, distance_iou
 from .fovea import assign_fovea
@@ -78,7 +73,7 @@ class QFLRetinaHead(FlatRetinaHead):
 
 
 @MODELS.register_module()
-class QFLSSDHead(FlatLossMixin, SSDHead):
+class QFLSSDHead(FlatSSDHead):
     """SSD with sigmoid scores that are the IoU of its boxes.
 
     Generalized Focal Loss, NeurIPS 2020, arXiv 2006.04388, table 1b. No
@@ -110,38 +105,25 @@ class QFLSSDHead(FlatLossMixin, SSDHead):
         self.loss_cls = MODELS.build(loss_cls)
         self.use_sigmoid_cls = True
         _need_scores(self.loss_cls)
-        refuse_sampling(self)
 
     def _init_layers(self) -> None:
         self.cls_out_channels = self.num_classes  # no background
         super()._init_layers()
 
-    def loss_flat(self, flat: FlatBatch) -> dict[str, Tensor]:
-        """Losses of a batch.
+    def class_loss(
+        self, flat: FlatBatch, gt: Tensor, avg_factor: Tensor
+    ) -> Tensor:
+        """QFL of a batch.
 
         Args:
             flat: Predictions, anchors and ground truths.
+            gt: (B, P) ground truth of each anchor.
+            avg_factor: Number of positives.
 
         Returns:
-            dict: ``loss_cls`` and ``loss_bbox``, scalars.
+            Tensor: Scalar.
         """
-        gt = self.assign_flat(flat).gt
-        positive = gt >= 0
-        count = positive.sum(1).clamp(min=1).sum().to(flat.cls)
-        target = self.matched_boxes(flat, gt)
-        if self.reg_decoded_bbox:
-            pred = self.decode(flat).where(positive[..., None], target)
-        else:
-            pred, target = flat.deltas, self.encode(flat, target)
-        box = F.smooth_l1_loss(
-            pred,
-            target,
-            reduction='none',
-            beta=(self.train_cfg or {}).get('smoothl1_beta', 1.0),
-        )
-        box = weight_reduce_loss(box, positive[..., None], avg_factor=count)
-        loss_cls = _quality_loss(self, flat, gt, count)
-        return dict(loss_cls=loss_cls, loss_bbox=box)
+        return _quality_loss(self, flat, gt, avg_factor)
 
 
 @MODELS.register_module()

@@ -1,4 +1,3 @@
-from .anchor_generator import MMDetV1AnchorGenerator
 from .heads import (
     SEPCATSSHead,
     SEPCFreeAnchorRetinaHead,

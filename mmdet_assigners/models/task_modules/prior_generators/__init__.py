@@ -1,1 +1,2 @@
 from .detectron_anchor_generator import DetectronAnchorGenerator
+from .mmdet_v1_anchor_generator import MMDetV1AnchorGenerator

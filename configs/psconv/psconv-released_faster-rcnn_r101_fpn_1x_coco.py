@@ -1,0 +1,7 @@
+# Released Faster R-CNN, PS-R-101: AP on val 40.9
+# in the official repository, with the boxes of mmdet 1.x.
+_base_ = './psconv_faster-rcnn_r101_fpn_1x_coco.py'
+model = dict(
+    rpn_head=_base_.psconv_released_rpn,
+    roi_head=dict(bbox_roi_extractor=_base_.psconv_released_rois),
+)
