@@ -132,7 +132,7 @@ class _Page:
             slug = row.config.removeprefix('mmdet::').partition('/')[0]
         if slug not in self.slugs:
             return label
-        return f'[{label}](methods/{slug}.md)'
+        return f'[{label}](../configs/{slug}/README.md)'
 
     def compared(self) -> list:
         return [row for row in self.rows if row.baseline]
