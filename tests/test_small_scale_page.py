@@ -270,7 +270,9 @@ def test_page_of_all_runs(tmp_path):
     summary = report(tmp_path)
     text = page(tmp_path)
     line = next(t for t in text.splitlines() if 'sign differs' in t)
-    assert 'on BCCD: ' in line and '[SEPC-FSAF](methods/sepc.md' in line
+    assert (
+        'on BCCD: ' in line and '[SEPC-FSAF](../configs/sepc/README.md' in line
+    )
     assert 'Above on one dataset and below on the other: [SEPC-FSAF]' in text
     assert '**Above its baseline on both datasets:** [FCOS against R' in text
     pairs = [p for d in summary['data'].values() for p in d['pairs']]
