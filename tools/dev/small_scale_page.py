@@ -52,7 +52,16 @@ def short_label(row) -> str:
 
 def stamp(summary: dict, rows: list) -> str:
     """What a figure is drawn from; figures carry it in their metadata."""
-    named = [(r.label, r.gain and r.gain.value) for r in rows]
+    shown = {
+        (pair['config'], pair['baseline'])
+        for content in summary['data'].values()
+        for pair in content['pairs']
+    }
+    named = [
+        (row.label, row.gain and row.gain.value)
+        for row in rows
+        if (row.config, row.baseline) in shown
+    ]
     return hashlib.sha256(json.dumps([summary, named]).encode()).hexdigest()
 
 
