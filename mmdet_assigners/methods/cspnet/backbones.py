@@ -135,7 +135,7 @@ class CSPDarknet53(CSPNet):
         )
 
 
-class _CSPResidual(CSPNet):
+class CSPResidual(CSPNet):
     """Base class of CSPResNet and CSPResNeXt."""
 
     def __init__(
@@ -174,7 +174,7 @@ class _CSPResidual(CSPNet):
 
 
 @MODELS.register_module()
-class CSPResNet(_CSPResidual):
+class CSPResNet(CSPResidual):
     """ResNet-50 of CSP stages.
 
     The four stages have strides 4 to 32 and 128, 256, 512, 1024 channels, half
@@ -209,7 +209,7 @@ class CSPResNet(_CSPResidual):
 
 
 @MODELS.register_module()
-class CSPResNeXt(_CSPResidual):
+class CSPResNeXt(CSPResidual):
     """ResNeXt-50 32x4d of CSP stages.
 
     The four stages have strides 4 to 32 and 256, 512, 1024, 2048 channels,

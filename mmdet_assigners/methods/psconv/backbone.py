@@ -74,7 +74,7 @@ def _in_place_of_conv2(block: Any, **options: Any) -> PSGConv2d:
     )
 
 
-class _PolyScale(ResNet):
+class PolyScaleNet(ResNet):
     """What `PSResNet` and `PSResNeXt` add to their parents."""
 
     def __init__(
@@ -116,7 +116,7 @@ class _PolyScale(ResNet):
 
 
 @MODELS.register_module()
-class PSResNet(_PolyScale):
+class PSResNet(PolyScaleNet):
     """ResNet-50, 101 or 152 with a ``PSConv2d`` in every bottleneck.
 
     Paper: PSConv, ECCV 2020, arXiv 2007.06191. State dicts have the names of
@@ -170,7 +170,7 @@ class PSResNet(_PolyScale):
 
 
 @MODELS.register_module()
-class PSResNeXt(_PolyScale, ResNeXt):
+class PSResNeXt(PolyScaleNet, ResNeXt):
     """ResNeXt-50, 101 or 152 with a ``PSGConv2d`` in every bottleneck.
 
     As ``PSResNet``.

@@ -18,7 +18,7 @@ class PSGConv2d(nn.Module):
     """Poly-scale convolution with groups, in place of a 3x3 convolution.
 
     Every kernel slice of an output and an input channel has a dilation rate of
-    its own, see :mod:`.functional`; parameters and multiply-adds are those of
+    its own, see ``functional.py``; parameters and multiply-adds are those of
     the plain convolution. Stored are half as many more: ``conv`` has the full
     shape, with zeros where the dilated ``gwconv`` and ``gwconv_shift`` are.
 
@@ -109,7 +109,7 @@ class PSGConv2d(nn.Module):
             **options: Other arguments of the layer.
 
         Returns:
-            The layer: with ``mask_mode='paper'`` it has every number of
+            PSGConv2d: With ``mask_mode='paper'`` it has every number of
             ``weight`` once, at another dilation rate.
         """
         inputs = weight.shape[1] * groups
