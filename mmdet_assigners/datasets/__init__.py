@@ -1,3 +1,4 @@
 """The generated dataset ``shapes``, and where datasets are found."""
 
 from .shapes import SHAPES_CLASSES, SHAPES_METAINFO, generate_shapes
+from .transforms import KeepResolution, PCAColorJitter, RandomCenterWarp
