@@ -1,4 +1,9 @@
 """The generated dataset ``shapes``, and where datasets are found."""
 
 from .shapes import SHAPES_CLASSES, SHAPES_METAINFO, generate_shapes
-from .transforms import KeepResolution, PCAColorJitter, RandomCenterWarp
+from .transforms import (
+    CenterWarp,
+    KeepResolution,
+    PCAColorJitter,
+    RandomCenterWarp,
+)

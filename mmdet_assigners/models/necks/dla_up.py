@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-from mmcv.cnn import build_conv_layer, build_norm_layer
+from mmcv.cnn import build_norm_layer
+from mmcv.ops import ModulatedDeformConv2dPack
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+
+from ...ops.deform_conv import deform_conv
 
 BN = dict(type='BN', momentum=0.1)
 
@@ -29,6 +32,19 @@ def bilinear_kernel(factor: int) -> Tensor:
     return (row[:, None] * row).float()
 
 
+class DeformConv(ModulatedDeformConv2dPack):
+    """mmcv's DCNv2 with one group, also for a CPU in bfloat16."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A map (B, C_out, H', W') of x (B, C_in, H, W)."""
+        offset, logits = self.conv_offset(x).split((18, 9), 1)
+        (stride, _), (padding, _) = self.stride, self.padding
+        out = deform_conv(
+            x, offset, self.weight, stride, padding, 1, logits.sigmoid()
+        )
+        return out + self.bias[:, None, None]
+
+
 class ConvBlock(BaseModule):
     """A 3x3 convolution with bias, a norm and ReLU.
 
@@ -39,13 +55,12 @@ class ConvBlock(BaseModule):
         self,
         in_channels: int,
         out_channels: int,
-        conv_cfg: dict | None,
+        use_dcn: bool,
         norm_cfg: dict,
     ) -> None:
         super().__init__()
-        self.conv = build_conv_layer(
-            conv_cfg, in_channels, out_channels, 3, padding=1
-        )
+        conv = DeformConv if use_dcn else nn.Conv2d
+        self.conv = conv(in_channels, out_channels, 3, padding=1)
         self.bn = build_norm_layer(norm_cfg, out_channels)[1]
         self.relu = nn.ReLU(inplace=True)
 
@@ -61,7 +76,7 @@ class IterativeAggregation(BaseModule):
         in_channels: Channels of the maps, finest first.
         out_channels: Channels after the projections.
         factors: Up-sampling factor of each map; the first is not used.
-        conv_cfg: Type of the 3x3 convolutions.
+        use_dcn: Deformable convolutions instead of plain ones.
         norm_cfg: Norm after them.
     """
 
@@ -70,13 +85,13 @@ class IterativeAggregation(BaseModule):
         in_channels: Sequence[int],
         out_channels: int,
         factors: Sequence[int],
-        conv_cfg: dict | None,
+        use_dcn: bool,
         norm_cfg: dict,
     ) -> None:
         super().__init__()
 
         def conv(channels: int) -> ConvBlock:
-            return ConvBlock(channels, out_channels, conv_cfg, norm_cfg)
+            return ConvBlock(channels, out_channels, use_dcn, norm_cfg)
 
         self.factors = tuple(factors)
         for i, factor in enumerate(factors):
@@ -140,7 +155,6 @@ class DLAUpNeck(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        conv_cfg = dict(type='DCNv2') if use_dcn else None
         channels = list(in_channels)
         count = len(channels)
         steps = []
@@ -150,7 +164,7 @@ class DLAUpNeck(BaseModule):
                     channels[i:],
                     channels[i],
                     [1] + [2] * (count - 1 - i),
-                    conv_cfg,
+                    use_dcn,
                     norm_cfg,
                 )
             )
@@ -160,7 +174,7 @@ class DLAUpNeck(BaseModule):
             in_channels[:-1],
             in_channels[0],
             [2**i for i in range(count - 1)],
-            conv_cfg,
+            use_dcn,
             norm_cfg,
         )
 
