@@ -168,7 +168,7 @@ def center_targets(
     low, high = boxes.chunk(2, -1)
     sides = high - low
     valid = valid & (sides > 0).all(-1)
-    sides = sides * valid[..., None]
+    sides = sides.where(valid[..., None], 0)
     center = ((low + high) / 2).where(valid[..., None], 0)
     cells = center.long()
     whole = sides.ceil()

@@ -190,6 +190,7 @@ class KeepResolution(Resize):
 
     def __init__(self, scale: float = 1.0, divisor: int = 32) -> None:
         super().__init__(scale_factor=scale, keep_ratio=False)
+        self.factor = scale
         self.divisor = divisor
 
     @autocast_box_type()
@@ -200,7 +201,7 @@ class KeepResolution(Resize):
             results: Of the pipeline.
         """
         height, width = results['img'].shape[:2]
-        factor = self.scale_factor
+        factor = self.factor
         results['scale'] = (int(width * factor), int(height * factor))
         self._resize_img(results)
         self._resize_bboxes(results)
@@ -223,6 +224,6 @@ class KeepResolution(Resize):
 
     def __repr__(self) -> str:
         return (
-            f'{type(self).__name__}(scale={self.scale_factor}, '
+            f'{type(self).__name__}(scale={self.factor}, '
             f'divisor={self.divisor})'
         )
