@@ -40,5 +40,5 @@ mini = dict(
         dataset=dict(
             times=1, dataset=dict(pipeline={'2': dict(size=(320, 320))})
         )
-    )
+    ),
 )

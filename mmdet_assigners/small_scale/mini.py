@@ -133,8 +133,8 @@ def shrink_model(
     stages = (last // 8, last // 4, last // 2, last)
     widths = dict(zip(stages, stage_widths, strict=True))
     model.backbone = (small_backbone or _small_resnet)(backbone)
-    neck = model.get('neck') or {}
-    of_last_stage = neck.get('in_channels') == last
+    neck = model.get('neck')
+    of_last_stage = isinstance(neck, dict) and neck.get('in_channels') == last
     for key, node in model.items():
         if key != 'backbone':
             _shrink_widths(node, widths)

@@ -8,7 +8,10 @@ from golden_runner import adapter
 from mmengine.structures import InstanceData
 from torch import nn
 
-from mmdet_assigners.methods.centernet.convert import dcn_name, hourglass_name
+from mmdet_assigners.conversion.keypoint_networks import (
+    convert_hourglass,
+    dcn_name,
+)
 from mmdet_assigners.models.backbones.dla import DLANet, Tree
 from mmdet_assigners.models.dense_heads.center_point_head import (
     CenterPointHead,
@@ -109,7 +112,9 @@ def hourglass(case):
             ),
         )
     )
-    case.load(net.eval(), lambda name: hourglass_name(name, count))
+    names = convert_hourglass({n: n for n in case.weights}, HEADS)
+    ours = {theirs: name for name, theirs in names.items()}
+    case.load(net.eval(), ours.__getitem__)
     owners = [*net['bbox_head'].earlier, net['bbox_head']]
     outputs = {}
     maps = net['backbone'](case['x'])
