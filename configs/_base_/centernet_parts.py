@@ -24,6 +24,19 @@ _pack = [
 ]
 
 
+keypoint_preprocessor = dict(
+    mean=[255 * v for v in (0.40789654, 0.44719302, 0.47026115)],
+    std=[255 * v for v in (0.28863828, 0.27408164, 0.27809835)],
+    bgr_to_rgb=False,
+    pad_size_divisor=32,
+)
+# all images, also those without objects
+keypoint_dataset = dict(
+    dataset=dict(
+        filter_cfg=dict(filter_empty_gt=False, min_size=0),
+        pipeline=keypoint_train,
+    )
+)
 # pipelines without augmentation, with the mirrored image, and of five scales
 keypoint_tests, hourglass_tests = (
     dict(
@@ -57,6 +70,16 @@ keypoint_tests, hourglass_tests = (
 # nothing is decayed, warmed up or clipped
 keypoint_adam = dict(
     _delete_=True, type='OptimWrapper', optimizer=dict(type='Adam', lr=5e-4)
+)
+# one pass over images that are resized to 320 pixels
+keypoint_mini = dict(
+    # mmcv's deformable convolution has no bfloat16 on a CPU
+    model=dict(neck=dict(use_dcn=False)),
+    train_dataloader=dict(
+        dataset=dict(
+            times=1, dataset=dict(pipeline={'2': dict(size=(320, 320))})
+        )
+    ),
 )
 # small networks for small-scale runs
 _widths = [4, 8, 16, 32, 64, 128]

@@ -7,23 +7,10 @@ _base_ = [
 ]
 custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(
-    data_preprocessor=dict(
-        mean=[255 * v for v in (0.40789654, 0.44719302, 0.47026115)],
-        std=[255 * v for v in (0.28863828, 0.27408164, 0.27809835)],
-        bgr_to_rgb=False,
-        pad_size_divisor=32,
-    ),
+    data_preprocessor=_base_.keypoint_preprocessor,
     bbox_head=dict(type='CenterPointHead', init_std=0.001),
 )
-train_dataloader = dict(
-    batch_size=28,
-    dataset=dict(
-        dataset=dict(
-            filter_cfg=dict(filter_empty_gt=False, min_size=0),
-            pipeline=_base_.keypoint_train,
-        )
-    ),
-)
+train_dataloader = dict(batch_size=28, dataset=_base_.keypoint_dataset)
 val_dataloader = dict(dataset=dict(pipeline=_base_.keypoint_tests['plain']))
 test_dataloader = val_dataloader
 tta_model = dict(_delete_=True, type='CenterPointTTA')
@@ -33,12 +20,4 @@ param_scheduler = [
     dict(type='MultiStepLR', begin=0, end=28, milestones=[18, 24], gamma=0.1)
 ]
 auto_scale_lr = dict(base_batch_size=114)
-mini = dict(
-    # mmcv's deformable convolution has no bfloat16 on a CPU
-    model=dict(neck=dict(use_dcn=False)),
-    train_dataloader=dict(
-        dataset=dict(
-            times=1, dataset=dict(pipeline={'2': dict(size=(320, 320))})
-        )
-    ),
-)
+mini = _base_.keypoint_mini

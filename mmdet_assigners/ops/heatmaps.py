@@ -44,12 +44,12 @@ def official_radius(height: Tensor, width: Tensor, overlap: float) -> Tensor:
     not the one that the overlap asks for; `exact_radius` is.
 
     Args:
-        height: Heights in cells, any shape.
-        width: Widths in cells, of this shape.
+        height: Heights in cells, shape (...).
+        width: Widths in cells, shape (...).
         overlap: IoU for which the formula was made.
 
     Returns:
-        Radii in cells, float64, of this shape.
+        Radii in cells, float64, shape (...).
     """
     height, width = height.double(), width.double()
     both, area = height + width, height * width
@@ -65,7 +65,7 @@ def official_radius(height: Tensor, width: Tensor, overlap: float) -> Tensor:
 def exact_radius(height: Tensor, width: Tensor, overlap: float) -> Tensor:
     """Largest radius in which moved corners keep an IoU; mmdet's rule.
 
-    Args: as of `official_radius`; returns the same.
+    Args: as of `official_radius`; returns radii (...) in cells, float64.
     """
     height, width = height.double(), width.double()
     both, area = height + width, height * width

@@ -172,7 +172,7 @@ class SaccadeHead(CenterPointHead):
         """Losses of a batch.
 
         Args:
-            inputs: Of ``loss_by_feat``.
+            inputs: Of ``loss_by_feat``, maps (B, channels, H, W).
 
         Returns:
             dict: Those of ``CenterPointHead``, ``loss_corner``,
@@ -280,11 +280,12 @@ class SaccadeHead(CenterPointHead):
         Offsets are those of the plain images.
 
         Args:
-            heatmap: (2 B, C, H, W), the mirrored images at the end.
-            sizes: (2 B, 2, H, W).
-            offsets: (2 B, 2, H, W).
-            final_sizes: (2 B, 2, H, W).
-            final_offsets: (2 B, 2, H, W).
+            heatmap: Shape (N, C, H, W) of N = 2 B images, the mirrored ones at the
+                end.
+            sizes: Shape (N, 2, H, W), as the following.
+            offsets: Of the first stage.
+            final_sizes: Corrected.
+            final_offsets: Corrected.
 
         Returns:
             tuple: The arguments of :meth:`predict_by_feat` for B images.

@@ -51,7 +51,7 @@ class CenterPointHead(LossInputsMixin, CenterNetHead):
             of size and offset, 0.001 in the official ResNets; by default
             PyTorch's initialization, as in the official DLA-34.
         **kwargs: As of ``CenterNetHead``. ``test_cfg`` also takes
-            ``score_thr``, 0 by default; 0.3 is usual for pictures.
+            ``score_thr``, 0 by default; 0.3 is usual for drawing.
 
     Raises:
         ValueError: ``gaussian_rule`` is not one of the two, ``num_stacks``
@@ -145,7 +145,7 @@ class CenterPointHead(LossInputsMixin, CenterNetHead):
     def forward_single(
         self, x: Tensor, branches: nn.Module | None = None
     ) -> tuple[Tensor, ...]:
-        """Predict from the map of one stack, see :meth:`forward`."""
+        """Predict from the map (B, C_in, H, W) of one stack."""
         branches = branches or self
         logits = branches.heatmap_head(x)
         # halves cannot hold 1 - 1e-4
@@ -156,7 +156,7 @@ class CenterPointHead(LossInputsMixin, CenterNetHead):
         """Losses of a batch, the mean over the stacks.
 
         Args:
-            inputs: Of ``loss_by_feat``.
+            inputs: Of ``loss_by_feat``, maps (B, channels, H, W).
 
         Returns:
             dict: ``loss_center_heatmap``, ``loss_wh``, ``loss_offset``.
@@ -410,9 +410,10 @@ class CenterPointHead(LossInputsMixin, CenterNetHead):
         The offset is that of the plain images.
 
         Args:
-            heatmap: (2 B, C, H, W), the mirrored images at the end.
-            sizes: (2 B, 2, H, W).
-            offsets: (2 B, 2, H, W).
+            heatmap: Shape (N, C, H, W) of N = 2 B images, the mirrored ones at the
+                end.
+            sizes: Shape (N, 2, H, W).
+            offsets: Shape (N, 2, H, W).
 
         Returns:
             tuple: The arguments of :meth:`predict_by_feat` for B images.

@@ -20,7 +20,7 @@ BN = dict(type='BN', momentum=0.1)
 
 
 def bilinear_kernel(factor: int) -> Tensor:
-    """Weights (2 f, 2 f) of a transposed convolution that interpolates.
+    """Weights (K, K), K = 2 f, of a transposed convolution that interpolates.
 
     Args:
         factor: Up-sampling factor f; the stride of the convolution.
