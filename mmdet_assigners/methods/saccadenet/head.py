@@ -7,6 +7,7 @@ import torch
 from mmdet.models.utils import unpack_gt_instances
 from mmdet.registry import MODELS
 from mmdet.utils import InstanceList
+from mmengine.config import ConfigDict
 from torch import Tensor
 
 from ...models.dense_heads.center_point_head import (
@@ -239,9 +240,11 @@ class SaccadeHead(CenterPointHead):
         offset_preds: Sequence[Tensor],
         final_wh_preds: Sequence[Tensor],
         final_offset_preds: Sequence[Tensor],
+        corner_preds: Sequence[Tensor] | None = None,
         batch_img_metas: Sequence[dict] | None = None,
         rescale: bool = True,
         with_nms: bool = False,
+        cfg: ConfigDict | None = None,
     ) -> InstanceList:
         """Detections with the corrected sizes and offsets.
 
@@ -251,9 +254,11 @@ class SaccadeHead(CenterPointHead):
             offset_preds: One map (B, 2, H, W), not used.
             final_wh_preds: One map (B, 2, H, W).
             final_offset_preds: One map (B, 2, H, W).
+            corner_preds: One map (B, 4, H, W), not used.
             batch_img_metas: Meta information of B images.
             rescale: Return boxes in the original images.
-            with_nms: Remove duplicates by ``test_cfg.nms``.
+            with_nms: Remove duplicates by ``nms`` of the config.
+            cfg: Replaces ``test_cfg``.
 
         Returns:
             list: B instances, as of ``CenterPointHead``.
@@ -265,6 +270,7 @@ class SaccadeHead(CenterPointHead):
             batch_img_metas,
             rescale,
             with_nms,
+            cfg,
         )
 
     def merge_mirrored(  # type: ignore[override]
@@ -280,8 +286,8 @@ class SaccadeHead(CenterPointHead):
         Offsets are those of the plain images.
 
         Args:
-            heatmap: Shape (N, C, H, W) of N = 2 B images, the mirrored ones at the
-                end.
+            heatmap: Shape (N, C, H, W) of N = 2 B images, the mirrored ones
+                at the end.
             sizes: Shape (N, 2, H, W), as the following.
             offsets: Of the first stage.
             final_sizes: Corrected.

@@ -8,12 +8,14 @@ from mmcv.ops import batched_nms
 from mmdet.models.dense_heads import CenterNetHead
 from mmdet.registry import MODELS
 from mmdet.utils import InstanceList
+from mmengine.config import ConfigDict
 from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ...ops import heatmaps
 from ...ops.anchor_points import pad_gts
+from ..checks import refuse_ignored_regions, refuse_pos_weight
 from .instances import pad_instances
 from .loss_inputs import LossInputs, LossInputsMixin
 
@@ -83,6 +85,8 @@ class CenterPointHead(LossInputsMixin, CenterNetHead):
         if class_sizes and gaussian_rule == 'mmdet':
             raise ValueError("class_sizes needs gaussian_rule='official'")
         super().__init__(in_channels, feat_channels, num_classes, **kwargs)
+        refuse_pos_weight(self)
+        refuse_ignored_regions(self, 'has no assigner')
         self.gaussian_rule = gaussian_rule
         self.num_stacks = num_stacks
         self.max_objects = max_objects
@@ -337,6 +341,7 @@ class CenterPointHead(LossInputsMixin, CenterNetHead):
         batch_img_metas: Sequence[dict] | None = None,
         rescale: bool = True,
         with_nms: bool = False,
+        cfg: ConfigDict | None = None,
     ) -> InstanceList:
         """Detections of the last stack.
 
@@ -347,18 +352,20 @@ class CenterPointHead(LossInputsMixin, CenterNetHead):
             batch_img_metas: Meta information of B images; ``border`` is the
                 place of the image in the input, by default at the top left.
             rescale: Return boxes in the original images.
-            with_nms: Remove duplicates by ``test_cfg.nms``.
+            with_nms: Remove duplicates by ``nms`` of the config.
+            cfg: Replaces ``test_cfg``.
 
         Returns:
             list: B instances with ``bboxes`` (K, 4), ``scores`` (K,),
             descending, and ``labels`` (K,).
         """
-        cfg = self.test_cfg or {}
+        cfg = cfg or self.test_cfg or {}
         metas = batch_img_metas or []
+        limit = cfg.get('max_per_img', -1)
         rows, labels = self._decode_heatmap(
-            center_heatmap_preds[-1],
-            wh_preds[-1],
-            offset_preds[-1],
+            center_heatmap_preds[-1].detach(),
+            wh_preds[-1].detach(),
+            offset_preds[-1].detach(),
             metas[0]['batch_input_shape'],
             k=cfg.get('topk', 100),
             kernel=cfg.get('local_maximum_kernel', 3),
@@ -375,8 +382,8 @@ class CenterPointHead(LossInputsMixin, CenterNetHead):
             if cfg.get('score_thr', 0) > 0:
                 found = found[scores > cfg['score_thr']]
             if with_nms:
-                found = merge_duplicates(found, cfg['nms'], cfg['max_per_img'])
-            results.append(found)
+                found = merge_duplicates(found, cfg['nms'], limit)
+            results.append(found[:limit] if limit > 0 else found)
         return results
 
     def _decode_heatmap(
@@ -410,8 +417,8 @@ class CenterPointHead(LossInputsMixin, CenterNetHead):
         The offset is that of the plain images.
 
         Args:
-            heatmap: Shape (N, C, H, W) of N = 2 B images, the mirrored ones at the
-                end.
+            heatmap: Shape (N, C, H, W) of N = 2 B images, the mirrored ones
+                at the end.
             sizes: Shape (N, 2, H, W).
             offsets: Shape (N, 2, H, W).
 
