@@ -7,7 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule, build_conv_layer
-from torch import nn
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmdet_assigners.methods.psconv.functional import mask_blocks, split_dense
@@ -202,6 +203,28 @@ def test_zeros_stay_in_training(make):
     for one in (clone, other):
         assert hidden(one)
         assert torch.equal(one(x), layer(x))
+
+
+@pytest.fixture
+def one_process(tmp_path):
+    store = distributed.FileStore(str(tmp_path / 'store'), 1)
+    distributed.init_process_group('gloo', store=store, rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize('make', [*LAYERS, lambda: PSConv2d(8, 8, parts=2)])
+def test_data_parallelism(make, one_process):
+    """Every parameter is used, which the second step checks; zeros stay."""
+    model = DistributedDataParallel(make())
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    before = model.module.gwconv.weight.clone()
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(torch.randn(1, model.module.in_channels, 6, 6)).sum().backward()
+        optimizer.step()
+    assert hidden(model.module)
+    assert (model.module.gwconv.weight != before).all()
 
 
 def test_zeros_after_an_initialization():
