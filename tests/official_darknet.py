@@ -204,6 +204,15 @@ def darknet(x, layers, weights):
     return outs
 
 
+def yolo_inputs(layers, outs):
+    """What the detection layers see, of the outputs of all."""
+    return [
+        out
+        for layer, out in zip(layers, outs, strict=True)
+        if layer[0] == 'yolo'
+    ]
+
+
 def write(path, numbers):
     with open(path, 'wb') as file:
         for array in (HEADER, *numbers):

@@ -31,6 +31,7 @@ from official_darknet import (
     normalize,
     panet,
     write,
+    yolo_inputs,
 )
 from torch.nn import functional as F
 
@@ -159,11 +160,7 @@ def test_detector_writes_what_darknet_writes(
     pixels[..., HEIGHT:, :] = 0  # padding
     pixels[..., WIDTH:] = 0
     outs = darknet((pixels.flip(1) / 255).double(), layers, weights)
-    maps = [
-        out
-        for layer, out in zip(layers, outs, strict=True)
-        if layer[0] == 'yolo'
-    ]
+    maps = yolo_inputs(layers, outs)
     source, out = tmp_path / 'a.weights', tmp_path / 'out.pth'
     write(source, weights.numbers)
     guess = PANET.format('x50-32x4d' if later else config.split('_')[2])
