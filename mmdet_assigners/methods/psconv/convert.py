@@ -72,6 +72,8 @@ def guess_config(state: State) -> str | None:
         return None
     masks = any(name.startswith('roi_head.mask_head.') for name in state)
     net = _net_of(state, 'backbone.')
+    if net is None:
+        return None
     return f'psconv-released_{DETECTORS[cascade, masks]}_{net}_fpn_1x_coco'
 
 

@@ -138,6 +138,12 @@ def test_own_classes_need_a_config():
     assert guess_config(convert(official('r50', classes=3))) is None
 
 
+def test_a_detector_of_a_depth_without_config():
+    theirs = official('r50')
+    theirs['backbone.layer3.6.conv1.weight'] = torch.zeros(256, 1024, 1, 1)
+    assert guess_config(convert(theirs)) is None
+
+
 def test_refuses_a_plain_network(tmp_path):
     state = backbone(50, prefix='backbone.', psconv=False)
     torch.save(state, tmp_path / 'plain.pth')
