@@ -7,7 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .architectures import check_stages
+from ...models.checks import check_stages
 
 INIT = [
     dict(type='Kaiming', layer='Conv2d'),
