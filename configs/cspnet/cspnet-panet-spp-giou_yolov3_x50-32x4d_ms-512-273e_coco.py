@@ -1,5 +1,5 @@
-# CSPResNeXt50-PANet-SPP-GIoU: 39.4 on test-dev, with Darknet's training.
-# 8 GPUs x 8 images, lr 0.001.
+# CSPResNeXt50-PANet-SPP-GIoU: 39.4 on test-dev with Darknet's training, and
+# 42.4 with the later one. 8 GPUs x 8 images, lr 0.001.
 _base_ = './cspnet-panet-spp_yolov3_x50-32x4d_ms-512-273e_coco.py'
 head = _base_.model.bbox_head
 model = dict(
@@ -19,5 +19,6 @@ model = dict(
         loss_cls=head.loss_cls,
         loss_conf=head.loss_conf,
         loss_bbox=dict(type='GIoULoss', loss_weight=0.5, reduction='sum'),
+        clip_detections=True,
     )
 )

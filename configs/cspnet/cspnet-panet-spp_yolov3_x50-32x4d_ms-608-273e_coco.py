@@ -13,7 +13,7 @@ model = dict(
         in_channels=[512, 1024, 2048],
         out_channels=[128, 256, 512],
     ),
-    bbox_head=dict(type='FlatYOLOV3Head'),
+    bbox_head=dict(type='FlatYOLOV3Head', clip_detections=True),
     train_cfg=dict(assigner=dict(type='BatchGridAssigner')),
 )
 mini_neck = dict(in_channels=[64, 128, 256], out_channels=[16, 32, 64])

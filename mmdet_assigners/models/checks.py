@@ -1,6 +1,7 @@
 """Checks of what a registered class was configured with."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
 
@@ -83,6 +84,30 @@ def refuse_ignored_regions(head: nn.Module, why: str) -> None:
         )
 
 
+def check_depth(
+    module: nn.Module, depth: object, known: Iterable[int]
+) -> None:
+    """Refuse a depth that a backbone does not have.
+
+    Args:
+        module: The backbone.
+        depth: What it was configured with; ``'r101'`` is near 101.
+        known: The depths that it has.
+
+    Raises:
+        ValueError: Names the depths and the nearest of them.
+    """
+    depths = list(known)
+    if depth in depths:
+        return
+    number = int(re.sub(r'\D', '', str(depth)) or depths[0])
+    near = min(depths, key=lambda n: abs(n - number))
+    raise ValueError(
+        f'depth of {type(module).__name__} must be one of '
+        f'{", ".join(map(str, depths))}, got {depth!r}; did you mean {near}?'
+    )
+
+
 def check_stages(
     num_stages: int, out_indices: Sequence[int], frozen_stages: int
 ) -> None:
@@ -101,6 +126,10 @@ def check_stages(
         raise ValueError(
             f'out_indices must be stages from 0 to {num_stages - 1}, got '
             f'{tuple(out_indices)}'
+        )
+    if list(out_indices) != sorted(set(out_indices)):
+        raise ValueError(
+            f'out_indices must increase, got {tuple(out_indices)}'
         )
     if not -1 <= frozen_stages <= num_stages:
         raise ValueError(

@@ -1,7 +1,6 @@
 """Widths of the published networks."""
 
 import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,30 +156,3 @@ def pick(table: dict[Any, Any], value: Any, name: str) -> Any:
         f'{name} must be one of {", ".join(known)}, got {value!r}'
         + (f'; did you mean {" or ".join(near)}?' if near else '')
     )
-
-
-def check_stages(
-    count: int, out_indices: Iterable[int], frozen_stages: int
-) -> None:
-    """Refuse stages that don't exist.
-
-    Args:
-        count: How many stages there are.
-        out_indices: Stages that are returned.
-        frozen_stages: How many are not trained, behind the stem.
-
-    Raises:
-        ValueError: One is out of range.
-    """
-    wanted = list(out_indices)
-    if not wanted or not all(0 <= i < count for i in wanted):
-        raise ValueError(
-            f'out_indices must be stages from 0 to {count - 1}, got '
-            f'{tuple(wanted)}'
-        )
-    if wanted != sorted(set(wanted)):
-        raise ValueError(f'out_indices must increase, got {tuple(wanted)}')
-    if not -1 <= frozen_stages <= count:
-        raise ValueError(
-            f'frozen_stages must be -1 to {count}, got {frozen_stages}'
-        )

@@ -40,6 +40,7 @@ BACKBONES = {
 }
 DETECTORS = {
     'CSPResNeXt': 'cspnet-panet-spp_yolov3_x50-32x4d_ms-512-273e_coco',
+    'CSPResNet': 'cspnet-panet-spp_yolov3_r50_ms-512-273e_coco',
     'CSPDarknet53': 'cspnet-panet-spp_yolov3_d53_ms-512-273e_coco',
 }
 OTHERS = {
@@ -49,7 +50,9 @@ OTHERS = {
     DETECTORS['CSPResNeXt']: [
         'cspnet-panet-spp_yolov3_x50-32x4d_ms-608-273e_coco',
         'cspnet-panet-spp-giou_yolov3_x50-32x4d_ms-512-273e_coco',
+        'cspnet-panet-spp-giou_yolov3_x50-32x4d_ms-608-273e_coco',
         'cspnet-panet-spp-ciou_yolov3_x50-32x4d_ms-512-273e_coco',
+        'cspnet-panet-spp-ciou_yolov3_x50-32x4d_ms-608-273e_coco',
     ],
     DETECTORS['CSPDarknet53']: [
         'cspnet-panet-spp-ciou_yolov3_d53_ms-512-273e_coco'
@@ -174,7 +177,7 @@ def _from_darknet(state: State) -> State:
     raise ValueError(
         f'{len(numbers)} numbers are no CSPDarknet-53, CSPResNet-50 or '
         'CSPResNeXt-50 with 1000 classes or none, and no detector with PANet '
-        'and SPP on the first or the last of them'
+        'and SPP on one of them'
     )
 
 

@@ -1,5 +1,7 @@
 """YOLOv3's head with a loss of the boxes' IoU."""
 
+from typing import Any
+
 import torch
 from mmdet.registry import MODELS
 from torch import Tensor
@@ -21,17 +23,17 @@ class IoUYOLOV3Head(FlatYOLOV3Head):
     is clamped to the cell of its anchor.
 
     Args:
-        *args: Of ``YOLOV3Head``.
+        *args: Of ``FlatYOLOV3Head``.
         loss_bbox: Config of the loss; officially GIoU of weight 0.5 or CIoU
             of weight 0.07.
-        **kwargs: Of ``YOLOV3Head``, except ``loss_xy`` and ``loss_wh``.
+        **kwargs: Of ``FlatYOLOV3Head``, except ``loss_xy`` and ``loss_wh``.
 
     Raises:
         TypeError: ``loss_xy`` or ``loss_wh`` is given.
     """
 
     def __init__(
-        self, *args: object, loss_bbox: dict = _LOSS, **kwargs: object
+        self, *args: object, loss_bbox: dict = _LOSS, **kwargs: Any
     ) -> None:
         for name in ('loss_xy', 'loss_wh'):
             if name in kwargs:

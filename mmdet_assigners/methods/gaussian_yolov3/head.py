@@ -1,11 +1,11 @@
 """YOLOv3's head with Gaussian boxes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmdet.models.utils import filter_scores_and_topk
 from mmdet.registry import MODELS
-from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.utils import InstanceList
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
@@ -52,15 +52,14 @@ class GaussianYOLOV3Head(BoxSigmaMixin, FlatYOLOV3Head):
     ``GaussianNLLLoss``.
 
     Args:
-        *args: Of ``YOLOV3Head``.
+        *args: Of ``FlatYOLOV3Head``.
         loss_bbox: Config of ``GaussianNLLLoss``.
         straight_through: Copy the gradients of the activated Gaussians to the
             raw channels unchanged.
         uncertainty_score: Multiply scores by one minus the mean sigma.
         threshold_product: Compare ``test_cfg.score_thr`` with the whole
             product instead of the class probability.
-        clip_detections: Clip boxes to the image after the NMS.
-        **kwargs: Of ``YOLOV3Head``, except ``loss_xy`` and ``loss_wh``.
+        **kwargs: Of ``FlatYOLOV3Head``, except ``loss_xy`` and ``loss_wh``.
 
     Raises:
         TypeError: ``loss_bbox`` is of another type, or ``loss_xy`` or
@@ -76,8 +75,7 @@ class GaussianYOLOV3Head(BoxSigmaMixin, FlatYOLOV3Head):
         straight_through: bool = False,
         uncertainty_score: bool = True,
         threshold_product: bool = False,
-        clip_detections: bool = False,
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         for name in ('loss_xy', 'loss_wh'):
             if name in kwargs:
@@ -95,7 +93,6 @@ class GaussianYOLOV3Head(BoxSigmaMixin, FlatYOLOV3Head):
         self.straight_through = straight_through
         self.uncertainty_score = uncertainty_score
         self.threshold_product = threshold_product
-        self.clip_detections = clip_detections
 
     def init_weights(self) -> None:
         """YOLOv3's, with the objectness at its place; sigma starts at 0.5."""
@@ -218,9 +215,4 @@ class GaussianYOLOV3Head(BoxSigmaMixin, FlatYOLOV3Head):
         results = self._bbox_post_process(
             results, cfg, rescale, with_nms, meta
         )
-        if self.clip_detections:
-            shape = meta['ori_shape' if rescale else 'img_shape']
-            boxes = HorizontalBoxes(results.bboxes)
-            boxes.clip_(shape[:2])
-            results.bboxes = boxes.tensor
-        return results
+        return self.clip(results, meta, rescale)

@@ -1,6 +1,6 @@
 """ResNet and ResNeXt whose 3x3 convolutions are poly-scale."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mmdet.models.backbones import ResNet, ResNeXt
@@ -9,7 +9,7 @@ from mmdet.models.backbones.resnext import Bottleneck as ResNeXtBottleneck
 from mmdet.models.layers import ResLayer
 from mmdet.registry import MODELS
 
-from ...models.checks import check_stages
+from ...models.checks import check_depth, check_stages
 from .layers import PSConv2d, PSGConv2d
 
 Options = dict[str, Any]
@@ -80,7 +80,8 @@ class PolyScaleNet(ResNet):
     def __init__(
         self, depth: int, psconv: Options, from_dense: bool, **kwargs: Any
     ) -> None:
-        _check(self.arch_settings, depth, **kwargs)
+        check_depth(self, depth, self.arch_settings)
+        _check_stages(**kwargs)
         self.psconv = psconv
         self.from_dense = from_dense
         self._has_init_cfg = bool(
@@ -224,17 +225,10 @@ class PSResNeXt(PolyScaleNet, ResNeXt):
         )
 
 
-def _check(
-    depths: Iterable[int],
-    depth: int,
+def _check_stages(
     num_stages: int = 4,
     out_indices: Sequence[int] = (0, 1, 2, 3),
     frozen_stages: int = -1,
     **_: Any,
 ) -> None:
-    if depth not in depths:
-        raise ValueError(
-            'depth must be one with bottlenecks, '
-            f'{", ".join(map(str, depths))}, got {depth}'
-        )
     check_stages(num_stages, out_indices, frozen_stages)

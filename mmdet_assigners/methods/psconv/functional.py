@@ -104,8 +104,8 @@ def ps_conv2d(
         groups: G.
         parts: P.
         dense: Take ``conv`` as it is, zeros included. Without, the blocks of
-            other rates are left out, G must be 1, and multiply-adds are those
-            of a plain convolution.
+            other rates are left out, G must be 1 unless P is 2, and
+            multiply-adds are those of a plain convolution.
 
     Returns:
         Tensor: (B, C_out, H_out, W_out).

@@ -41,6 +41,7 @@ class PSGConv2d(nn.Module):
             every config. mmcv's ``ConvModule`` passes its own, 1 by default.
         groups: G.
         parts: Number of channel blocks P in a group, even; 4 in the paper.
+            With 2 no rate is 1: ``conv.weight`` is all zeros, not trained.
         bias: Whether each of the three kernels has a bias; they add up.
         mask_mode: ``'paper'``, or ``'official'`` for the zeros that the
             official code has, which for G > P leaves most groups dense.
@@ -94,6 +95,10 @@ class PSGConv2d(nn.Module):
         for dim, channels in enumerate((out_channels, in_channels)):
             mask = mask.repeat_interleave(channels // blocks, dim)
         self.register_buffer('conv_mask', mask[..., None, None], False)
+        # with 2 parts all of it is under the mask: stored as officially, but
+        # without a gradient, which data parallelism would wait for
+        self.conv_is_zero = apply_mask_in_forward and bool(mask.all())
+        self.conv.weight.requires_grad_(not self.conv_is_zero)
         self.init_weights()
 
     @classmethod
@@ -156,6 +161,7 @@ class PSGConv2d(nn.Module):
             Tensor: (B, C_out, ceil(H / stride), ceil(W / stride)).
         """
         dense = self.groups > 1 or not self.apply_mask_in_forward
+        dense = dense and not self.conv_is_zero
         weight, bias = self.conv.weight, None
         if dense:
             hidden = 0.0 if self.apply_mask_in_forward else weight.detach()

@@ -1,6 +1,5 @@
 """PyConvResNet and PyConvHGResNet."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ from mmdet.registry import MODELS
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
-from ...models.checks import check_stages
+from ...models.checks import check_depth, check_stages
 from .blocks import (
     PyConvBasicBlock,
     PyConvBottleneck,
@@ -95,7 +94,7 @@ class PyConvResNet(ResNet):
         zero_init_residual: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        self._check_depth(depth)
+        check_depth(self, depth, self.arch_settings)
         if style != 'pytorch':
             raise ValueError(f"style must be 'pytorch', got {style!r}")
         if not 1 <= num_stages <= 4:
@@ -128,19 +127,6 @@ class PyConvResNet(ResNet):
             init_cfg=init_cfg,
         )
         self.maxpool = nn.Identity()
-
-    def _check_depth(self, depth: int) -> None:
-        known = list(self.arch_settings)
-        if depth in known:
-            return
-        # also of 'r50'
-        number = re.sub(r'\D', '', str(depth))
-        near = min(known, key=lambda n: abs(n - int(number or 50)))
-        names = ', '.join(map(str, known))
-        raise ValueError(
-            f'depth of {type(self).__name__} must be one of {names}, got '
-            f'{depth!r}; did you mean {near}?'
-        )
 
     def make_res_layer(
         self,

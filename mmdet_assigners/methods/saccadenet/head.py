@@ -135,7 +135,7 @@ class SaccadeHead(CenterPointHead):
             rescale: Return boxes in the original images.
         """
         metas = [sample.metainfo for sample in batch_data_samples]
-        outs = self.forward(x, corners=False)
+        outs: Any = self.forward(x, corners=False)
         return self.predict_by_feat(
             *outs, batch_img_metas=metas, rescale=rescale
         )
@@ -233,7 +233,7 @@ class SaccadeHead(CenterPointHead):
         size = tuple(inputs.outs[0][0].shape[2:])
         return corner_maps(boxes, targets, size, self.single_channel)
 
-    def predict_by_feat(
+    def predict_by_feat(  # type: ignore[override]
         self,
         center_heatmap_preds: Sequence[Tensor],
         wh_preds: Sequence[Tensor],

@@ -4,15 +4,16 @@ Source: arXiv 1707.06484, as in the networks of xingyizhou/CenterNet.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmcv.cnn import build_norm_layer
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..checks import check_stages
+from .frozen_parts import FrozenPartsMixin
 
 BN = dict(type='BN', momentum=0.1)
 
@@ -122,7 +123,7 @@ class Tree(nn.Module):
         self.downsample = nn.MaxPool2d(stride) if stride > 1 else nn.Identity()
         self.deep = levels > 1
         if self.deep:
-            shared = dict(root_residual=root_residual, norm_cfg=norm_cfg)
+            shared: Any = dict(root_residual=root_residual, norm_cfg=norm_cfg)
             self.tree1 = Tree(
                 levels - 1, in_channels, out_channels, stride, **shared
             )
@@ -159,7 +160,7 @@ class Tree(nn.Module):
 
 
 @MODELS.register_module()
-class DLANet(BaseModule):
+class DLANet(FrozenPartsMixin, BaseModule):
     """Deep layer aggregation with basic blocks; the defaults are DLA-34.
 
     The names of the parameters are the official ones, so that ImageNet
@@ -252,17 +253,7 @@ class DLANet(BaseModule):
                 outs.append(x)
         return tuple(outs)
 
-    def train(self, mode: bool = True) -> 'DLANet':
-        """Set the mode, with frozen levels and norms in eval mode."""
-        super().train(mode)
-        if self.frozen_stages >= 0:
-            levels = [f'level{i}' for i in range(self.frozen_stages)]
-            for name in ('base_layer', *levels):
-                part = getattr(self, name)
-                part.eval()
-                part.requires_grad_(False)
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
+    def parts(self) -> list[nn.Module]:
+        """The first layer and the levels."""
+        levels = (getattr(self, f'level{i}') for i in range(6))
+        return [self.base_layer, *levels]

@@ -60,7 +60,11 @@ class CenterPointHead(LossInputsMixin, CenterNetHead):
             is less than 1, or ``class_sizes`` with mmdet's rule.
     """
 
-    out_names = ('center_heatmap_preds', 'wh_preds', 'offset_preds')
+    out_names: Sequence[str] = (
+        'center_heatmap_preds',
+        'wh_preds',
+        'offset_preds',
+    )
 
     def __init__(
         self,

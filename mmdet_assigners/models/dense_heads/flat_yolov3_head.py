@@ -1,11 +1,13 @@
 """YOLOv3's head with batched targets and losses."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmdet.models.dense_heads import YOLOV3Head
 from mmdet.models.task_modules.assigners import BaseAssigner, GridAssigner
 from mmdet.registry import MODELS
+from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.utils import InstanceList
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
@@ -29,7 +31,11 @@ class FlatYOLOV3Head(FlatLossMixin, YOLOV3Head):
     A method with other boxes sets ``box_channels`` and overrides
     :meth:`split_boxes` and :meth:`box_losses`.
 
-    Takes the arguments of ``YOLOV3Head``.
+    Args:
+        *args: Of ``YOLOV3Head``.
+        clip_detections: Clip boxes to the image after the NMS, as Darknet
+            does when it writes them; mmdet's YOLOv3 does not.
+        **kwargs: Of ``YOLOV3Head``.
 
     Raises:
         ValueError: ``train_cfg.pos_weight`` is positive; YOLO doesn't use it.
@@ -38,9 +44,12 @@ class FlatYOLOV3Head(FlatLossMixin, YOLOV3Head):
     box_channels = 4
     out_names = ('pred_maps',)
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
+    def __init__(
+        self, *args: object, clip_detections: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         refuse_pos_weight(self)
+        self.clip_detections = clip_detections
 
     @property
     def num_attrib(self) -> int:
@@ -188,9 +197,29 @@ class FlatYOLOV3Head(FlatLossMixin, YOLOV3Head):
             list: B instances with ``bboxes``, ``scores`` and ``labels``.
         """
         maps = [level.detach() for level in pred_maps]
-        return super().predict_by_feat(
+        found = super().predict_by_feat(
             maps, batch_img_metas, cfg, rescale, with_nms
         )
+        return [
+            self.clip(own, meta, rescale)
+            for own, meta in zip(found, batch_img_metas, strict=True)
+        ]
+
+    def clip(
+        self, found: InstanceData, meta: dict, rescale: bool
+    ) -> InstanceData:
+        """Clip detections to their image, if ``clip_detections``.
+
+        Args:
+            found: Detections with ``bboxes`` (N, 4).
+            meta: Meta information of the image.
+            rescale: The boxes are in pixels of the file.
+        """
+        if self.clip_detections:
+            boxes = HorizontalBoxes(found.bboxes)
+            boxes.clip_(meta['ori_shape' if rescale else 'img_shape'][:2])
+            found.bboxes = boxes.tensor
+        return found
 
     def loss_flat(self, flat: FlatBatch) -> dict[str, Tensor]:
         """Losses of a batch.

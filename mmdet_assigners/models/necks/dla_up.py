@@ -199,7 +199,7 @@ class DLAUpNeck(BaseModule):
                     f', got maps {[tuple(m.shape[2:]) for m in maps]}'
                 )
         work = list(maps)
-        pyramid = []
+        pyramid: list[Tensor] = []
         for i, step in enumerate(self.steps):
             first = len(work) - 2 - i
             work[first:] = step(work[first:])

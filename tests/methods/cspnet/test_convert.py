@@ -1,225 +1,52 @@
 """Converter of CSPNet, against readings of both official formats."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
 from mmengine.registry import init_default_scope
+from official_boxes import (
+    HEIGHT,
+    KEEP_ALL,
+    META,
+    WIDTH,
+    as_written,
+    assert_same,
+    cells,
+    deltas,
+    logits,
+    official_file,
+    result_file,
+    write_exclusive,
+)
+from official_boxes import maps as level_maps
+from official_darknet import (
+    CFGS,
+    Weights,
+    darknet,
+    image,
+    normalize,
+    panet,
+    write,
+    yolo_inputs,
+)
 from torch.nn import functional as F
 
 from mmdet_assigners.conversion import convert_file, load_converter
 from mmdet_assigners.methods.cspnet import convert as converter
 from mmdet_assigners.utils import get_config
 
-HEADER = np.array([0, 2, 5, 7, 0], np.int32)  # version 0.2, 64 bits seen
-LEAKY, LINEAR = 0.1, 1.0
 CONFIGS = dict(
     csdarknet53='cspnet_retinanet_d53_fpn_1x_coco',
     csresnet50='cspnet_retinanet_r50_fpn_1x_coco',
     csresnext50='cspnet_retinanet_x50-32x4d_fpn_1x_coco',
 )
 PANET = 'cspnet-panet-spp_yolov3_{}_ms-512-273e_coco'
-
-
-def csdarknet53():
-    """Layers of csdarknet53.cfg: kind, then filters, size, stride, groups."""
-    layers = [('conv', 32, 3, 1, 1, LEAKY)]
-    for width, half, mid, blocks in (
-        (64, 64, 32, 1),
-        (128, 64, 64, 2),
-        (256, 128, 128, 8),
-        (512, 256, 256, 8),
-        (1024, 512, 512, 4),
-    ):
-        layers += [
-            ('conv', width, 3, 2, 1, LEAKY),
-            ('conv', half, 1, 1, 1, LEAKY),
-            ('route', -2),
-            ('conv', half, 1, 1, 1, LEAKY),
-        ]
-        for _ in range(blocks):
-            layers += [
-                ('conv', mid, 1, 1, 1, LEAKY),
-                ('conv', half, 3, 1, 1, LEAKY),
-                ('shortcut', -3, LINEAR),
-            ]
-        layers += [
-            ('conv', half, 1, 1, 1, LEAKY),
-            ('route', -1, -(4 + 3 * blocks)),
-            ('conv', width, 1, 1, 1, LEAKY),
-        ]
-    return layers
-
-
-def residual(widths, groups):
-    """csresnet50.cfg and csresnext50.cfg."""
-    layers = [('conv', 64, 7, 2, 1, LEAKY), ('maxpool', 2, 2)]
-    inputs = 64
-    for i, ((half, mid, width), blocks) in enumerate(
-        zip(widths, (3, 3, 5, 2), strict=True)
-    ):
-        split = LEAKY if i in (0, 3) else LINEAR
-        if i:
-            layers.append(('conv', inputs, 3, 2, groups, LEAKY))
-        layers += [
-            ('conv', half, 1, 1, 1, split),
-            ('route', -2),
-            ('conv', half if i else 64, 1, 1, 1, split),
-        ]
-        for _ in range(blocks):
-            layers += [
-                ('conv', mid, 1, 1, 1, LEAKY),
-                ('conv', mid, 3, 1, groups, LEAKY),
-                ('conv', half, 1, 1, 1, LINEAR),
-                ('shortcut', -4, LEAKY),
-            ]
-        layers += [
-            ('conv', half, 1, 1, 1, LEAKY),
-            ('route', -1, -(4 + 4 * blocks)),
-            ('conv', width, 1, 1, 1, LEAKY),
-        ]
-        inputs = width
-    return layers
-
-
-CFGS = dict(
-    csdarknet53=csdarknet53(),
-    csresnet50=residual(
-        [(128, 64, 128), (256, 128, 256), (512, 256, 512), (1024, 512, 1024)],
-        1,
-    ),
-    csresnext50=residual(
-        [(half, half, 2 * half) for half in (128, 256, 512, 1024)],
-        32,
-    ),
-)
-
-
-def panet(name, outputs):
-    """cs*-panet-spp.cfg: a backbone, the neck, three detection layers."""
-    layers = list(CFGS[name])
-    fine, middle = dict(csdarknet53=(54, 85), csresnext50=(38, 65))[name]
-
-    def conv(filters, size=1, stride=1):
-        layers.append(('conv', filters, size, stride, 1, LEAKY))
-
-    def five(width):
-        for _ in range(2):
-            conv(width)
-            conv(2 * width, 3)
-        conv(width)
-
-    def detect(width):
-        conv(width, 3)
-        layers.append(('linear', outputs))
-        layers.append(('yolo',))
-
-    conv(512)
-    conv(1024, 3)
-    conv(512)
-    layers.extend([('maxpool', 5, 1), ('route', -2), ('maxpool', 9, 1)])
-    layers.extend(
-        [('route', -4), ('maxpool', 13, 1), ('route', -1, -3, -5, -6)]
-    )
-    conv(512)
-    conv(1024, 3)
-    conv(512)
-    for width, lateral in ((256, middle), (128, fine)):
-        conv(width)
-        layers.extend([('upsample',), ('route', lateral)])
-        conv(width)
-        layers.append(('route', -1, -3))
-        five(width)
-    detect(256)
-    for width, back in ((256, -16), (512, -37)):
-        layers.append(('route', -4))
-        conv(width, 3, 2)
-        layers.append(('route', -1, back))
-        five(width)
-        detect(2 * width)
-    return layers
-
-
-class Weights:
-    """Makes the numbers of a file as it is asked for tensors."""
-
-    def __init__(self):
-        self.rng = np.random.default_rng(0)
-        self.numbers = []
-
-    def __call__(self, *shape, low=-1.0, high=1.0):
-        array = self.rng.random(shape, np.float32) * (high - low) + low
-        self.numbers.append(array.ravel())
-        return torch.from_numpy(array)
-
-
-def normalize(x, bias, scale, mean, variance):
-    x = (x - mean[:, None, None]) / (variance[:, None, None] + 1e-5).sqrt()
-    return x * scale[:, None, None] + bias[:, None, None]
-
-
-def convolve(x, weights, filters, size, stride, groups, slope):
-    """A convolution as Darknet stores it: its batch norm first."""
-    bias = weights(filters, low=-0.3, high=0.3)
-    scale = weights(filters, low=0.5)
-    mean = weights(filters)
-    variance = weights(filters, low=0.5, high=2)
-    inputs = x.shape[1] // groups
-    reach = (3 / inputs) ** 0.5 / size
-    kernel = weights(filters, inputs, size, size, low=-reach, high=reach)
-    x = F.conv2d(x, kernel, None, stride, size // 2, groups=groups)
-    return F.leaky_relu(normalize(x, bias, scale, mean, variance), slope)
-
-
-def shortcut(x, other, slope):
-    """The first channels of both; behind them those of the last layer."""
-    common = min(x.shape[1], other.shape[1])
-    out = x.clone()
-    out[:, :common] += other[:, :common]
-    return F.leaky_relu(out, slope)
-
-
-def pool(x, size, stride):
-    """Darknet pads size - 1, half of it before."""
-    before = (size - 1) // 2
-    after = size - 1 - before
-    x = F.pad(x, (before, after, before, after), value=-1e9)
-    return F.max_pool2d(x, size, stride)
-
-
-def darknet(x, layers, weights):
-    """The outputs of all layers."""
-    outs = []
-    for kind, *options in layers:
-        if kind == 'conv':
-            x = convolve(x, weights, *options)
-        elif kind == 'linear':
-            bias = weights(options[0])
-            reach = (3 / x.shape[1]) ** 0.5
-            kernel = weights(
-                *options, x.shape[1], 1, 1, low=-reach, high=reach
-            )
-            x = F.conv2d(x, kernel, bias)
-        elif kind == 'shortcut':
-            x = shortcut(x, outs[options[0]], options[1])
-        elif kind == 'route':
-            x = torch.cat([outs[i] for i in options], 1)
-        elif kind == 'maxpool':
-            x = pool(x, *options)
-        elif kind == 'upsample':
-            x = F.interpolate(x, scale_factor=2)
-        outs.append(x)
-    return outs
-
-
-def write(path, numbers):
-    with open(path, 'wb') as file:
-        for array in (HEADER, *numbers):
-            array.tofile(file)
-
-
-def image():
-    return torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+CIOU = 'cspnet-panet-spp-ciou_yolov3_{}_ms-512-273e_coco'
+GIOU = 'cspnet-panet-spp-giou_yolov3_x50-32x4d_ms-512-273e_coco'
 
 
 def load_into(node, path):
@@ -233,12 +60,17 @@ def load_into(node, path):
 
 
 @pytest.mark.parametrize(
-    ('name', 'classifier'),
-    [(name, False) for name in CFGS] + [('csresnet50', True)],
+    ('name', 'classifier', 'size'),
+    [
+        ('csdarknet53', False, (64, 64)),
+        ('csresnet50', False, (75, 101)),
+        ('csresnet50', True, (64, 64)),
+        ('csresnext50', False, (66, 34)),
+    ],
 )
-def test_computes_what_darknet_computes(tmp_path, name, classifier):
+def test_computes_what_darknet_computes(tmp_path, name, classifier, size):
     weights = Weights()
-    expected = darknet(image(), CFGS[name], weights)[-1]
+    expected = darknet(image(*size), CFGS[name], weights)[-1]
     if classifier:
         weights(1000)
         weights(1000, expected.shape[1], 1, 1)
@@ -247,36 +79,180 @@ def test_computes_what_darknet_computes(tmp_path, name, classifier):
     assert convert_file('cspnet', source, out)[1] == CONFIGS[name]
     net = load_into(get_config(CONFIGS[name]).model.backbone, out)
     with torch.no_grad():
-        found = net(image())[-1]
+        found = net(image(*size))[-1]
     assert expected.std() > 0.01
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
 
+ANCHORS = {
+    # of YOLOv3, and of the later detectors
+    False: (
+        ((10, 13), (16, 30), (33, 23)),
+        ((30, 61), (62, 45), (59, 119)),
+        ((116, 90), (156, 198), (373, 326)),
+    ),
+    True: (
+        ((12, 16), (19, 36), (40, 28)),
+        ((36, 75), (76, 55), (72, 146)),
+        ((142, 110), (192, 243), (459, 401)),
+    ),
+}
+SCALES = (1.2, 1.1, 1.05)  # scale_x_y
+PLAIN = (1.0, 1.0, 1.0)
+
+
+def decode(output, level, row, column, anchor, scale):
+    """A yolo layer: corners in pixels of the network's input."""
+    stride = 8 * 2**level
+    x, y, w, h = map(float, output)
+    left, top = (
+        (cell + scale / (1 + math.exp(-value)) - (scale - 1) / 2) * stride
+        for cell, value in ((column, x), (row, y))
+    )
+    width, height = math.exp(w) * anchor[0], math.exp(h) * anchor[1]
+    return (
+        left - width / 2,
+        top - height / 2,
+        left + width / 2,
+        top + height / 2,
+    )
+
+
+def anchors_of(out):
+    """(1, 255, H, W) -> (H, W, anchors, 85)."""
+    return out[0].unflatten(0, (3, 85)).permute(2, 3, 0, 1)
+
+
+def detections(maps, later, scales, threshold):
+    """What Darknet writes: a row of class, score, x, y, width, height."""
+    found = []
+    for level, out in enumerate(maps):
+        cells = anchors_of(out)
+        for row, column, k in np.ndindex(cells.shape[:3]):
+            output = cells[row, column, k]
+            chances = output[5:].sigmoid()
+            scores = output[4].sigmoid() * chances
+            anchor = ANCHORS[later][level][k]
+            box = decode(output[:4], level, row, column, anchor, scales[level])
+            found.extend(
+                [i, scores[i], *write_exclusive(*box)]
+                for i in (chances > threshold).nonzero().flatten().tolist()
+            )
+    return torch.tensor(found, dtype=torch.float64)
+
+
 @pytest.mark.parametrize(
-    ('name', 'short'), [('csdarknet53', 'd53'), ('csresnext50', 'x50-32x4d')]
+    ('name', 'config', 'later', 'scales'),
+    [
+        ('csdarknet53', PANET.format('d53'), False, PLAIN),
+        ('csresnet50', PANET.format('r50'), False, PLAIN),
+        ('csresnext50', CIOU.format('x50-32x4d'), True, SCALES),
+    ],
 )
-def test_detector_computes_what_darknet_computes(tmp_path, name, short):
+def test_detector_writes_what_darknet_writes(
+    tmp_path, name, config, later, scales
+):
+    """From the file of weights and an image to boxes, to 1e-3 pixels."""
     init_default_scope('mmdet')
-    config = PANET.format(short)
-    weights = Weights()
+    weights = Weights(torch.float64)
     layers = panet(name, 255)
-    outs = darknet(image(), layers, weights)
-    expected = [
-        out
-        for layer, out in zip(layers, outs, strict=True)
-        if layer[0] == 'yolo'
-    ]
+    pixels = (image(256, 320) * 255).byte()
+    pixels[..., HEIGHT:, :] = 0  # padding
+    pixels[..., WIDTH:] = 0
+    outs = darknet((pixels.flip(1) / 255).double(), layers, weights)
+    maps = yolo_inputs(layers, outs)
     source, out = tmp_path / 'a.weights', tmp_path / 'out.pth'
     write(source, weights.numbers)
-    assert convert_file('cspnet', source, out)[1] == config
+    guess = PANET.format('x50-32x4d' if later else config.split('_')[2])
+    assert convert_file('cspnet', source, out)[1] == guess
     cfg = get_config(config).model
     cfg.backbone.init_cfg = None
+    # about 400 detections, the threshold is in the widest gap around
+    chances = torch.cat([anchors_of(m)[..., 5:].flatten() for m in maps])
+    chances = chances.sigmoid().topk(500)[0][300:]
+    last = chances.diff().argmin()
+    threshold = chances[last : last + 2].mean().item()
+    # nearly equal boxes have an IoU of 1 and a bit
+    nms = dict(type='nms', iou_threshold=2.0)
+    cfg.test_cfg.update(KEEP_ALL, score_thr=threshold, nms=nms)
     model = load_into(cfg, out)
+    sample = DetDataSample(metainfo=META)
+    data = dict(inputs=[pixels[0, :, :HEIGHT, :WIDTH]], data_samples=[sample])
+    batch = model.data_preprocessor(data)
+    model.double()
     with torch.no_grad():
-        (found,) = model.bbox_head(model.neck(model.backbone(image())))
-    for ours, theirs in zip(found, expected[::-1], strict=True):
-        assert theirs.std() > 0.01
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+        (found,) = model.bbox_head(
+            model.extract_feat(batch['inputs'].double())
+        )
+        for ours, theirs in zip(found, maps[::-1], strict=True):
+            assert theirs.std() > 0.01
+            torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+        (results,) = model.bbox_head.predict_by_feat(
+            [level.float() for level in found], [META], rescale=True
+        )
+    ours = torch.tensor(as_written(results.bboxes), dtype=torch.float64)
+    ours = torch.cat(
+        [results.labels[:, None], results.scores[:, None], ours], 1
+    )
+    theirs = detections(maps, later, scales, threshold)
+    assert len(ours) == len(theirs) > 300
+    # each has its counterpart in the other file
+    distances = (ours[:, None] - theirs).abs().amax(-1)
+    for side in (0, 1):
+        assert distances.amin(side).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ('config', 'later', 'scales'),
+    [
+        (PANET.format('d53'), False, PLAIN),
+        (PANET.format('r50'), False, PLAIN),
+        (PANET.format('x50-32x4d'), False, PLAIN),
+        (PANET.format('x50-32x4d').replace('512', '608'), False, PLAIN),
+        (GIOU, False, SCALES),
+        (GIOU.replace('512', '608'), False, SCALES),
+        (CIOU.format('d53'), True, SCALES),
+        (CIOU.format('x50-32x4d'), True, SCALES),
+        (CIOU.format('x50-32x4d').replace('512', '608'), True, SCALES),
+    ],
+)
+def test_boxes_of_the_official_result_file(config, later, scales):
+    options = dict(anchors=3, strides=(32, 16, 8))
+    places = cells(**options)
+    values = deltas(places, (2.0, 2.0, 0.7, 0.7))
+    places, values, theirs = official_file(
+        places,
+        values,
+        lambda place, output: decode(
+            output,
+            2 - place[0],
+            *place[1:3],
+            ANCHORS[later][2 - place[0]][place[3]],
+            scales[2 - place[0]],
+        ),
+        write_exclusive,
+    )
+    certain = torch.full((len(places), 1), 20.0)
+    outputs = torch.cat((values, certain, logits(places)), 1)
+    ours = result_file(
+        config, tuple(level_maps(places, outputs, fill=-20.0, **options))
+    )
+    assert_same(ours, theirs)
+
+
+def test_length_of_a_file_tells_the_network():
+    """No two detectors have as many numbers, whatever their classes."""
+    fixed, channel = [], set()
+    for shapes, outputs in converter.candidates():
+        total = sum(math.prod(shape) for shape in shapes.values())
+        own = sum(math.prod(shapes[name]) for name in outputs)
+        if any('convs_pred' in name for name in outputs):
+            fixed.append(total - own)
+            channel.add(own // 255)
+    (channel,) = channel
+    assert len(fixed) == 3
+    remainders = {count % (converter.ANCHORS * channel) for count in fixed}
+    assert len(remainders) == 3
 
 
 def test_detector_of_other_classes_needs_a_config(tmp_path):

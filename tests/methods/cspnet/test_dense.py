@@ -45,6 +45,24 @@ def test_gradient_of_the_layers_passes_through_t_alone(mode):
         assert layer.conv.conv.weight.grad.any()
 
 
+def test_fusion_first_has_one_transition_for_both_parts():
+    module = stage('fusion_first')
+    torch.nn.init.zeros_(module.u.conv.weight)
+    x = run(module)
+    assert not x.grad.any()
+    assert not any(
+        layer.conv.conv.weight.grad.any() for layer in module.layers
+    )
+    # the columns of the bypass alone: nothing reaches the layers
+    module = stage('fusion_first')
+    module.u.conv.weight.data[:, 4:] = 0
+    x = run(module)
+    assert x.grad[:, :4].any() and not x.grad[:, 4:].any()
+    assert not any(
+        layer.conv.conv.weight.grad.any() for layer in module.layers
+    )
+
+
 @pytest.mark.parametrize('mode', ['csp', 'fusion_last'])
 def test_bypass_does_not_enter_the_layers(mode):
     module = stage(mode)

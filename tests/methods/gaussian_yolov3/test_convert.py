@@ -15,92 +15,50 @@ from official_boxes import (
     result_file,
     write_exclusive,
 )
+from official_darknet import (
+    HEADER,
+    LEAKY,
+    LINEAR,
+    Weights,
+    darknet,
+    image,
+    write,
+    yolo_inputs,
+)
 from official_weights import build
-from torch.nn import functional as F
 
 from mmdet_assigners.conversion import convert_file
 from mmdet_assigners.methods.gaussian_yolov3 import convert as converter
 
 CONFIG = 'gaussian-yolov3-released_d53_512-458e_bdd100k'
-HEADER = np.array([0, 2, 0, 7, 0], np.int32)  # version 0.2, 64 bits seen
 
 
 def cfg(outputs):
-    """The layers of Gaussian_yolov3_BDD.cfg, by number."""
-    layers = [('conv', 32, 3, 1)]
+    """The layers of Gaussian_yolov3_BDD.cfg."""
+
+    def conv(width, size, stride=1):
+        return ('conv', width, size, stride, 1, LEAKY)
+
+    layers = [conv(32, 3)]
     for width, blocks in ((64, 1), (128, 2), (256, 8), (512, 8), (1024, 4)):
-        layers.append(('conv', width, 3, 2))
+        layers.append(conv(width, 3, 2))
         for _ in range(blocks):
-            layers += [('conv', width // 2, 1, 1), ('conv', width, 3, 1)]
-            layers.append(('shortcut', -3))
+            layers += [conv(width // 2, 1), conv(width, 3)]
+            layers.append(('shortcut', -3, LINEAR))
     for width, lateral in ((512, None), (256, 61), (128, 36)):
         if lateral is not None:
-            layers += [('route', -4), ('conv', width, 1, 1), ('upsample',)]
+            layers += [('route', -4), conv(width, 1), ('upsample',)]
             layers.append(('route', -1, lateral))
-        layers += 3 * [('conv', width, 1, 1), ('conv', 2 * width, 3, 1)]
-        layers += [('linear', outputs, 1, 1), ('yolo',)]
+        layers += 3 * [conv(width, 1), conv(2 * width, 3)]
+        layers += [('linear', outputs), ('yolo',)]
     return layers
 
 
-class Weights:
-    """Makes the numbers of a file as it is asked for tensors."""
-
-    def __init__(self):
-        self.rng = np.random.default_rng(0)
-        self.numbers = []
-
-    def __call__(self, *shape, low=-1.0, high=1.0):
-        array = self.rng.random(shape, np.float32) * (high - low) + low
-        self.numbers.append(array.ravel())
-        return torch.from_numpy(array)
-
-
-def convolve(x, weights, kind, filters, size, stride):
-    """A convolution as Darknet stores it: its bias or batch norm first."""
-    bias = weights(filters)
-    if kind == 'conv':
-        scale = weights(filters, low=0.5)
-        mean = weights(filters)
-        variance = weights(filters, low=0.5, high=2)
-    reach = (3 / x.shape[1]) ** 0.5 / size
-    kernel = weights(filters, x.shape[1], size, size, low=-reach, high=reach)
-    x = F.conv2d(x, kernel, stride=stride, padding=size // 2)
-    if kind == 'linear':
-        return x + bias[:, None, None]
-    x = (x - mean[:, None, None]) / (variance[:, None, None] + 1e-5).sqrt()
-    x = x * scale[:, None, None] + bias[:, None, None]
-    return torch.where(x > 0, x, 0.1 * x)
-
-
-def darknet(x, layers, weights):
-    """What the detection layers see."""
-    outs, found = [x], []  # layer i is outs[i + 1]
-    for index, (kind, *options) in enumerate(layers):
-        last = outs[-1]
-        if kind in ('conv', 'linear'):
-            last = convolve(last, weights, kind, *options)
-        elif kind == 'shortcut':
-            last = last + outs[index + 1 + options[0]]
-        elif kind == 'route':
-            last = torch.cat(
-                [outs[o + 1 if o > 0 else index + 1 + o] for o in options], 1
-            )
-        elif kind == 'upsample':
-            last = F.interpolate(last, scale_factor=2)
-        else:
-            found.append(last)
-        outs.append(last)
-    return found
-
-
 def test_computes_what_darknet_computes(tmp_path):
-    weights = Weights()
-    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    expected = darknet(x, cfg(57), weights)
+    weights, x = Weights(), image()
+    expected = yolo_inputs(cfg(57), darknet(x, cfg(57), weights))
     source, out = tmp_path / 'bdd.weights', tmp_path / 'out.pth'
-    with open(source, 'wb') as file:
-        for array in (HEADER, *weights.numbers):
-            array.tofile(file)
+    write(source, weights.numbers)
     assert convert_file('gaussian_yolov3', source, out)[1] == CONFIG
     model = build(CONFIG).eval()
     state = torch.load(out, weights_only=True)['state_dict']

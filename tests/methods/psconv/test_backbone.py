@@ -203,11 +203,12 @@ def test_a_plain_network_of_other_widths():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(depth=18), r'bottlenecks, 50, 101, 152, got 18'),
-        (dict(depth=51), r'bottlenecks, 50, 101, 152, got 51'),
+        (dict(depth=18), r'one of 50, 101, 152, got 18; did you mean 50\?'),
+        (dict(depth='x101'), r"152, got 'x101'; did you mean 101\?"),
         (dict(frozen_stages=5), 'frozen_stages must be -1 to 4, got 5'),
         (dict(num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1)), '0 to 2'),
         (dict(out_indices=(0, 4)), r'out_indices .* 0 to 3, got \(0, 4\)'),
+        (dict(out_indices=(2, 1)), r'out_indices must increase, got \(2, 1'),
         (dict(out_indices=()), r'out_indices must be .* 0 to 3, got \(\)'),
         (dict(out_indices=(-1,)), r'out_indices must be .* 0 to 3, got \(-1,'),
         (dict(parts=5), 'parts must be even, got 5'),

@@ -138,17 +138,71 @@ def test_own_classes_need_a_config():
     assert guess_config(convert(official('r50', classes=3))) is None
 
 
+def test_a_detector_of_a_depth_without_config():
+    theirs = official('r50')
+    theirs['backbone.layer3.6.conv1.weight'] = torch.zeros(256, 1024, 1, 1)
+    assert guess_config(convert(theirs)) is None
+
+
 def test_refuses_a_plain_network(tmp_path):
     state = backbone(50, prefix='backbone.', psconv=False)
     torch.save(state, tmp_path / 'plain.pth')
-    with pytest.raises(ValueError, match=r'no detector with a PS-ResNet.*fro'):
+    with pytest.raises(
+        ValueError, match=r'no detector with a PS-ResNet.*backb'
+    ):
         convert_file('psconv', tmp_path / 'plain.pth', tmp_path / 'out.pth')
     assert not (tmp_path / 'out.pth').exists()
 
 
-def test_refuses_a_backbone():
-    with pytest.raises(ValueError, match=r'keys are unknown: conv1\.weight'):
-        convert(backbone(50))
+def test_refuses_basic_blocks():
+    """Of ResNet-18, whose blocks have no third convolution."""
+    state = MODELS.build(dict(type='ResNet', depth=18)).state_dict()
+    with pytest.raises(ValueError, match='no ResNet or ResNeXt with 50'):
+        convert(state)
+
+
+@pytest.mark.parametrize('psconv', [True, False])
+@pytest.mark.parametrize('net', NETS)
+def test_imagenet_weights(net, psconv, tmp_path):
+    """Of PS-ResNets, and of plain networks as ``from_dense`` takes them."""
+    depth, groups = NETS[net]
+    theirs = backbone(depth, groups, psconv=psconv)
+    for name, value in theirs.items():
+        if '.conv2.' in name:
+            theirs[name] = torch.randn(value.shape)
+    add(theirs, 'fc', 1000, 2048, bias=True)
+    path, out = tmp_path / 'imagenet.pth', tmp_path / 'out.pth'
+    torch.save({f'module.{name}': t for name, t in theirs.items()}, path)
+    _, config = convert_file('psconv', path, out)
+    assert config == f'psconv_faster-rcnn_{net}_fpn_1x_coco'
+    cfg = get_config(config).model.backbone
+    states = []
+    for file, from_dense in ((out, False), (path, True)):
+        cfg.from_dense = from_dense
+        cfg.init_cfg.checkpoint = str(file)
+        model = MODELS.build(cfg)
+        model.init_weights()
+        states.append(model.state_dict())
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
+    stem = 'layer3.1.conv2.'
+    if not psconv:  # block row 0, column 1 has rate 1; column 0 the base
+        weight = theirs[f'{stem}weight']
+        rows, columns = len(weight) // groups // 4, weight.shape[1] // 4
+        kernel = states[0][f'{stem}conv.weight'][:rows]
+        own = slice(columns, 2 * columns)
+        assert torch.equal(kernel[:, own], weight[:rows, own])
+        assert not kernel[:, :columns].any()
+        kernel = states[0][f'{stem}gwconv.weight'][:rows]
+        assert torch.equal(kernel, weight[:rows, :columns])
+
+
+def test_other_backbones_need_a_config(tmp_path):
+    """The released networks have configs, others can have one."""
+    theirs = backbone(50, 32)
+    torch.save(theirs, tmp_path / 'x50.pth')
+    with pytest.raises(ValueError, match='name yours with --config'):
+        convert_file('psconv', tmp_path / 'x50.pth', tmp_path / 'out.pth')
 
 
 @pytest.mark.parametrize('net', NETS)

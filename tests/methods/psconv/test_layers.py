@@ -7,7 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule, build_conv_layer
-from torch import nn
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.flop_counter import FlopCounterMode
 
 from mmdet_assigners.methods.psconv.functional import mask_blocks, split_dense
 from mmdet_assigners.methods.psconv.layers import PSConv2d, PSGConv2d
@@ -89,16 +91,41 @@ def test_equals_the_sum_of_dense_convolutions(groups, parts, stride):
     found, expected = layer(x), dense_sum(layer, x)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
     cotangent = torch.randn_like(found)
-    leaves = [x, *layer.parameters()]
+    leaves = [x, *(p for p in layer.parameters() if p.requires_grad)]
+    assert len(leaves) == (3 if parts == 2 else 4)
     pairs = [
-        torch.autograd.grad((y * cotangent).sum(), leaves, allow_unused=True)
+        torch.autograd.grad((y * cotangent).sum(), leaves)
         for y in (found, expected)
     ]
     for ours, theirs in zip(*pairs, strict=True):
-        if theirs is None:  # no block of rate 1
-            assert parts == 2 and (ours is None or not ours.any())
-            continue
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize('groups', [1, 2, 3])
+def test_two_parts_have_no_kernel_of_rate_1(groups):
+    """It is stored, but nothing of it is computed or trained."""
+    channels = 4 * groups
+    layer = PSGConv2d(channels, channels, groups=groups, parts=2, bias=True)
+    assert not layer.conv.weight.any()
+    names = {n for n, p in layer.named_parameters() if p.requires_grad}
+    convs = ('conv', 'gwconv', 'gwconv_shift')
+    assert names == {f'{conv}.bias' for conv in convs} | {
+        f'{conv}.weight' for conv in convs[1:]
+    }
+    assert layer.state_dict().keys() == names | {'conv.weight'}
+    layer(torch.rand(1, channels, 5, 5)).sum().backward()
+    used = {n for n, p in layer.named_parameters() if p.grad is not None}
+    assert used == names  # what data parallelism asks for
+    with FlopCounterMode(display=False) as counter:
+        layer(torch.rand(1, channels, 5, 5))
+    macs = 25 * 9 * channels * 4  # those of the plain convolution
+    assert counter.get_total_flops() == 2 * macs
+
+
+def test_official_mask_of_two_parts_may_leave_a_kernel():
+    layer = PSGConv2d(16, 16, groups=4, parts=2, mask_mode='official')
+    layer(torch.rand(1, 16, 5, 5)).sum().backward()
+    assert layer.conv.weight.grad.any()
 
 
 @pytest.mark.parametrize('shape', [(1, 1), (1, 7), (5, 4)])
@@ -176,6 +203,28 @@ def test_zeros_stay_in_training(make):
     for one in (clone, other):
         assert hidden(one)
         assert torch.equal(one(x), layer(x))
+
+
+@pytest.fixture
+def one_process(tmp_path):
+    store = distributed.FileStore(str(tmp_path / 'store'), 1)
+    distributed.init_process_group('gloo', store=store, rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize('make', [*LAYERS, lambda: PSConv2d(8, 8, parts=2)])
+def test_data_parallelism(make, one_process):
+    """Every parameter is used, which the second step checks; zeros stay."""
+    model = DistributedDataParallel(make())
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    before = model.module.gwconv.weight.clone()
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(torch.randn(1, model.module.in_channels, 6, 6)).sum().backward()
+        optimizer.step()
+    assert hidden(model.module)
+    assert (model.module.gwconv.weight != before).all()
 
 
 def test_zeros_after_an_initialization():
