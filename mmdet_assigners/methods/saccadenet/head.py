@@ -135,9 +135,15 @@ class SaccadeHead(CenterPointHead):
             rescale: Return boxes in the original images.
         """
         metas = [sample.metainfo for sample in batch_data_samples]
-        outs: Any = self.forward(x, corners=False)
+        heatmap, sizes, offsets, *final = self.forward(x, corners=False)
         return self.predict_by_feat(
-            *outs, batch_img_metas=metas, rescale=rescale
+            heatmap,
+            sizes,
+            offsets,
+            final[0],
+            final[1],
+            batch_img_metas=metas,
+            rescale=rescale,
         )
 
     def forward(
