@@ -52,6 +52,21 @@ def _matches(pattern, name):
     return re.fullmatch(regex, name) is not None
 
 
+def _swap_ties(rows, reference):
+    """Order detections whose scores tie in the reference by their numbers.
+
+    Args:
+        rows: (..., n, m), the score in column 4, in descending order.
+        reference: Of this shape.
+    """
+    if rows.ndim > 2:
+        pairs = zip(rows, reference, strict=True)
+        return np.stack([_swap_ties(*pair) for pair in pairs])
+    # rounded, so that noise in the first column leaves the second to decide
+    keys = [column.round(3) for column in rows.T[::-1]]
+    return rows[np.lexsort((*keys, -reference[:, 4]))]
+
+
 @dataclass
 class Case:
     """One golden case. Floating arrays are float64 leaves of the graph."""
@@ -64,6 +79,7 @@ class Case:
     inputs: dict[str, Tensor]
     weights: dict[str, Tensor]
     expected: dict[str, np.ndarray]
+    swappable: frozenset[str] = frozenset()
     module: nn.Module | None = None
     renames: dict[str, str] = field(default_factory=dict)
 
@@ -97,6 +113,12 @@ class Case:
             key: entry[key]
             for key in ('rtol', 'atol', 'grad_rtol', 'grad_atol')
         }
+        swappable = frozenset(
+            name
+            for name in expected
+            for pattern, text in entry['outputs'].items()
+            if _matches(pattern, name) and 'may be swapped' in text
+        )
         return cls(
             method,
             entry['case'],
@@ -106,6 +128,7 @@ class Case:
             inputs,
             weights,
             expected,
+            swappable,
         )
 
     def __getitem__(self, name):
@@ -184,6 +207,9 @@ class Case:
             if isinstance(value, Tensor):
                 value = value.detach().cpu().numpy()
             value = np.asarray(value)
+            if name in self.swappable and value.shape == reference.shape:
+                value = _swap_ties(value, reference)
+                reference = _swap_ties(reference, reference)
             problem = self._difference(name, value, reference)
             if problem:
                 problems.append(f'{name}: {problem}')

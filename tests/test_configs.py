@@ -189,7 +189,9 @@ def test_autocast_is_finite(model):
 @for_each_type
 def test_predict_batched_equals_single(model):
     model.eval()
-    with torch.no_grad():
+    # oneDNN rounds differently in batches; a peak of a heat map may depend
+    # on the last digit
+    with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False):
         both = demo_batch([BOXES, BOXES[:1]])
         data = model.data_preprocessor(both, False)
         batched = model(**data, mode='predict')

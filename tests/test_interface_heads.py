@@ -165,6 +165,7 @@ NO_POS_WEIGHT = {
     'AutoAssignAblationHead',
     'BorderDetHead',
     'BorderRPNHead',
+    'CenterPointHead',
     'FCOSAblationHead',
     'FSAFPaperHead',
     'FlatYOLOV3Head',
@@ -177,6 +178,7 @@ NO_POS_WEIGHT = {
     'RankingRetinaHead',
     'RetinaFSAFHead',
     'SAPDHead',
+    'SaccadeHead',
     'SamplingFreeFCOSHead',
 }
 
@@ -304,6 +306,7 @@ BOX_LOSSES = {
 }
 # no loss_bbox, or one of a fixed type
 NO_BOX_LOSS = {
+    'CenterPointHead',
     'FSAFPaperHead',
     'FlatSSDHead',
     'FlatYOLOV3Head',
@@ -312,6 +315,7 @@ NO_BOX_LOSS = {
     'QFLFoveaHead',
     'QFLSSDHead',
     'SAPDHead',
+    'SaccadeHead',
 }
 
 

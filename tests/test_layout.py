@@ -86,6 +86,18 @@ def class_files():
     }
 
 
+def texts_of(slug):
+    """The configs of a method and all of ours that they inherit."""
+    todo, texts = [*(config_root() / slug).glob('*.py')], {}
+    while todo:
+        path = todo.pop()
+        if path not in texts:
+            texts[path] = path.read_text()
+            bases = re.findall(r"'(\.\.?/[\w./-]+\.py)'", texts[path])
+            todo += [(path.parent / base).resolve() for base in bases]
+    return ' '.join(texts.values())
+
+
 @cache
 def users():
     """Shared module -> methods that import it, or configure a class of it."""
@@ -93,12 +105,7 @@ def users():
         name: set() for name in FILES if name.startswith(('models', 'ops'))
     }
     for slug in METHODS:
-        configs = (config_root() / slug).glob('*.py')
-        text = ' '.join(path.read_text() for path in configs)
-        for base in (config_root() / '_base_').glob('*.py'):
-            if f'_base_/{base.name}' in text:
-                text += base.read_text()
-        named = set(re.findall(r'\w+', text))
+        named = set(re.findall(r'\w+', texts_of(slug)))
         start = own(slug) | {
             module for name, module in class_files().items() if name in named
         }

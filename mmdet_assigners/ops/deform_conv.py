@@ -1,10 +1,10 @@
-"""Deformable convolution v1: plain PyTorch, or mmcv's kernel on CUDA."""
+"""Deformable convolution: plain PyTorch, or mmcv's kernel on CUDA."""
 
 import math
 
 import torch
 import torch.nn.functional as F
-from mmcv.ops import deform_conv2d
+from mmcv.ops import deform_conv2d, modulated_deform_conv2d
 from torch import Tensor
 
 
@@ -15,8 +15,9 @@ def deform_conv(
     stride: int,
     padding: int,
     deform_groups: int = 1,
+    mask: Tensor | None = None,
 ) -> Tensor:
-    """Deformable convolution v1: no mask, one group, maps of any size.
+    """Deformable convolution, v1 or with a mask v2, on maps of any size.
 
     Tap k of the output cell o reads x at ``stride * o - padding + k +
     offset``, bilinearly with zeros outside, and 0 when a coordinate is not
@@ -25,8 +26,9 @@ def deform_conv(
     Runs mmcv's kernel on CUDA and `deform_conv_reference` elsewhere, where
     it is several times faster, and in exported or compiled graphs.
 
-    Paper: Deformable Convolutional Networks, ICCV 2017, arXiv 1703.06211,
-    equation 2.
+    Papers: Deformable Convolutional Networks, ICCV 2017, arXiv 1703.06211,
+    equation 2; Deformable ConvNets v2, CVPR 2019, arXiv 1811.11168, equation
+    1.
 
     Args:
         x: Shape [B, C, H, W].
@@ -37,6 +39,7 @@ def deform_conv(
         padding: Zero padding in cells.
         deform_groups: Number D of channel groups with offsets of their
             own.
+        mask: Factors of the taps, shape [B, D K K, H', W'].
 
     Returns:
         Shape [B, C_out, H', W'].
@@ -45,7 +48,7 @@ def deform_conv(
         run = _through_mmcv
     else:
         run = deform_conv_reference
-    return run(x, offset, weight, stride, padding, deform_groups)
+    return run(x, offset, weight, stride, padding, deform_groups, mask)
 
 
 def deform_conv_reference(
@@ -55,6 +58,7 @@ def deform_conv_reference(
     stride: int,
     padding: int,
     deform_groups: int = 1,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """`deform_conv` by ``grid_sample`` and one matrix product.
 
@@ -90,6 +94,8 @@ def deform_conv_reference(
         padding_mode='zeros',
         align_corners=False,
     ).to(weight.dtype)
+    if mask is not None:
+        samples = samples * mask.reshape(batch, 1, -1, outs[1])
     # [B, C, K K H', W'] -> [B, C K K, H' W']
     samples = samples.reshape(images, -1, outs[0] * outs[1])
     out = weight.flatten(1) @ samples
@@ -103,6 +109,7 @@ def _through_mmcv(
     stride: int,
     padding: int,
     deform_groups: int = 1,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """`deform_conv` by mmcv's kernel, which recomputes samples backwards.
 
@@ -121,15 +128,33 @@ def _through_mmcv(
             (size + 2 * padding - kernel) // stride + 1
             for size in x.shape[-2:]
         )
-        offset = F.pad(offset, (0, full_w - width, 0, full_h - height))
+        grow = (0, full_w - width, 0, full_h - height)
+        offset = F.pad(offset, grow)
+        mask = None if mask is None else F.pad(mask, grow)
     batch = len(x)
     # the kernel takes the images in chunks of equal size, 32 at most
     chunk = batch if batch <= 32 else math.gcd(batch, 32)
     dtype = torch.promote_types(offset.dtype, torch.float32)
+    x, offset = x.to(dtype).contiguous(), offset.to(dtype).contiguous()
+    weight = weight.to(dtype)
+    if mask is not None:
+        out = modulated_deform_conv2d(
+            x,
+            offset,
+            mask.to(dtype).contiguous(),
+            weight,
+            None,  # bias
+            stride,
+            padding,
+            1,  # dilation
+            1,  # groups
+            deform_groups,
+        )
+        return out[..., :height, :width]
     out = deform_conv2d(
-        x.to(dtype).contiguous(),
-        offset.to(dtype).contiguous(),
-        weight.to(dtype),
+        x,
+        offset,
+        weight,
         stride,
         padding,
         1,  # dilation

@@ -128,13 +128,18 @@ def shrink_model(
     backbone = model.backbone
     if not str(backbone.type).startswith(('ResNet', 'ResNeXt')):
         return  # the widths of another backbone are given by `mini`
-    stages = (256, 512, 1024, 2048)
     bottleneck = backbone.get('depth', 50) >= 50
-    widths = dict(zip(stages, stage_widths, strict=True)) if bottleneck else {}
+    last = 2048 if bottleneck else 512
+    stages = (last // 8, last // 4, last // 2, last)
+    widths = dict(zip(stages, stage_widths, strict=True))
     model.backbone = (small_backbone or _small_resnet)(backbone)
+    neck = model.get('neck')
+    of_last_stage = isinstance(neck, dict) and neck.get('in_channels') == last
     for key, node in model.items():
         if key != 'backbone':
             _shrink_widths(node, widths)
+    if of_last_stage:
+        neck.in_channels = stage_widths[-1]
 
 
 def drop_pretrained(model: ConfigDict) -> None:

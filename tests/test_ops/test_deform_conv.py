@@ -14,7 +14,8 @@ from mmdet_assigners.ops.deform_conv import (
     [((13, 9), 0), ((13, 9), 1), ((3, 3), 0), ((2, 1), 1), ((1, 5), 1)],
 )
 @pytest.mark.parametrize('stride', [1, 2])
-def test_sampling_equals_mmcv(size, stride, padding):
+@pytest.mark.parametrize('masked', [False, True])
+def test_sampling_equals_mmcv(size, stride, padding, masked):
     """Values and all gradients, with samples far outside the map."""
     torch.manual_seed(0)
     out = [(s + 2 * padding - 3) // stride + 1 for s in size]
@@ -22,16 +23,19 @@ def test_sampling_equals_mmcv(size, stride, padding):
     offset = 3 * torch.randn(2, 18, *out, dtype=torch.float64)
     offset.requires_grad_()
     weight = torch.randn(4, 5, 3, 3, dtype=torch.float64, requires_grad=True)
+    leaves = [x, offset, weight]
+    mask = None
+    if masked:
+        mask = torch.rand(2, 9, *out, dtype=torch.float64, requires_grad=True)
+        leaves.append(mask)
     results = []
     for function in (deform_conv_reference, _through_mmcv):
-        y = function(x, offset, weight, stride, padding)
+        y = function(x, offset, weight, stride, padding, 1, mask)
         cotangent = torch.linspace(-1, 1, y.numel()).double().view_as(y)
         results.append(
             (
                 y,
-                *torch.autograd.grad(
-                    (y * cotangent).sum(), (x, offset, weight)
-                ),
+                *torch.autograd.grad((y * cotangent).sum(), leaves),
             )
         )
     for ours, theirs in zip(*results, strict=True):
@@ -64,7 +68,8 @@ def test_groups_of_channels_have_their_own_offsets():
     x = torch.randn(2, 6, 7, 5, dtype=torch.float64)
     offset = torch.randn(2, 36, 7, 5, dtype=torch.float64)
     weight = torch.randn(4, 6, 3, 3, dtype=torch.float64)
-    found = deform_conv_reference(x, offset, weight, 1, 1, 2)
+    mask = torch.rand(2, 18, 7, 5, dtype=torch.float64)
+    found = deform_conv_reference(x, offset, weight, 1, 1, 2, mask)
     parts = [
         deform_conv_reference(
             x[:, 3 * i : 3 * i + 3],
@@ -72,9 +77,10 @@ def test_groups_of_channels_have_their_own_offsets():
             weight[:, 3 * i : 3 * i + 3],
             1,
             1,
+            mask=mask[:, 9 * i : 9 * i + 9],
         )
         for i in range(2)
     ]
     torch.testing.assert_close(found, sum(parts))
-    kernel = _through_mmcv(x, offset, weight, 1, 1, 2)
+    kernel = _through_mmcv(x, offset, weight, 1, 1, 2, mask)
     torch.testing.assert_close(found, kernel)

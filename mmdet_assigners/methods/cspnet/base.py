@@ -5,8 +5,8 @@ from typing import Any
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from ...models.backbones.frozen_parts import FrozenPartsMixin
 from ...models.checks import check_stages
 
 INIT = [
@@ -15,7 +15,7 @@ INIT = [
 ]
 
 
-class StagedBackbone(BaseModule):
+class StagedBackbone(FrozenPartsMixin, BaseModule):
     """A stem and stages; base class of CSPNet's and PeleeNet's backbones.
 
     Args:
@@ -66,18 +66,9 @@ class StagedBackbone(BaseModule):
                 outs.append(x)
         return tuple(outs)
 
-    def train(self, mode: bool = True) -> 'StagedBackbone':
-        """Set the mode, with frozen stages and norms in eval mode."""
-        super().train(mode)
-        if self.frozen_stages >= 0:
-            for part in (self.stem, *self.stages[: self.frozen_stages]):
-                part.eval()
-                part.requires_grad_(False)
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
+    def parts(self) -> list[nn.Module]:
+        """The stem and the stages."""
+        return [self.stem, *self.stages]
 
     def _load_from_state_dict(
         self, state_dict: dict, prefix: str, *args: Any

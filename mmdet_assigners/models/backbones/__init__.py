@@ -1,5 +1,6 @@
 """Backbones that are not of one method; importing registers them."""
 
+from .dla import DLANet
 from .efficientnet_lite import EfficientNetLite0
 
-__all__ = ['EfficientNetLite0']
+__all__ = ['DLANet', 'EfficientNetLite0']

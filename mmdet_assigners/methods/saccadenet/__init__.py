@@ -1,0 +1,2 @@
+from .aggregation import AggregationAttention
+from .head import SaccadeHead

@@ -1,0 +1,1 @@
+from .dla_up import DLAUpNeck

@@ -1,0 +1,1 @@
+from .center_point_tta import CenterPointTTA
