@@ -310,9 +310,20 @@ def test_page_without_runs(tmp_path):
     text = page(tmp_path)
     assert 'No pair has all seeds yet.' in text
     assert 'images/' not in text
-    rows = [t for t in text.splitlines() if t.startswith('Not run: ')]
-    assert len(rows) == 2
-    assert all(Path(row.config).stem in rows[0] for row in ROWS)
+    count = len({Path(row.config).stem for row in ROWS})
+    assert text.splitlines().count(f'Not run: all {count}.') == 2
+
+
+def test_page_names_what_was_not_run(tmp_path):
+    first, *others = all_results('bccd').values()
+    write(tmp_path, first)
+    report(tmp_path)
+    text = page(tmp_path)
+    (line,) = [t for t in text.splitlines() if t.startswith('Not run (')]
+    names = re.findall('`(.+?)`', line)
+    missing = {Path(row.config).stem for row in ROWS}
+    missing.discard(Path(first['config']).stem)
+    assert sorted(names) == sorted(missing)
 
 
 def test_report_names_the_bad_result(tmp_path, capsys):

@@ -106,7 +106,12 @@ def gain_figure(summary: dict, rows: list):
     figure.set_layout_engine('none')
     for axis, texts in names.items():
         adjust_text(
-            texts, ax=axis, arrowprops=dict(arrowstyle='-', color='0.6')
+            texts,
+            ax=axis,
+            arrowprops=dict(arrowstyle='-', color='0.6'),
+            # by default it gives up after a second, on a busy machine earlier
+            time_lim=60,
+            iter_lim=500,
         )
     return figure
 

@@ -253,12 +253,16 @@ class _Page:
     def table(self, data: str) -> Iterator[str]:
         """Models that were run, and the names of the others."""
         models = self.summary['data'][data]['models']
-        missing = [r.config for r in self.rows if r.config not in models]
+        every = dict.fromkeys(Path(row.config).stem for row in self.rows)
+        done = {Path(config).stem for config in models}
+        missing = [name for name in every if name not in done]
         if models:
             yield from self.model_table(data, models)
-        if missing:
-            names = '`, `'.join(Path(name).stem for name in missing)
-            yield f'\nNot run: `{names}`.'
+        if missing and models:
+            names = '`, `'.join(missing)
+            yield f'\nNot run ({len(missing)} of {len(every)}): `{names}`.'
+        elif missing:
+            yield f'Not run: all {len(every)}.'
 
     def model_table(self, data: str, models: dict) -> Iterator[str]:
         yield (
