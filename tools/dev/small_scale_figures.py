@@ -109,9 +109,9 @@ def gain_figure(summary: dict, rows: list):
             texts,
             ax=axis,
             arrowprops=dict(arrowstyle='-', color='0.6'),
-            # by default it gives up after a second, on a busy machine earlier
-            time_lim=60,
-            iter_lim=500,
+            expand=(1.1, 1.5),
+            force_text=(0.2, 0.6),
+            time_lim=60,  # by default a second, too short on a busy machine
         )
     return figure
 
