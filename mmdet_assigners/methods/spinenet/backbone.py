@@ -1,6 +1,7 @@
 """SpineNet."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmcv.cnn import ConvModule
 from mmdet.registry import MODELS
@@ -111,7 +112,7 @@ class SpineNet(BaseModule):
         )
         act_cfg = act_cfg or dict(type='ReLU')
         layer = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
-        block = dict(
+        block: dict[str, Any] = dict(
             **layer,
             drop_block=drop_block,
             with_cp=with_cp,

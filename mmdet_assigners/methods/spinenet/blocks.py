@@ -48,10 +48,8 @@ class SpineBlock(BaseModule):
         with_cp: bool = False,
         zero_init: bool = True,
     ) -> None:
-        kernels = (1, 3, 1) if bottleneck else (3, 3)
-        widths = (filters, filters, 4 * filters)
-        if not bottleneck:
-            widths = widths[:2]
+        kernels = [1, 3, 1] if bottleneck else [3, 3]
+        widths = [filters, filters, 4 * filters][: len(kernels)]
         last = dict(name=f'bn{len(kernels)}')
         zero = dict(type='Constant', val=0, override=last)
         super().__init__(init_cfg=zero if zero_init else None)
