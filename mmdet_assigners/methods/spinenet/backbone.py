@@ -5,8 +5,8 @@ from typing import Any
 
 from mmcv.cnn import ConvModule
 from mmdet.registry import MODELS
-from mmengine.model import BaseModule
-from torch import Tensor, nn
+from mmengine.model import BaseModule, ModuleDict
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...models.checks import pick
@@ -95,7 +95,7 @@ class SpineNet(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         # --cfg-options reads a name of digits as a number
-        sizes = pick(ARCHS, str(arch), 'arch')
+        sizes = pick(ARCHS, str(arch).upper(), 'arch')
         given = dict(
             width=width,
             repeats=repeats,
@@ -133,8 +133,8 @@ class SpineNet(BaseModule):
         self.init_block2 = make_group(stem, STEM, *scale, **block)
         rates = drop_connect_rates(drop_connect_rate, len(BLOCKS) - 2)
         # by the numbers that the nodes have without the stem
-        self.merge_ops = nn.ModuleDict()
-        self.scale_permuted_blocks = nn.ModuleDict()
+        self.merge_ops = ModuleDict()
+        self.scale_permuted_blocks = ModuleDict()
         for i in self.nodes:
             node = BLOCKS[i]
             self.merge_ops[str(i - 2)] = Merge(
@@ -152,7 +152,7 @@ class SpineNet(BaseModule):
                 drop_connect_rate=rates[i - 2],
                 **block,
             )
-        self.endpoint_convs = nn.ModuleDict(
+        self.endpoint_convs = ModuleDict(
             {
                 str(node.level): ConvModule(
                     node.channels(sizes.width),
