@@ -5,7 +5,19 @@ spinenet_norm = dict(type='SyncBN', momentum=0.01, eps=1e-3)
 spinenet_49 = dict(
     _delete_=True, type='SpineNet', arch='49', norm_cfg=spinenet_norm
 )
-spinenet_smooth_l1 = dict(_delete_=True, type='SmoothL1Loss', beta=0.11)
+spinenet_head = dict(
+    type='SpineNetHead',
+    norm_cfg=spinenet_norm,
+    loss_bbox=dict(_delete_=True, type='SmoothL1Loss', beta=0.11),
+)
+spinenet_assigner = dict(
+    assigner=dict(
+        _delete_=True,
+        type='BatchMaxIoUAssigner',
+        pos_iou_thr=0.5,
+        neg_iou_thr=0.5,
+    )
+)
 
 # Protocol B in the port: 8 GPUs x 8 images. Officially 256 images, lr 0.28 and
 # 2000 iterations of warm-up, which scales to the same.
@@ -48,9 +60,7 @@ spinenet_swish = dict(type='SiLU')
 spinenet_c_backbone = dict(
     act_cfg=spinenet_swish, drop_connect_rate=0.2, **spinenet_tf_backbone
 )
-spinenet_c_head = dict(
-    type='SpineNetHead', act_cfg=spinenet_swish, **spinenet_tf_head
-)
+spinenet_c_head = dict(act_cfg=spinenet_swish, **spinenet_tf_head)
 spinenet_c_sgd = dict(paramwise_cfg=dict(bias_decay_mult=0))
 
 # Boxes of the ports' weights (mmdet 1.x), as exclusive corners.

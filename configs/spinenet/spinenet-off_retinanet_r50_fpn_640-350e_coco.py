@@ -11,7 +11,8 @@ model = dict(
     data_preprocessor=dict(pad_size_divisor=128),
     backbone=dict(frozen_stages=-1, init_cfg=None, norm_cfg=norm),
     neck=dict(norm_cfg=norm),
-    bbox_head=dict(norm_cfg=norm, loss_bbox=_base_.spinenet_smooth_l1),
+    bbox_head=_base_.spinenet_head,
+    train_cfg=_base_.spinenet_assigner,
 )
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 train_cfg = dict(max_epochs=350)

@@ -6,15 +6,13 @@ _base_ = [
 ]
 train_pipeline = _base_.train_pipeline
 train_pipeline[2].ratio_range = (0.5, 2.0)
-norm = _base_.spinenet_norm
 model = dict(
     data_preprocessor=dict(pad_size_divisor=128),
     backbone=_base_.spinenet_49,
     neck=None,
+    train_cfg=_base_.spinenet_assigner,
     bbox_head=dict(
-        norm_cfg=norm,
-        anchor_generator=dict(octave_base_scale=3),
-        loss_bbox=_base_.spinenet_smooth_l1,
+        anchor_generator=dict(octave_base_scale=3), **_base_.spinenet_head
     ),
 )
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
