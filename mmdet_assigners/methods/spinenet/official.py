@@ -32,9 +32,7 @@ _LEFT_OUT = re.compile(
 _BOX = [1, 0, 3, 2]
 # Nine anchors of a cell, three scales of each ratio (height over width 0.5, 1,
 # 2) here; there three ratios (1, 0.5, 2) of each scale.
-_ANCHORS = [
-    scale * 3 + ratio for ratio in (1, 0, 2) for scale in range(3)
-]  # fmt: skip
+_ANCHORS = [scale * 3 + ratio for ratio in (1, 0, 2) for scale in range(3)]
 _COCO_GAPS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 
 
@@ -44,6 +42,10 @@ def read(path: str | Path) -> dict[str, Tensor]:
     Args:
         path: ``model.ckpt-N.index``, which needs TensorFlow, or an npz file of
             arrays by the names of the variables.
+
+    Returns:
+        dict: Name -> tensor, (H, W, C, D) of a kernel from C to D channels, (D,)
+        of a norm.
 
     Raises:
         ValueError: TensorFlow is not installed.
@@ -73,6 +75,9 @@ def is_official(state: Mapping[str, Any]) -> bool:
 
 def convert(variables: Mapping[str, Tensor]) -> State:
     """Variables -> our state dict.
+
+    Args:
+        variables: Name -> tensor, kernels (H, W, C, D).
 
     Returns:
         dict: Of a RetinaNet, or without its head of a backbone.
