@@ -44,8 +44,8 @@ def read(path: str | Path) -> dict[str, Tensor]:
             arrays by the names of the variables.
 
     Returns:
-        dict: Name -> tensor, (H, W, C, D) of a kernel from C to D channels, (D,)
-        of a norm.
+        dict: Name -> tensor, (H, W, C, D) of a kernel from C to D channels,
+        (D,) of a norm.
 
     Raises:
         ValueError: TensorFlow is not installed.

@@ -3,6 +3,7 @@
 import math
 import re
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from mmdet_assigners.methods.spinenet.convert import (
     alternatives,
     convert,
     guess_config,
+    read,
 )
 
 LEVEL_FILTERS = (0, 0, 64, 128, 256, 256, 256, 256)
@@ -338,6 +340,29 @@ def test_file_of_tensorflow_without_it(tmp_path, monkeypatch):
     source = tmp_path / 'model.ckpt-9.index'
     with pytest.raises(ValueError, match=r'pip install tensorflow, or save'):
         convert_file('spinenet', source, tmp_path / 'out.pth')
+
+
+def test_file_of_tensorflow(tmp_path, monkeypatch):
+    """What ``tf.train.load_checkpoint`` gives for the files' prefix."""
+    arrays = {'spinenet/conv2d/kernel': np.ones((7, 7, 3, 64), np.float32)}
+    arrays['global_step'] = np.int64(7)
+
+    class Reader:
+        def __init__(self, prefix):
+            assert prefix == str(tmp_path / 'model.ckpt-7')
+
+        def get_variable_to_shape_map(self):
+            return {name: list(value.shape) for name, value in arrays.items()}
+
+        def get_tensor(self, name):
+            return arrays[name]
+
+    fake = SimpleNamespace(train=SimpleNamespace(load_checkpoint=Reader))
+    monkeypatch.setitem(sys.modules, 'tensorflow', fake)
+    found = read(tmp_path / 'model.ckpt-7.index')
+    assert found.keys() == arrays.keys()
+    assert found['spinenet/conv2d/kernel'].shape == (7, 7, 3, 64)
+    assert found['global_step'] == 7
 
 
 def test_refuses_other_networks():
