@@ -244,6 +244,7 @@ def test_tensor_mode_exports(path):
     model = mini_model(path).eval()
     if getattr(model, 'with_roi_head', False):
         pytest.skip("mmdet's two-stage detectors can't do without samples")
-    image = torch.rand(1, 3, 128, 160)
+    divisor = getattr(model.backbone, 'size_divisor', 32)
+    image = torch.rand(1, 3, 128, max(160, 2 * divisor))
     exported = torch.export.export(model, (image,), strict=False)
     assert exported.graph_module is not None

@@ -1,4 +1,4 @@
-"""Checks of a config before training: files, classes, one step.
+"""Checks of a config before training: files, classes, padding, one step.
 
 They find what mmdet reports late or not at all: class names that are not in
 the annotation file (their objects are dropped), heads with another number of
@@ -90,7 +90,7 @@ def check_data(cfg: Config) -> list[Problem]:
                         f'--cfg-options {key}.ann_file=FILE, or --data ROOT',
                     )
                 )
-    return found + check_num_classes(cfg)
+    return found + check_num_classes(cfg) + check_padding(cfg)
 
 
 def check_num_classes(cfg: Config) -> list[Problem]:
@@ -114,6 +114,34 @@ def check_num_classes(cfg: Config) -> list[Problem]:
         and not set(key.split('.')) & set(_NOT_HEADS)
         and node['num_classes'] != count
     ]
+
+
+def check_padding(cfg: Config) -> list[Problem]:
+    """Compare the padding of images with what the backbone takes.
+
+    A class says so by an attribute ``size_divisor``.
+    """
+    found = []
+    for key, node in walk_config(cfg.model, 'model'):
+        backbone = node.get('backbone')
+        if not isinstance(backbone, dict):
+            continue
+        name = backbone.get('type')
+        cls = MODELS.get(name) if isinstance(name, str) else name
+        needed = getattr(cls, 'size_divisor', 1)
+        given = (node.get('data_preprocessor') or {}).get(
+            'pad_size_divisor', 1
+        )
+        if given % needed:
+            option = f'{key}.data_preprocessor.pad_size_divisor'
+            found.append(
+                Problem(
+                    f'{option} is {given}, but {name} takes images whose '
+                    f'sides are multiples of {needed}',
+                    f'--cfg-options {option}={needed}',
+                )
+            )
+    return found
 
 
 def check_checkpoint(cfg: Config, path: str) -> list[Problem]:

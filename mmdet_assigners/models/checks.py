@@ -1,7 +1,9 @@
 """Checks of what a registered class was configured with."""
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from torch import nn
 
@@ -135,3 +137,19 @@ def check_stages(
         raise ValueError(
             f'frozen_stages must be -1 to {num_stages}, got {frozen_stages}'
         )
+
+
+def pick(table: dict[Any, Any], value: Any, name: str) -> Any:
+    """An entry of a table.
+
+    Raises:
+        ValueError: There is none; names the nearest.
+    """
+    if value in table:
+        return table[value]
+    known = [str(key) for key in table]
+    near = difflib.get_close_matches(str(value), known, cutoff=0.3)
+    raise ValueError(
+        f'{name} must be one of {", ".join(known)}, got {value!r}'
+        + (f'; did you mean {" or ".join(near)}?' if near else '')
+    )

@@ -7,9 +7,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
+from mmdet_assigners import get_config
 from mmdet_assigners.__main__ import main
-from mmdet_assigners.diagnostics.config_check import Step
+from mmdet_assigners.diagnostics.config_check import Step, check_padding
 from mmdet_assigners.diagnostics.environment import (
     PACKAGES,
     release,
@@ -220,6 +223,33 @@ def test_wrong_number_of_classes_in_a_head(check):
         'model.bbox_head.num_classes is 80, but the training data has 2 '
         'classes; --cfg-options model.bbox_head.num_classes=2'
     )
+
+
+@pytest.mark.parametrize(('given', 'found'), [(32, 1), (64, 1), (256, 0)])
+def test_padding_that_a_backbone_needs(given, found):
+    cfg = get_config('spinenet_retinanet_49_640-350e_coco')
+    assert check_padding(cfg) == []
+    cfg.model.data_preprocessor.pad_size_divisor = given
+    lines = [str(problem) for problem in check_padding(cfg)]
+    assert (
+        lines
+        == [
+            f'model.data_preprocessor.pad_size_divisor is {given}, but '
+            'SpineNet takes images whose sides are multiples of 128; '
+            '--cfg-options model.data_preprocessor.pad_size_divisor=128'
+        ][:found]
+    )
+
+
+def test_padding_of_wrapped_detectors():
+    """A teacher and its student; most backbones take any size."""
+    init_default_scope('mmdet')
+    detector = dict(backbone=dict(type='SpineNet'))
+    cfg = Config(dict(model=dict(detector=detector)))
+    (problem,) = check_padding(cfg)
+    assert problem.what.startswith('model.detector.data_preprocessor.pad_')
+    detector['backbone'] = dict(type='ResNet')
+    assert check_padding(Config(dict(model=dict(detector=detector)))) == []
 
 
 def test_other_classes_in_the_annotation_file(check):

@@ -18,6 +18,17 @@ LARGE = (2, 3, 448, 640)
 # name, ours, peer's name, peer
 _R50 = dict(type='ResNet', depth=50)
 _X50 = dict(type='ResNeXt', depth=50, groups=32, base_width=4)
+_R50_FPN = dict(
+    neck=dict(
+        type='FPN',
+        in_channels=[256, 512, 1024, 2048],
+        out_channels=256,
+        start_level=1,
+        add_extra_convs='on_output',
+        num_outs=5,
+    ),
+    **_R50,
+)
 ROWS: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
     ('PyConvResNet-50', dict(_R50, type='PyConvResNet'), 'ResNet-50', _R50),
     (
@@ -48,13 +59,28 @@ ROWS: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
         'PeleeNet',
         dict(type='PeleeNet'),
     ),
+    ('SpineNet-49', dict(type='SpineNet'), 'ResNet-50-FPN', _R50_FPN),
 ]
 
 
-def multiply_adds(backbone: dict, shape: tuple[int, ...]) -> float:
+def build(cfg: dict) -> nn.Module:
+    """A backbone, and its neck if it has one."""
+    cfg = dict(cfg, norm_eval=False)
+    neck = cfg.pop('neck', None)
+    backbone = MODELS.build(cfg)
+    return nn.Sequential(backbone, MODELS.build(neck)) if neck else backbone
+
+
+def fit(shape: tuple[int, ...], divisor: int) -> tuple[int, ...]:
+    """Sides that a backbone takes."""
+    sides = (-(-side // divisor) * divisor for side in shape[2:])
+    return (*shape[:2], *sides)
+
+
+def multiply_adds(cfg: dict, shape: tuple[int, ...]) -> float:
     """Of the convolutions, counted without memory."""
     with torch.device('meta'):
-        model = MODELS.build(backbone)
+        model = build(cfg)
         with FlopCounterMode(display=False) as counter:
             model(torch.zeros(shape))
     return counter.get_total_flops() / 2
@@ -85,13 +111,13 @@ def training(model: nn.Module, x: Tensor) -> Callable[[], None]:
 def cases(quick: bool) -> Iterator[Case]:
     """Two rows per backbone."""
     init_default_scope('mmdet')
-    shape = SMALL if quick else LARGE
-    x = torch.randn(shape, device=DEVICE)
-    size = 'B={} {}x{}'.format(shape[0], *shape[2:])
     for name, ours, peer_name, peer in ROWS:
-        both = [dict(cfg, norm_eval=False) for cfg in (ours, peer)]
-        cost = multiply_adds(both[1], shape) / multiply_adds(both[0], shape)
-        models = [MODELS.build(cfg).to(DEVICE) for cfg in both]
+        models = [build(cfg).to(DEVICE) for cfg in (ours, peer)]
+        divisor = getattr(models[0], 'size_divisor', 1)
+        shape = fit(SMALL if quick else LARGE, divisor)
+        x = torch.randn(shape, device=DEVICE)
+        size = 'B={} {}x{}'.format(shape[0], *shape[2:])
+        cost = multiply_adds(peer, shape) / multiply_adds(ours, shape)
         for title, work in (
             ('forward', inference),
             ('forward+backward', training),

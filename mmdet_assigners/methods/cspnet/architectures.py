@@ -1,8 +1,6 @@
 """Widths of the published networks."""
 
-import difflib
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -140,19 +138,3 @@ ARCHITECTURES = {
     'CSPResNet50': dict(official=_resnet(False), mmpretrain=_resnet(True)),
     'CSPResNeXt50': dict(official=_resnext(False), mmpretrain=_resnext(True)),
 }
-
-
-def pick(table: dict[Any, Any], value: Any, name: str) -> Any:
-    """An entry of a table.
-
-    Raises:
-        ValueError: There is none; names the nearest.
-    """
-    if value in table:
-        return table[value]
-    known = [str(key) for key in table]
-    near = difflib.get_close_matches(str(value), known, cutoff=0.3)
-    raise ValueError(
-        f'{name} must be one of {", ".join(known)}, got {value!r}'
-        + (f'; did you mean {" or ".join(near)}?' if near else '')
-    )

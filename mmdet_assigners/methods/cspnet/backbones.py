@@ -6,7 +6,8 @@ from mmcv.cnn import ConvModule
 from mmdet.registry import MODELS
 from torch import nn
 
-from .architectures import ARCHITECTURES, Architecture, pick, scale
+from ...models.checks import pick
+from .architectures import ARCHITECTURES, Architecture, scale
 from .base import StagedBackbone
 from .stages import NORM, CSPStage, layer_cfg
 

@@ -6,7 +6,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, cat, nn
 
-from .architectures import pick
+from ...models.checks import pick
 from .stages import LEAKY, NORM, layer_cfg
 
 # mode -> whether it has the transitions T and U

@@ -8,7 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, cat, nn
 from torch.nn import functional as F
 
-from .architectures import pick
+from ...models.checks import pick
 from .stages import LEAKY, NORM, layer_cfg
 
 # mode -> how many finer and coarser levels a level gets; None: all

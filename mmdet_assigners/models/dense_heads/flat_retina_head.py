@@ -3,28 +3,24 @@
 from mmdet.models.dense_heads import RetinaHead
 from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..checks import check_delta_loss
 from .flat_head import FlatBatch, FlatLossMixin, refuse_sampling
 
 
-@MODELS.register_module()
-class FlatRetinaHead(FlatLossMixin, RetinaHead):
-    """RetinaNet's head with batched targets and losses.
-
-    The losses are those of mmdet's ``RetinaHead`` (equal up to the order of
-    summation), for any assigner: those of this package also get the level
-    sizes and the predictions, so the assignment of another detector can be
-    used in RetinaNet. No random sampling. With an assigner of this package
-    the loss path does not synchronize with the device.
-
-    Takes the arguments of ``RetinaHead``.
+class FlatRetinaLossMixin(FlatLossMixin):
+    """Batched losses of RetinaNet, before a head with its outputs.
 
     Raises:
         ValueError: ``train_cfg.sampler`` samples.
         TypeError: ``loss_bbox`` is an IoU loss without ``reg_decoded_bbox``.
     """
+
+    # of the AnchorHead behind it
+    loss_bbox: nn.Module
+    loss_cls: nn.Module
+    reg_decoded_bbox: bool
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
@@ -90,3 +86,21 @@ class FlatRetinaHead(FlatLossMixin, RetinaHead):
             self.label_weights(flat, gt).flatten(),
             avg_factor=avg_factor,
         )
+
+
+@MODELS.register_module()
+class FlatRetinaHead(FlatRetinaLossMixin, RetinaHead):
+    """RetinaNet's head with batched targets and losses.
+
+    The losses are those of mmdet's ``RetinaHead`` (equal up to the order of
+    summation), for any assigner: those of this package also get the level
+    sizes and the predictions, so the assignment of another detector can be
+    used in RetinaNet. No random sampling. With an assigner of this package
+    the loss path does not synchronize with the device.
+
+    Takes the arguments of ``RetinaHead``.
+
+    Raises:
+        ValueError: ``train_cfg.sampler`` samples.
+        TypeError: ``loss_bbox`` is an IoU loss without ``reg_decoded_bbox``.
+    """

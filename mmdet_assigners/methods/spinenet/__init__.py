@@ -1,0 +1,2 @@
+from .backbone import SpineNet
+from .head import SpineNetHead
