@@ -72,3 +72,69 @@ hit_mini_model = dict(
     ),
 )
 mini = dict(model=hit_mini_model)
+
+# Small form of a search, which computes all candidates: fewer of them, half of
+# these channels and of the sides of the images, an eighth of the RoIs; and few
+# iterations, in which the logits have to move faster.
+_half = [8] + [6] * 4 + [12] * 4 + [24] * 4 + [32] * 4 + [44] * 4
+_image = dict(scale=(160, 120))
+_test_loader = dict(dataset=dict(pipeline={'1': _image}))
+hit_mini_search = dict(
+    model=dict(
+        backbone=dict(
+            candidates=[
+                'skip',
+                'ir_k3_e1',
+                'ir_k3_e3',
+                'ir_k3_e3_r2',
+                'ir_k3_e6',
+                'ir_k5_e3',
+                'ir_k5_e6_r2',
+                'ir_k7_e6',
+            ],
+            with_cp=False,
+            out_channels=[*_half, 128, 256],
+        ),
+        neck=dict(
+            candidates=[
+                'conv_1x1',
+                'ir_k3_e6',
+                'ir_k5_e6_d3',
+                'sd_k3_d1',
+                'sd_k3_d3',
+                'sd_k5_d2',
+            ],
+            with_cp=False,
+            in_channels=[6, 12, 32, 256],
+            out_channels=24,
+        ),
+        rpn_head=dict(
+            in_channels=24,
+            feat_channels=24,
+            anchor_generator=dict(scales=[4]),
+        ),
+        roi_head=dict(
+            bbox_roi_extractor=dict(out_channels=24),
+            bbox_head=dict(
+                candidates=[
+                    'ir_k3_e1',
+                    'ir_k3_e3',
+                    'ir_k3_e6_r2',
+                    'ir_k5_e3',
+                    'ir_k5_e6',
+                    'ir_k7_e6',
+                ],
+                with_cp=False,
+                in_channels=24,
+            ),
+        ),
+        train_cfg=dict(rcnn=dict(sampler=dict(num=16))),
+    ),
+    train_dataloader=dict(dataset=dict(pipeline={'2': _image})),
+    val_dataloader=_test_loader,
+    test_dataloader=_test_loader,
+    optim_wrapper=dict(
+        optimizer=dict(fused=True), arch=dict(optimizer=dict(lr=1e-2))
+    ),
+    custom_hooks={'0': dict(keep=dict(backbone=4, neck=3, head=3))},
+)

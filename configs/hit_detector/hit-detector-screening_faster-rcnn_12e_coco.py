@@ -5,13 +5,13 @@ _base_ = './hit-detector_faster-rcnn_1x_coco.py'
 model = dict(
     type='SearchFasterRCNN',
     constraint=dict(mu=1e-2),
+    # candidates are computed again in the backward pass, for the memory
     backbone=dict(type='SearchableBackbone', with_cp=True, init_cfg=None),
     neck=dict(type='SearchableNeck', with_cp=True),
     roi_head=dict(bbox_head=dict(type='SearchableBBoxHead', with_cp=True)),
 )
-train_cfg = dict(type='BilevelSearchLoop', arch_begin=1 / 3)
+train_cfg = dict(type='BilevelSearchLoop', arch_begin=1 / 3, val_interval=12)
 optim_wrapper = _base_.hit_optimizers
 param_scheduler = _base_.hit_search_schedule
 custom_hooks = [dict(type='ArchDeriveHook', keep=dict(head=6))]
-# few iterations: the logits have to move faster
-mini = dict(optim_wrapper=dict(arch=dict(optimizer=dict(lr=1e-2))))
+mini = _base_.hit_mini_search

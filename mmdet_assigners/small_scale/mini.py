@@ -173,7 +173,9 @@ def set_epochs(cfg: Config, epochs: int) -> None:
     """Step 4 of the overlay: scale the schedule to ``epochs``, in place."""
     factor = epochs / cfg.train_cfg.max_epochs
     cfg.train_cfg.max_epochs = epochs
-    for scheduler in cfg.param_scheduler:
+    for _, scheduler in walk_config(cfg.param_scheduler):
+        if 'type' not in scheduler:
+            continue  # lists of schedulers by the name of an optimizer
         if not scheduler.get('by_epoch', True):
             # warm-up: 500 of 90 000 iterations on COCO
             scheduler.end = min(scheduler.end, 50)

@@ -1,11 +1,9 @@
 """Golden ops of Hit-Detector."""
 
 import torch
-import torch.nn.functional as F
 from golden_runner import adapter
-from mmengine.model import BaseModel
+from methods.hit_detector.toy import Toy, convs
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from torch import nn
 
 from mmdet_assigners.methods.hit_detector.backbone import HitBackbone
 from mmdet_assigners.methods.hit_detector.bilevel import bilevel_step
@@ -59,13 +57,6 @@ def head(case):
     return case.results({'y0': head.blocks(case['x0'])})
 
 
-def convs(width):
-    return [
-        nn.Conv2d(width, width, size, padding=size // 2, bias=False)
-        for size in (1, 3, 5)
-    ]
-
-
 @adapter('hit_detector.mixed_op')
 def mixed_op(case):
     module = MixedOp(convs(case['x'].shape[1]))
@@ -91,34 +82,12 @@ def search_regs(case):
     )
 
 
-class Toy(BaseModel):
-    """Mixed convolutions with a ReLU after the first, and their cost."""
-
-    def __init__(self, layers, width, flops, lam):
-        super().__init__(dict(type='BaseDataPreprocessor'))
-        self.layers = nn.ModuleList(
-            MixedOp(convs(width)) for _ in range(layers)
-        )
-        self.arch_alpha = nn.Parameter(torch.zeros(layers, 3))
-        self.flops, self.lam = flops, lam
-        self.arch_step = False
-
-    def forward(self, inputs, targets, mode='loss'):
-        for i, layer in enumerate(self.layers):
-            inputs = layer(inputs, self.arch_alpha[i])
-            inputs = inputs.relu() if i == 0 else inputs
-        losses = dict(loss_mse=F.mse_loss(inputs, targets))
-        if self.arch_step:
-            cost = expected_cost(self.arch_alpha, self.flops)
-            losses['loss_cost'] = self.lam * cost
-        return losses
-
-
 @adapter('hit_detector.bilevel')
 def bilevel(case):
     params = case.params
     width = case['x_a0'].shape[1]
-    model = Toy(params['layers'], width, case['flops'], params['lam'])
+    layers = [convs(width) for _ in range(params['layers'])]
+    model = Toy(layers, case['flops'], params['lam'])
     for name, weight in case.weights.items():
         layer, op = map(int, name.split('.'))
         model.layers[layer].ops[op].weight.data = weight.clone()
