@@ -48,6 +48,7 @@ ROWS: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
         'PeleeNet',
         dict(type='PeleeNet'),
     ),
+    ('HitBackbone', dict(type='HitBackbone'), 'ResNet-50', _R50),
 ]
 
 

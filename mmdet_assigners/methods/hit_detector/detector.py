@@ -55,7 +55,7 @@ class ArchConstraint(nn.Module):
         self.mu = mu
         self.lam = lam
         for name, part in parts.items() if lam else ():
-            costs = part.costs(tuple(size), rois) / unit
+            costs = part.costs(size, rois) / unit
             self.register_buffer(name, costs.float(), persistent=False)
 
     def forward(self, logits: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,6 +1,5 @@
 """Logits of an architecture: what is penalized, and what is derived."""
 
-import torch
 from torch import Tensor
 
 EPS = 1e-12  # keeps the gradient of a norm finite at zero
@@ -91,7 +90,8 @@ def mix(outputs: list[Tensor], logits: Tensor) -> Tensor:
     Returns:
         Tensor: (B, C, H, W).
     """
-    weights = logits.softmax(0)
-    return torch.stack(
-        [weight * out for weight, out in zip(weights, outputs, strict=True)]
-    ).sum(0)
+    first, *others = zip(logits.softmax(0), outputs, strict=True)
+    total = first[0] * first[1]
+    for weight, out in others:
+        total = total + weight * out
+    return total

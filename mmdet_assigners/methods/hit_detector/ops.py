@@ -76,10 +76,13 @@ SPACES: dict[str, dict[str, tuple[str, ...]]] = {
 _PLAIN = {'conv1': 1, 'conv3': 3}
 _KNOWN = sorted(
     {
-        op
-        for spaces in (dict(plain=_PLAIN), *SPACES.values())
-        for ops in spaces.values()
-        for op in ops
+        *_PLAIN,
+        *(
+            op
+            for spaces in SPACES.values()
+            for ops in spaces.values()
+            for op in ops
+        ),
     }
 )
 _PATTERN = re.compile(

@@ -211,7 +211,7 @@ class SearchableBackbone(Searchable, HitBackbone):
         return self.make_mixed(*shape)
 
     def run_layer(self, index: int, x: Tensor) -> Tensor:
-        """Compute a layer, see ``HitBackbone``."""
+        """(B, C, H, W) to (B, C_out, H_out, W_out)."""
         if self._fixed(index):
             return super().run_layer(index, x)
         return self.layers[index](x, self.arch_alpha[index - 1])
@@ -291,7 +291,7 @@ class SearchableNeck(Searchable, HitPAFPN):
         return self.make_mixed(in_channels, out_channels)
 
     def run_cell(self, index: int, x: Tensor) -> Tensor:
-        """Compute a layer, see ``HitPAFPN``."""
+        """(B, C, H, W) to (B, C_out, H_out, W_out)."""
         return self.SearchNeck.cells[index](x, self.arch_beta[index])
 
     def searched_shapes(self, size: tuple[int, int], rois: int) -> list[Shape]:
@@ -348,7 +348,7 @@ class SearchableBBoxHead(Searchable, HitBBoxHead):
         return self.make_mixed(self.in_channels, self.in_channels)
 
     def run_cell(self, index: int, x: Tensor) -> Tensor:
-        """Compute a layer, see ``HitBBoxHead``."""
+        """(B, C, H, W) to (B, C_out, H_out, W_out)."""
         return self.SearchHead.cells[index](x, self.arch_gamma[index])
 
     def searched_shapes(self, size: tuple[int, int], rois: int) -> list[Shape]:
