@@ -8,7 +8,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from .bilevel import unwrapped
+from .bilevel import BilevelSearchLoop, unwrapped
 from .genotype import PARTS, write_genotype
 
 KEEP = dict(backbone=8, neck=8, head=8)
@@ -27,6 +27,7 @@ class ArchDeriveHook(Hook):
 
     Raises:
         ValueError: Another part, or a number below 1.
+        TypeError: Before the training, a loop that does not search.
     """
 
     def __init__(self, keep: Mapping[str, int] | None = None) -> None:
@@ -37,6 +38,19 @@ class ArchDeriveHook(Hook):
                     f'keep must have numbers of at least 1 for '
                     f'{", ".join(PARTS)}, got {name}={value}'
                 )
+
+    def before_train(self, runner: Runner) -> None:
+        """Refuse a training that would not search.
+
+        Args:
+            runner: Has the loop.
+        """
+        if not isinstance(runner.train_loop, BilevelSearchLoop):
+            raise TypeError(
+                'a search needs train_cfg.type=BilevelSearchLoop, got '
+                f'{type(runner.train_loop).__name__} (which --small sets: '
+                'search with --mini or at full size)'
+            )
 
     @master_only
     def after_train_epoch(self, runner: Runner) -> None:

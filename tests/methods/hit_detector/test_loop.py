@@ -238,6 +238,14 @@ def test_needs_two_optimizers(tmp_path):
         run(tmp_path, optim_wrapper=single, param_scheduler=None)
 
 
+def test_needs_the_loop(tmp_path):
+    """`--small` replaces it by mmengine's."""
+    loop = dict(train_cfg=dict(type='EpochBasedTrainLoop'))
+    single = dict(optimizer=dict(type='SGD', lr=0.1))
+    with pytest.raises(TypeError, match=r'type=BilevelSearchLoop, got Epoch'):
+        run(tmp_path, optim_wrapper=single, param_scheduler=None, **loop)
+
+
 @pytest.mark.parametrize('keep', [dict(tail=2), dict(neck=0)])
 def test_bad_keep(keep):
     with pytest.raises(ValueError, match='keep must have numbers of at least'):
