@@ -139,6 +139,16 @@ def test_frozen_stages(frozen):
         assert layer.training == trained
 
 
+def test_other_norms():
+    norm_cfg = dict(type='GN', num_groups=2)
+    pafpn = neck(genotype=['sd_k3_d1'] * 4, norm_cfg=norm_cfg)
+    box_head = head(genotype=['ir_k3_e1'], norm_cfg=norm_cfg)
+    for part in (narrow(norm_cfg=norm_cfg), pafpn, box_head):
+        types = {type(m).__name__ for m in part.modules()}
+        assert 'GroupNorm' in types
+        assert 'BatchNorm2d' not in types
+
+
 def test_norm_eval():
     net = narrow(norm_eval=True).train()
     assert not net.layers[0].bn.training
