@@ -1,7 +1,7 @@
 """What the configs of Hit-Detector share.
 
 The search is ours where the paper gives no number: weights of the constraints,
-learning rates, epochs, size of the images.
+learning rates, epochs.
 """
 
 hit_norm = dict(type='SyncBN', requires_grad=True)
