@@ -26,6 +26,9 @@ PARTS = [
     'DuallySupervisedRoIHead',
     'EFM',
     'FPT',
+    'HitBBoxHead',
+    'HitBackbone',
+    'HitPAFPN',
     'InclusiveRoIExtractor',
     'KLRoIHead',
     'PSFPN',
@@ -37,6 +40,10 @@ PARTS = [
     'SEPC',
     'SPPPANNeck',
     'SamplingFreeBBoxHead',
+    'SearchFasterRCNN',
+    'SearchableBBoxHead',
+    'SearchableBackbone',
+    'SearchableNeck',
 ]
 NAMES = DENSE_HEADS + PARTS
 for_each_model = pytest.mark.parametrize('name', NAMES)

@@ -178,7 +178,10 @@ def set_epochs(cfg: Config, epochs: int) -> None:
     """Step 4 of the overlay: scale the schedule to ``epochs``, in place."""
     factor = epochs / cfg.train_cfg.max_epochs
     cfg.train_cfg.max_epochs = epochs
-    for scheduler in cfg.param_scheduler:
+    # a list, or a list for each of several optimizers
+    nodes = (node for _, node in walk_config(cfg.param_scheduler))
+    schedulers: Any = [node for node in nodes if 'type' in node]
+    for scheduler in schedulers:
         if not scheduler.get('by_epoch', True):
             # warm-up: 500 of 90 000 iterations on COCO
             scheduler.end = min(scheduler.end, 50)

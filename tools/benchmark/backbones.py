@@ -60,6 +60,7 @@ ROWS: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
         dict(type='PeleeNet'),
     ),
     ('SpineNet-49', dict(type='SpineNet'), 'ResNet-50-FPN', _R50_FPN),
+    ('HitBackbone', dict(type='HitBackbone'), 'ResNet-50', _R50),
 ]
 
 
