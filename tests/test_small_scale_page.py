@@ -315,7 +315,7 @@ def test_page_without_runs(tmp_path):
 
 
 def test_page_names_what_was_not_run(tmp_path):
-    first, *others = all_results('bccd').values()
+    first, *_ = all_results('bccd').values()
     write(tmp_path, first)
     report(tmp_path)
     text = page(tmp_path)
