@@ -54,9 +54,12 @@ def run(args: argparse.Namespace) -> int:
         cfg.resume = True
         with common.user_errors():
             check_resume(cfg)
-    try:
+    with common.user_errors():
         require_local_weights(cfg)
-        Runner.from_cfg(cfg).train()
+        # what a class says about its arguments, with the name of the class
+        runner = Runner.from_cfg(cfg)
+    try:
+        runner.train()
     except WeightsError as error:
         common.fail(str(error))
     return 0

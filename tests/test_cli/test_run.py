@@ -181,6 +181,18 @@ def test_bad_arguments(arguments, message, capsys, tmp_path, monkeypatch):
     assert message in capsys.readouterr().err
 
 
+def test_what_a_class_refuses_is_one_line(data, capsys, tmp_path):
+    """A value that only the constructor of a class can judge."""
+    with pytest.raises(SystemExit):
+        main(
+            ['train', *mini(data, '--work-dir', tmp_path),
+             '--cfg-options', 'model.bbox_head.eta=-1']
+        )  # fmt: skip
+    (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
+    assert line.startswith('mmdet-assigners: ')
+    assert 'eta must be' in line
+
+
 def test_cfg_options_need_a_value(data, capsys):
     with pytest.raises(SystemExit, match='1'):
         main(['train', *mini(data, '--cfg-options', 'model.x')])
