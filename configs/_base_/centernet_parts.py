@@ -71,15 +71,37 @@ keypoint_tests, hourglass_tests = (
 keypoint_adam = dict(
     _delete_=True, type='OptimWrapper', optimizer=dict(type='Adam', lr=5e-4)
 )
-# one pass over images that are resized to 320 pixels
+_small_test = dict(
+    dataset=dict(
+        pipeline=[
+            _load,
+            dict(type='Resize', scale=(320, 240), keep_ratio=True),
+            *_pack,
+        ]
+    )
+)
 keypoint_mini = dict(
     # mmcv's deformable convolution has no bfloat16 on a CPU
     model=dict(neck=dict(use_dcn=False)),
+    # one pass over the images in an epoch, at 320 pixels
     train_dataloader=dict(
         dataset=dict(
-            times=1, dataset=dict(pipeline={'2': dict(size=(320, 320))})
+            _delete_=True,
+            type='CocoDataset',
+            data_root='data/coco/',
+            ann_file='annotations/instances_train2017.json',
+            data_prefix=dict(img='train2017/'),
+            pipeline=[
+                dict(type='LoadImageFromFile', backend_args=None),
+                dict(type='LoadAnnotations', with_bbox=True),
+                dict(type='RandomCenterWarp', size=(320, 320)),
+                dict(type='PCAColorJitter'),
+                dict(type='PackDetInputs'),
+            ],
         )
     ),
+    val_dataloader=_small_test,
+    test_dataloader=_small_test,
 )
 # small networks for small-scale runs
 _widths = [4, 8, 16, 32, 64, 128]

@@ -192,6 +192,24 @@ def center_targets(
     )
 
 
+def cell_owners(index: Tensor, valid: Tensor, cells: int) -> Tensor:
+    """The object of each cell, the last one of several; -1 without any.
+
+    Args:
+        index: (B, G) int64 cells.
+        valid: (B, G) bool, False for objects without a cell.
+        cells: Number P of cells.
+
+    Returns:
+        Shape (B, P), int64.
+    """
+    index = index.where(valid, cells)
+    order = torch.arange(index.shape[1], device=index.device)
+    owner = index.new_full((len(index), cells + 1), -1)
+    owner.scatter_reduce_(1, index, order.expand_as(index), 'amax')
+    return owner[:, :-1]
+
+
 def gather_cells(maps: Tensor, index: Tensor) -> Tensor:
     """Values (B, G, C) of maps (B, C, H, W) at cells (B, G)."""
     return transpose_and_gather_feat(maps, index)

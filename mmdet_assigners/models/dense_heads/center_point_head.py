@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmcv.ops import batched_nms
 from mmdet.models.dense_heads import CenterNetHead
 from mmdet.registry import MODELS
 from mmdet.utils import InstanceList
@@ -16,7 +15,8 @@ from torch import Tensor, nn
 from ...ops import heatmaps
 from ...ops.anchor_points import pad_gts
 from ..checks import refuse_ignored_regions, refuse_pos_weight
-from .instances import pad_instances
+from ..layers.merge_duplicates import merge_duplicates
+from .instances import assignment_instances, pad_instances
 from .loss_inputs import LossInputs, LossInputsMixin
 
 HEATMAP_BIAS = -2.19
@@ -206,6 +206,52 @@ class CenterPointHead(LossInputsMixin, CenterNetHead):
             )
         return boxes * _ratios(heatmap, inputs.metas), labels, valid
 
+    def get_assignment(
+        self,
+        outs: Sequence[list[Tensor]],
+        batch_gt_instances: InstanceList,
+        batch_img_metas: list[dict],
+        feats: Sequence[Tensor] | None = None,
+    ) -> InstanceList:
+        """The assignment of B images, for the analysis tools.
+
+        An object has the cell of its center, the last of a cell has it. The
+        weight of another cell is that of a negative in the heat map of the
+        class for which it is least.
+
+        Args:
+            outs: What ``forward`` returned.
+            batch_gt_instances: B instances with bboxes and labels.
+            batch_img_metas: Meta information of B images.
+            feats: Not used.
+
+        Returns:
+            list: B instances with ``priors`` (P, 2) in pixels and, of shape
+            (P,), ``level``, ``stride``, ``assigned_gt`` and ``weight``.
+        """
+        heatmap = outs[0][-1]
+        inputs = LossInputs(([heatmap],), batch_gt_instances, batch_img_metas)
+        targets = self.center_targets(inputs)
+        height, width = heatmap.shape[2:]
+        columns, rows = _ratios(heatmap, batch_img_metas)[:2].tolist()
+        y, x = torch.meshgrid(
+            torch.arange(height), torch.arange(width), indexing='ij'
+        )
+        cells = torch.stack((x, y), -1).flatten(0, 1).to(heatmap)
+        priors = (cells + 0.5) / heatmap.new_tensor((columns, rows))
+        owner = heatmaps.cell_owners(
+            targets.index, targets.valid, height * width
+        )
+        weight = (1 - targets.heatmap.amax(1).flatten(1)) ** 4
+        level = torch.zeros(len(priors), dtype=torch.long)
+        return assignment_instances(
+            priors,
+            level.to(owner.device),
+            priors.new_full((len(priors),), 1 / columns),
+            owner,
+            weight.where(owner < 0, 1),
+        )
+
     def stack_losses(
         self,
         targets: heatmaps.CenterTargets,
@@ -300,13 +346,8 @@ class CenterPointHead(LossInputsMixin, CenterNetHead):
             valid,
             boxes.dtype,
         )
-        # the last object of a cell has it
         index = cells[..., 1] * width + cells[..., 0]
-        index = index.where(valid, height * width)
-        order = torch.arange(boxes.shape[1], device=boxes.device)
-        owner = index.new_full((batch, height * width + 1), -1)
-        owner.scatter_reduce_(1, index, order.expand_as(index), 'amax')
-        owner = owner[:, :-1, None]
+        owner = heatmaps.cell_owners(index, valid, height * width)[..., None]
         has = (owner >= 0).to(boxes)
 
         def dense(rows: Tensor) -> Tensor:
@@ -435,30 +476,6 @@ class CenterPointHead(LossInputsMixin, CenterNetHead):
             offsets.chunk(2)[0],
         )
         return tuple([maps] for maps in merged)
-
-
-def merge_duplicates(
-    found: InstanceData, nms: dict, max_per_img: int
-) -> InstanceData:
-    """Run an NMS class by class and keep the best, by descending score.
-
-    Args:
-        found: ``bboxes`` (N, 4), ``scores`` and ``labels`` (N,).
-        nms: Config of mmcv's NMS.
-        max_per_img: How many are kept, and all that tie with the last.
-    """
-    if not len(found):
-        return found
-    # mmcv separates classes by an offset that is right for x, y >= 0 only
-    boxes = found.bboxes - found.bboxes.min()
-    rows, index = batched_nms(
-        boxes.float(), found.scores.float(), found.labels, nms
-    )
-    found = found[index]
-    found.scores = rows[:, -1].to(found.scores)
-    if 0 < max_per_img < len(found):
-        found = found[found.scores >= found.scores[max_per_img - 1]]
-    return found
 
 
 def _ratios(heatmap: Tensor, metas: Sequence[dict]) -> Tensor:

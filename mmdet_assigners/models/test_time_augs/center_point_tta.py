@@ -7,7 +7,7 @@ from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmengine.model import BaseTTAModel
 
-from ..dense_heads.center_point_head import merge_duplicates
+from ..layers.merge_duplicates import merge_duplicates
 
 
 @MODELS.register_module()

@@ -13,10 +13,8 @@ from mmdet_assigners.conversion.keypoint_networks import (
     dcn_name,
 )
 from mmdet_assigners.models.backbones.dla import DLANet, Tree
-from mmdet_assigners.models.dense_heads.center_point_head import (
-    CenterPointHead,
-    merge_duplicates,
-)
+from mmdet_assigners.models.dense_heads import CenterPointHead
+from mmdet_assigners.models.layers.merge_duplicates import merge_duplicates
 from mmdet_assigners.models.necks.dla_up import DLAUpNeck, bilinear_kernel
 from mmdet_assigners.ops import heatmaps
 

@@ -242,3 +242,22 @@ def test_scales_are_merged_by_soft_nms():
     assert len(both) > len(single)
     assert (both.scores.diff() <= 0).all()
     assert both.scores[0] == max(single.scores[0], detect([large]).scores[0])
+
+
+def test_assignment_for_the_analysis_tools():
+    head = head_of()
+    boxes = torch.tensor(
+        [[8.0, 8, 24, 40], [60, 20, 92, 36], [10, 12, 22, 36]]
+    )
+    gt = InstanceData(bboxes=boxes, labels=torch.tensor([2, 0, 1]))
+    outs = head([torch.zeros(1, 4, 24, 32)])
+    (found,) = head.get_assignment(outs, [gt], [META])
+    cells = {6 * 32 + 4: 2, 7 * 32 + 19: 1}  # the first and the last share one
+    for cell, owner in cells.items():
+        assert found.assigned_gt[cell] == owner
+        assert found.weight[cell] == 1
+        center = (boxes[owner, :2] + boxes[owner, 2:]) / 2
+        assert ((found.priors[cell] - center).abs() <= 2).all()
+    assert (found.assigned_gt >= 0).sum() == len(cells)
+    assert (found.stride == 4).all()
+    assert found.weight[6 * 32 + 5] < found.weight[12 * 32] == 1

@@ -116,9 +116,9 @@ def test_corrections_are_what_predicts():
     head = head_of().eval()
     outs = list(head([torch.randn(1, 4, 24, 32)]))
     outs[3] = [outs[3][0] + 8]
-    (found,) = head.predict_by_feat(*outs, [META])
+    (found,) = head.predict_by_feat(*outs, batch_img_metas=[META])
     outs[3] = [outs[3][0] - 8]
-    (plain,) = head.predict_by_feat(*outs, [META])
+    (plain,) = head.predict_by_feat(*outs, batch_img_metas=[META])
     sides = [r.bboxes[:, 2:] - r.bboxes[:, :2] for r in (found, plain)]
     torch.testing.assert_close(sides[0] - sides[1], torch.full((20, 2), 32.0))
 
