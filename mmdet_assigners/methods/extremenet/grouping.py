@@ -110,24 +110,25 @@ def group(
         rows, columns = (ahead & same & both).nonzero(as_tuple=True)
         return rows, columns
 
-    t, b = pairs(TOP, BOTTOM, 1)
-    l, r = pairs(LEFT, RIGHT, 0)
+    top, bottom = pairs(TOP, BOTTOM, 1)
+    left, right = pairs(LEFT, RIGHT, 0)
     # what the other pair must be within
-    upright, across = cells[TOP, t], cells[LEFT, l]
-    below, right = cells[BOTTOM, b], cells[RIGHT, r]
-    y_low = torch.minimum(across[:, 1], right[:, 1])
-    y_high = torch.maximum(across[:, 1], right[:, 1])
-    x_low = torch.minimum(upright[:, 0], below[:, 0])
-    x_high = torch.maximum(upright[:, 0], below[:, 0])
-    fits = labels[TOP, t][:, None] == labels[LEFT, l]
-    fits &= upright[:, None, 1] <= y_low
-    fits &= below[:, None, 1] >= y_high
-    fits &= across[:, 0] <= x_low[:, None]
-    fits &= right[:, 0] >= x_high[:, None]
+    highest, lowest = cells[TOP, top], cells[BOTTOM, bottom]
+    leftmost, rightmost = cells[LEFT, left], cells[RIGHT, right]
+    y_low = torch.minimum(leftmost[:, 1], rightmost[:, 1])
+    y_high = torch.maximum(leftmost[:, 1], rightmost[:, 1])
+    x_low = torch.minimum(highest[:, 0], lowest[:, 0])
+    x_high = torch.maximum(highest[:, 0], lowest[:, 0])
+    fits = labels[TOP, top][:, None] == labels[LEFT, left]
+    fits &= highest[:, None, 1] <= y_low
+    fits &= lowest[:, None, 1] >= y_high
+    fits &= leftmost[:, 0] <= x_low[:, None]
+    fits &= rightmost[:, 0] >= x_high[:, None]
     first, second = fits.nonzero(as_tuple=True)
-    quad = torch.stack((t[first], l[second], b[first], r[second]), 1)
-    x = (across[second, 0] + right[second, 0]) // 2
-    y = (upright[first, 1] + below[first, 1]) // 2
+    columns = (top[first], left[second], bottom[first], right[second])
+    quad = torch.stack(columns, 1)
+    x = (leftmost[second, 0] + rightmost[second, 0]) // 2
+    y = (highest[first, 1] + lowest[first, 1]) // 2
     classes = labels[TOP, quad[:, TOP]]
     middle = center[classes, y, x]
     points = torch.arange(4, device=quad.device)

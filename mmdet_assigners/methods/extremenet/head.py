@@ -1,6 +1,5 @@
 """ExtremeNet's head: five heat maps per class, boxes by geometry."""
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,6 @@ from mmdet.models.dense_heads import CornerHead
 from mmdet.registry import MODELS
 from mmdet.utils import InstanceList
 from mmengine.config import ConfigDict
-from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from pycocotools import mask as rle
 from torch import Tensor, nn
@@ -36,7 +34,7 @@ from .functional import (
     to_image,
 )
 from .grouping import Groups, find_peaks, group
-from .points import edge_midpoints
+from .points import edge_midpoints, warn_of_midpoints
 
 POINTS = ('top', 'left', 'bottom', 'right')
 NMS = dict(
@@ -46,18 +44,6 @@ NMS = dict(
     min_score=0.001,
     offset=1,  # inclusive corners
 )
-
-
-@functools.cache
-def warn_of_midpoints() -> None:
-    """Say once what takes the place of extreme points."""
-    print_log(
-        'objects without a mask are trained on the middles of the sides of '
-        'their boxes, not on extreme points: this is not the supervision of '
-        'ExtremeNet (LoadExtremePoints needs segmentations)',
-        logger='current',
-        level=30,
-    )
 
 
 @MODELS.register_module()
@@ -290,9 +276,7 @@ class ExtremeHead(LossInputsMixin, CornerHead):
         # each map has its own normalizer
         counts = (wanted == 1).sum((0, 2, 3, 4)).clamp(min=1)
         parts = [
-            self.loss_heatmap(
-                probs[:, i], wanted[:, i], avg_factor=counts[i]
-            )
+            self.loss_heatmap(probs[:, i], wanted[:, i], avg_factor=counts[i])
             for i in range(NUM_MAPS)
         ]
         found = gather_cells(
@@ -335,6 +319,7 @@ class ExtremeHead(LossInputsMixin, CornerHead):
         cfg: ConfigDict | None = None,
         rescale: bool = False,
         with_nms: bool = True,
+        mirrored: bool = False,
     ) -> InstanceList:
         """Detections of the last stack.
 
@@ -347,6 +332,8 @@ class ExtremeHead(LossInputsMixin, CornerHead):
             rescale: Return boxes in the original images.
             with_nms: Merge duplicates and suppress ghosts; without it all
                 groups are returned.
+            mirrored: The second half of the maps, of 2 B images, is that of
+                the mirror images.
 
         Returns:
             list: B instances with ``bboxes`` (N, 4), ``scores`` (N,),
@@ -356,16 +343,17 @@ class ExtremeHead(LossInputsMixin, CornerHead):
         cfg = cfg or self.test_cfg or {}
         metas = batch_img_metas or []
         heat, offset = heat_preds[-1].detach(), offset_preds[-1].detach()
+        size = (heat.shape[-2], heat.shape[-1])
         groups = self.decode(heat, offset, cfg)
+        if mirrored:
+            half = len(groups) // 2
+            pairs = zip(groups[:half], groups[half:], strict=True)
+            groups = [both_directions(*pair, size[1]) for pair in pairs]
         results = []
         for found, meta in zip(groups, metas, strict=True):
-            size = tuple(heat.shape[-2:])
             instances = self.to_instances(found, size, meta, rescale)
             if with_nms:
-                instances = self.merge(instances, cfg)
-                if cfg.get('octagon_masks', False):
-                    shape = meta['ori_shape' if rescale else 'img_shape']
-                    instances.masks = octagon_masks(instances, shape[:2])
+                instances = self.finish(instances, meta, cfg, rescale)
             results.append(instances)
         return results
 
@@ -427,51 +415,42 @@ class ExtremeHead(LossInputsMixin, CornerHead):
             extreme_points=places[:, 2:],
         )
 
-    def merge(self, found: InstanceData, cfg: dict) -> InstanceData:
-        """Merge duplicates, keep the best, suppress ghosts.
+    def finish(
+        self,
+        found: InstanceData,
+        meta: dict,
+        cfg: dict | None = None,
+        rescale: bool = False,
+    ) -> InstanceData:
+        """Merge duplicates, keep the best, suppress ghosts, make masks.
 
         Args:
-            found: Objects of one image, of one or more scales.
-            cfg: As ``test_cfg``.
+            found: Objects of one image, of one or more views.
+            meta: Meta information of the image.
+            cfg: Replaces ``test_cfg``.
+            rescale: The objects are in the original image.
 
         Returns:
             InstanceData: By descending score.
         """
+        cfg = cfg or self.test_cfg or {}
         limit = cfg.get('max_per_img', 100)
         found = merge_duplicates(found, dict(cfg.get('nms', NMS)), limit)
-        if not cfg.get('suppress_ghost', False):
-            return found[:limit]
-        for label in found.labels.unique():
-            own = found.labels == label
-            found.scores[own] = suppress_ghosts(
-                found.bboxes[own],
-                found.scores[own],
-                cfg.get('ghost_multiplier', 3.0),
-            )
-        order = found.scores.sort(descending=True, stable=True).indices
-        return found[order][:limit]
-
-    def merge_mirrored(
-        self, heat_preds: Sequence[Tensor], offset_preds: Sequence[Tensor], cfg: dict
-    ) -> list[Groups]:
-        """Objects of images and of their mirror images, in cells.
-
-        Args:
-            heat_preds: One map (N, 5, C, H, W) of N = 2 B images, the
-                mirrored ones at the end.
-            offset_preds: One map (N, 4, 2, H, W).
-            cfg: As ``test_cfg``.
-
-        Returns:
-            list: Objects of B images.
-        """
-        (heat,), (offset,) = heat_preds, offset_preds
-        groups = self.decode(heat, offset, cfg)
-        half = len(groups) // 2
-        return [
-            both_directions(*pair, heat.shape[-1])
-            for pair in zip(groups[:half], groups[half:], strict=True)
-        ]
+        if cfg.get('suppress_ghost', False):
+            for label in found.labels.unique():
+                own = found.labels == label
+                found.scores[own] = suppress_ghosts(
+                    found.bboxes[own],
+                    found.scores[own],
+                    cfg.get('ghost_multiplier', 3.0),
+                )
+            order = found.scores.sort(descending=True, stable=True).indices
+            found = found[order]
+        found = found[:limit] if limit > 0 else found
+        if cfg.get('octagon_masks', False):
+            shape = meta['ori_shape' if rescale else 'img_shape']
+            found.masks = octagon_masks(found, shape[:2])
+        return found
 
 
 def both_directions(plain: Groups, mirrored: Groups, width: int) -> Groups:

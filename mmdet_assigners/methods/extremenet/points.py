@@ -3,17 +3,22 @@
 Source: arXiv 1901.08043, tools of xingyizhou/ExtremeNet.
 """
 
+import functools
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from pycocotools import mask as rle
 from torch import Tensor
 
 TOLERANCE = 0.02  # of the box, within which vertices are on one edge
 TOP, LEFT, BOTTOM, RIGHT = range(4)
-MIRRORED = [TOP, RIGHT, BOTTOM, LEFT]  # the points after a horizontal flip
+# the points after a flip
+MIRRORED = [TOP, RIGHT, BOTTOM, LEFT]
+UPSIDE_DOWN = [BOTTOM, LEFT, TOP, RIGHT]
 
 
 def extreme_points(
@@ -76,7 +81,9 @@ def outline(segmentation: Any) -> np.ndarray | None:
         rows, columns = np.nonzero(rle.decode(dict(segmentation)))
         vertices = np.stack((columns, rows), 1)
     elif isinstance(segmentation, list):
-        parts = [np.asarray(part, float).reshape(-1, 2) for part in segmentation]
+        parts = [
+            np.asarray(part, float).reshape(-1, 2) for part in segmentation
+        ]
         vertices = np.concatenate(parts) if parts else np.empty((0, 2))
     else:
         raise TypeError(
@@ -99,3 +106,15 @@ def edge_midpoints(boxes: Tensor) -> Tensor:
     x, y = (x1 + x2) / 2, (y1 + y2) / 2
     rows = (x, y1, x1, y, x, y2, x2, y)
     return torch.stack(rows, -1).unflatten(-1, (4, 2))
+
+
+@functools.cache
+def warn_of_midpoints() -> None:
+    """Say once what takes the place of extreme points."""
+    print_log(
+        'objects without a mask are trained on the middles of the sides of '
+        'their boxes, not on extreme points: this is not the supervision of '
+        'ExtremeNet (LoadExtremePoints needs segmentations)',
+        logger='current',
+        level=logging.WARNING,
+    )
