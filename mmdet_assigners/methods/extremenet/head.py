@@ -272,12 +272,15 @@ class ExtremeHead(LossInputsMixin, CornerHead):
         """
         dtype = torch.promote_types(heat.dtype, torch.float32)
         probs = heat.to(dtype).sigmoid().clamp(self.clamp, 1 - self.clamp)
-        wanted = targets.heatmaps
-        # each map has its own normalizer
-        counts = (wanted == 1).sum((0, 2, 3, 4)).clamp(min=1)
+        wanted = targets.heatmaps.unbind(1)
         parts = [
-            self.loss_heatmap(probs[:, i], wanted[:, i], avg_factor=counts[i])
-            for i in range(NUM_MAPS)
+            self.loss_heatmap(
+                probs[:, i],
+                target,
+                # each map has its own normalizer
+                avg_factor=torch.count_nonzero(target == 1).clamp(min=1),
+            )
+            for i, target in enumerate(wanted)
         ]
         found = gather_cells(
             offset.to(dtype).flatten(0, 1), targets.index[:, :4].flatten(0, 1)

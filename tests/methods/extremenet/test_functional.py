@@ -49,7 +49,8 @@ def test_points_in_the_middle_of_edges():
     assert extreme_points(rolled)[2].tolist() == [40, 90]
     assert left.tolist() == [0, 90] and right.tolist() == [80, 90]
     assert extreme_points(roof, 0.0)[0].tolist() == [30, 0]
-    lopsided = roof + [[0, 0], [10, 0], [0, 0], [0, 0], [0, 0]]
+    lopsided = roof.copy()
+    lopsided[1, 0] = 40
     assert extreme_points(lopsided)[0].tolist() == [30, 0]
     assert extreme_points(lopsided, 0.0)[0].tolist() == [40, 0]
 
@@ -306,8 +307,8 @@ def planted(boxes, size=(24, 32), classes=2):
     heat = torch.zeros(1, 5, classes, *size)
     offset = torch.full((1, 4, 2, *size), 0.25)
     for label, points in boxes:
-        (tx, ty), (lx, ly), (bx, by), (rx, ry) = points
-        center = ((lx + rx) // 2, (ty + by) // 2)
+        top, left, bottom, right = points
+        center = ((left[0] + right[0]) // 2, (top[1] + bottom[1]) // 2)
         for i, (x, y) in enumerate((*points, center)):
             heat[0, i, label, y, x] = 0.9
     return heat, offset

@@ -96,7 +96,7 @@ def test_no_objects():
 
 
 def test_wrong_options_and_places():
-    with pytest.raises(ValueError, match="missing must be one of .'midpoint"):
+    with pytest.raises(ValueError, match=r"missing must be one of .'midpoint"):
         LoadExtremePoints(missing='drop')
     results = loaded()
     results['gt_bboxes'] = results['gt_bboxes'][:0]
