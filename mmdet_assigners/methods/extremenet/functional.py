@@ -105,13 +105,13 @@ def rising_sums(values: Tensor, dim: int) -> Tensor:
     Returns:
         Shape (...), without the value of the place itself.
     """
-    values = values.transpose(dim, -1)
     # sums of doubles, so that differences of sums are right to the last digit
-    before = values.double().cumsum(-1) - values
-    starts = torch.ones_like(values, dtype=torch.bool)
-    starts[..., 1:] = values[..., 1:] < values[..., :-1]
-    base = before.where(starts, 0).cummax(-1).values
-    return (before - base).to(values).transpose(dim, -1)
+    before = values.double().cumsum(dim) - values
+    size = values.shape[dim] - 1
+    here, last = values.narrow(dim, 1, size), values.narrow(dim, 0, size)
+    base = before.clone()
+    base.narrow(dim, 1, size).mul_(here < last)  # else the run goes on
+    return (before - base.cummax(dim).values).to(values)
 
 
 def aggregate_edges(heatmap: Tensor, weight: float, dim: int) -> Tensor:

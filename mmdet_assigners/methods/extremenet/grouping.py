@@ -6,10 +6,9 @@ Source: arXiv 1901.08043, xingyizhou/ExtremeNet.
 from typing import NamedTuple
 
 import torch
-from mmdet.models.utils import get_local_maximum
 from torch import Tensor
 
-from ...ops.heatmaps import gather_cells, peaks
+from ...ops.heatmaps import gather_cells, local_maxima, peaks
 from .functional import aggregate_edges
 from .points import BOTTOM, LEFT, RIGHT, TOP
 
@@ -71,7 +70,7 @@ def find_peaks(
         if aggr_weight > 0:
             dim = -1 if point in (TOP, BOTTOM) else -2
             maps = aggregate_edges(maps, aggr_weight, dim)
-        maxima = get_local_maximum(maps, kernel).clamp(max=1)
+        maxima = local_maxima(maps, kernel).clamp(max=1)
         scores, index, labels, cells = peaks(maxima, k, kernel=1)
         places = gather_cells(offsets[:, point], index)
         found.append((scores, labels, cells.long(), places))
