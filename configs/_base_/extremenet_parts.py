@@ -35,6 +35,7 @@ extreme_test_cfg = dict(
 )
 # one pass over images that are resized to 320 pixels
 extreme_mini = dict(
+    _delete_=True,
     train_dataloader=dict(
         dataset=dict(
             times=1, dataset=dict(pipeline={'3': dict(size=(320, 320))})

@@ -178,7 +178,8 @@ class ExtremeHead(LossInputsMixin, CornerHead):
         """Losses of a batch, the mean over the stacks.
 
         Args:
-            inputs: Of ``loss_by_feat``.
+            inputs: Of ``loss_by_feat``, logits (B, 5, C, H, W) and offsets
+                (B, 4, 2, H, W).
 
         Returns:
             dict: ``loss_heatmap``, of the extreme points, ``loss_center`` and

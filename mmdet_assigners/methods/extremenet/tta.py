@@ -26,7 +26,7 @@ class ExtremeTTA(KeypointTTA):
     def detect(
         self, outs: tuple[list[Tensor], ...], metas: list[dict]
     ) -> InstanceList:
-        """Objects of B images of one scale, before the NMS."""
+        """Objects of B images of one scale before the NMS, boxes (N, 4)."""
         model: Any = self.module
         return model.bbox_head.predict_by_feat(
             *outs,

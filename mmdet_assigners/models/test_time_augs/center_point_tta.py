@@ -67,11 +67,12 @@ class KeypointTTA(BaseTTAModel):
     def detect(
         self, outs: tuple[list[Tensor], ...], metas: list[dict]
     ) -> InstanceList:
-        """Detections of B images of one scale in the original images.
+        """Detections, boxes (N, 4), of B images in the original images.
 
         Args:
-            outs: What the head returns, a list of one tensor each; of 2 B
-                images with ``flip``, the mirrored ones at the end.
+            outs: What the head returns for one scale, a list of one tensor
+                each; of 2 B images with ``flip``, the mirrored ones at the
+                end.
             metas: Meta information of the images.
         """
 
@@ -134,7 +135,7 @@ class CenterPointTTA(KeypointTTA):
     def detect(
         self, outs: tuple[list[Tensor], ...], metas: list[dict]
     ) -> InstanceList:
-        """Detections of B images of one scale, see the class."""
+        """Detections of B images of one scale, boxes (N, 4)."""
         model: Any = self.module
         head = model.bbox_head
         if self.flip:
