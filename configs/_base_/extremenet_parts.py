@@ -42,6 +42,29 @@ extreme_mini = dict(
         )
     ),
 )
+# crops follow the size of the image: tests see images of that size too
+_small_test = dict(
+    dataset=dict(
+        pipeline=[
+            _read,
+            dict(type='Resize', scale=(320, 240), keep_ratio=True),
+            dict(type='LoadAnnotations', with_bbox=True),
+            dict(
+                type='PackDetInputs',
+                meta_keys=(
+                    'img_id',
+                    'img_path',
+                    'ori_shape',
+                    'img_shape',
+                    'scale_factor',
+                ),
+            ),
+        ]
+    )
+)
+extreme_mini_512 = dict(
+    **extreme_mini, val_dataloader=_small_test, test_dataloader=_small_test
+)
 # the recipe of the published small-scale form, with extreme points
 extreme_small = dict(
     train_dataloader=dict(

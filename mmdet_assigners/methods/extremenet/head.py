@@ -315,7 +315,7 @@ class ExtremeHead(LossInputsMixin, CornerHead):
         """
         return super().predict(x[-1:], batch_data_samples, rescale)
 
-    def predict_by_feat(  # type: ignore[override]
+    def predict_by_feat(
         self,
         heat_preds: Sequence[Tensor],
         offset_preds: Sequence[Tensor],
@@ -477,7 +477,7 @@ def octagon_masks(found: InstanceData, shape: Sequence[int]) -> Tensor:
         found: ``bboxes`` (N, 4) and ``extreme_points`` (N, 4, 2) in pixels.
         shape: Height and width of the masks.
     """
-    masks = np.zeros((len(found), *shape), bool)
+    masks: np.ndarray = np.zeros((len(found), *shape), bool)
     shapes = octagons(found.bboxes, found.extreme_points)
     for mask, vertices in zip(masks, shapes.cpu().numpy(), strict=True):
         (code,) = rle.frPyObjects([vertices.ravel().tolist()], *shape)

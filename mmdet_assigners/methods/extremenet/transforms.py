@@ -79,7 +79,7 @@ class LoadExtremePoints(BaseTransform):
                 f'{len(instances)} objects, but {len(boxes)} boxes'
             )
         points = edge_midpoints(boxes)
-        found = np.zeros(len(boxes), bool)
+        found: np.ndarray = np.zeros(len(boxes), bool)
         for row, instance in enumerate(instances):
             segmentation = instance.get('mask')
             vertices = outline(segmentation) if segmentation else None
