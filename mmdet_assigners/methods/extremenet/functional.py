@@ -105,6 +105,12 @@ def rising_sums(values: Tensor, dim: int) -> Tensor:
     Returns:
         Shape (...), without the value of the place itself.
     """
+    # few large steps for a GPU, many small ones for a CPU's cache
+    return (scan_sums if values.is_cuda else step_sums)(values, dim)
+
+
+def scan_sums(values: Tensor, dim: int) -> Tensor:
+    """`rising_sums` of (...), all places at once."""
     # sums of doubles, so that differences of sums are right to the last digit
     before = values.double().cumsum(dim) - values
     size = values.shape[dim] - 1
@@ -112,6 +118,17 @@ def rising_sums(values: Tensor, dim: int) -> Tensor:
     base = before.clone()
     base.narrow(dim, 1, size).mul_(here < last)  # else the run goes on
     return (before - base.cummax(dim).values).to(values)
+
+
+def step_sums(values: Tensor, dim: int) -> Tensor:
+    """`rising_sums` of (...), one place after the other."""
+    first, *rest = values.unbind(dim)
+    sums = [torch.zeros_like(first)]
+    before = first
+    for place in rest:
+        sums.append((sums[-1] + before) * (place >= before))
+        before = place
+    return torch.stack(sums, dim)
 
 
 def aggregate_edges(heatmap: Tensor, weight: float, dim: int) -> Tensor:

@@ -12,6 +12,8 @@ from mmdet_assigners.methods.extremenet.functional import (
     extreme_targets,
     mirror_rows,
     octagons,
+    scan_sums,
+    step_sums,
     suppress_ghosts,
     to_image,
 )
@@ -187,6 +189,15 @@ def test_aggregation_by_the_definition():
         assert float(found[image, y, x]) == pytest.approx(row[x] + 0.1 * both)
     columns = aggregate_edges(values.transpose(1, 2), 0.1, -2)
     torch.testing.assert_close(columns.transpose(1, 2), found)
+
+
+def test_sums_at_once_are_those_of_steps():
+    torch.manual_seed(0)
+    values = torch.randint(0, 5, (2, 3, 11, 7)) / 5
+    for dim in (-1, -2):
+        torch.testing.assert_close(
+            scan_sums(values, dim), step_sums(values, dim)
+        )
 
 
 def test_aggregation_by_hand():
