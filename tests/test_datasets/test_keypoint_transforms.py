@@ -152,3 +152,16 @@ def test_nothing_is_clipped():
     image = np.full((4, 4, 3), 255, np.uint8)
     found = [PCAColorJitter()(dict(img=image))['img'].max() for _ in range(20)]
     assert max(found) > 255
+
+
+def test_odd_sides():
+    """As in CornerNet and ExtremeNet, the next number that ends in ones."""
+    for size, expected in ((100, 127), (127, 127), (128, 255), (300, 383)):
+        image = np.zeros((size, size, 3), np.uint8)
+        results = KeepResolution(divisor=128, odd=True)(dict(img=image))
+        assert (
+            results['img_shape'] == (expected, expected) == (size | 127,) * 2
+        )
+        top, bottom, left, right = results['border']
+        assert (top, left) == (expected // 2 - size // 2,) * 2
+        assert bottom - top == right - left == size
