@@ -200,7 +200,7 @@ class Detector(torch.nn.Module):
         return samples
 
 
-def detect(images, flip=True):
+def detect(images, flip=True, **options):
     samples = demo_batch([BOXES])['data_samples']
     views = []
     for image in images:
@@ -216,7 +216,7 @@ def detect(images, flip=True):
         )
         views.append([sample])
     data = dict(inputs=[[image] for image in images], data_samples=views)
-    tta = CenterPointTTA(module=Detector(), flip=flip)
+    tta = CenterPointTTA(module=Detector(), flip=flip, **options)
     (sample,) = tta.test_step(data)
     return sample.pred_instances
 
@@ -231,6 +231,14 @@ def test_flip_test_of_a_mirrored_image():
     sides = [r.bboxes[:, 2:] - r.bboxes[:, :2] for r in (plain, mirrored)]
     torch.testing.assert_close(sides[0], sides[1][order])
     assert not torch.equal(plain.scores, detect([image], flip=False).scores)
+
+
+def test_one_scale_may_be_suppressed_too():
+    torch.manual_seed(0)
+    image = torch.randn(4, *SIZE)
+    plain, merged = detect([image]), detect([image], nms_single=True)
+    assert merged.scores.sum() < plain.scores.sum()
+    assert merged.scores[0] == plain.scores[0]
 
 
 def test_scales_are_merged_by_soft_nms():
