@@ -33,37 +33,19 @@ extreme_test_cfg = dict(
     max_per_img=100,
     suppress_ghost=True,
 )
-# one pass over images that are resized to 320 pixels
+# CenterNet's quick form, with extreme points
 extreme_mini = dict(
-    _delete_=True,
     train_dataloader=dict(
         dataset=dict(
-            times=1, dataset=dict(pipeline={'3': dict(size=(320, 320))})
+            pipeline=[
+                _read,
+                *_points,
+                dict(type='RandomExtremeWarp', size=(320, 320), relative=True),
+                dict(type='PCAColorJitter'),
+                dict(type='PackExtremeInputs'),
+            ]
         )
-    ),
-)
-# crops follow the size of the image: tests see images of that size too
-_small_test = dict(
-    dataset=dict(
-        pipeline=[
-            _read,
-            dict(type='Resize', scale=(320, 240), keep_ratio=True),
-            dict(type='LoadAnnotations', with_bbox=True),
-            dict(
-                type='PackDetInputs',
-                meta_keys=(
-                    'img_id',
-                    'img_path',
-                    'ori_shape',
-                    'img_shape',
-                    'scale_factor',
-                ),
-            ),
-        ]
     )
-)
-extreme_mini_512 = dict(
-    **extreme_mini, val_dataloader=_small_test, test_dataloader=_small_test
 )
 # the recipe of the published small-scale form, with extreme points
 extreme_small = dict(

@@ -19,5 +19,5 @@ train_dataloader = dict(
 tta_model = dict(_delete_=True, type='ExtremeTTA')
 optim_wrapper = dict(optimizer=dict(lr=2.5e-4))
 auto_scale_lr = dict(base_batch_size=64)
-mini = dict(model=_base_.narrow_dla, **_base_.extreme_mini_512)
+mini = _base_.extreme_mini
 small = _base_.extreme_small

@@ -23,5 +23,5 @@ val_dataloader = dict(dataset=dict(pipeline=_base_.odd_tests['plain']))
 test_dataloader = val_dataloader
 tta_model = dict(_delete_=True, type='ExtremeTTA')
 tta_pipeline = _base_.odd_tests['flip']
-mini = dict(model=_base_.narrow_hourglass, **_base_.extreme_mini)
+mini = _base_.extreme_mini
 small = _base_.extreme_small

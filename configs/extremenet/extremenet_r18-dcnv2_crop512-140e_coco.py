@@ -18,5 +18,5 @@ train_dataloader = dict(
     dataset=dict(dataset=dict(pipeline=_base_.extreme_train_512))
 )
 tta_model = dict(_delete_=True, type='ExtremeTTA')
-mini = dict(model=_base_.keypoint_mini['model'], **_base_.extreme_mini_512)
+mini = _base_.extreme_mini
 small = _base_.extreme_small

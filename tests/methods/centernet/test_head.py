@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from helpers import BOXES, demo_batch
@@ -233,12 +235,25 @@ def test_flip_test_of_a_mirrored_image():
     assert not torch.equal(plain.scores, detect([image], flip=False).scores)
 
 
+IOU = 110 / 132  # of inclusive boxes of 11 x 11 cells, one cell apart
+
+
 def test_one_scale_may_be_suppressed_too():
-    torch.manual_seed(0)
-    image = torch.randn(4, *SIZE)
-    plain, merged = detect([image]), detect([image], nms_single=True)
-    assert merged.scores.sum() < plain.scores.sum()
-    assert merged.scores[0] == plain.scores[0]
+    boxes = torch.tensor([[0.0, 0, 10, 10], [1, 0, 11, 10]])
+    for nms_single, kept in (
+        (False, 0.8),
+        (True, 0.8 * math.exp(-2 * IOU**2)),
+    ):
+        (sample,) = demo_batch([BOXES])['data_samples']
+        sample.pred_instances = InstanceData(
+            bboxes=boxes,
+            scores=torch.tensor([0.9, 0.8]),
+            labels=torch.zeros(2, dtype=torch.long),
+        )
+        tta = CenterPointTTA(module=Detector(), nms_single=nms_single)
+        (merged,) = tta.merge_preds([(sample,)])
+        scores = merged.pred_instances.scores
+        torch.testing.assert_close(scores, torch.tensor([0.9, kept]))
 
 
 def test_scales_are_merged_by_soft_nms():
