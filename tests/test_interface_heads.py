@@ -166,6 +166,7 @@ NO_POS_WEIGHT = {
     'BorderDetHead',
     'BorderRPNHead',
     'CenterPointHead',
+    'ExtremeHead',
     'FCOSAblationHead',
     'FSAFPaperHead',
     'FlatYOLOV3Head',
@@ -307,6 +308,7 @@ BOX_LOSSES = {
 # no loss_bbox, or one of a fixed type
 NO_BOX_LOSS = {
     'CenterPointHead',
+    'ExtremeHead',
     'FSAFPaperHead',
     'FlatSSDHead',
     'FlatYOLOV3Head',

@@ -12,7 +12,7 @@ import site
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
@@ -204,7 +204,12 @@ def test_wheel_holds_what_mim_needs_and_no_tests(wheel):
         'mmdet_assigners'
     }
     assert {n for n in names if n.startswith(f'{mim}/tools/')} == tools
-    assert not [n for n in names if 'test_' in n or '__pycache__' in n]
+    files = map(PurePosixPath, names)
+    assert not [
+        file
+        for file in files
+        if file.name.startswith('test_') or '__pycache__' in file.parts
+    ]
     assert wheel.name.endswith('-py3-none-any.whl')
 
 
@@ -249,7 +254,7 @@ neck = MODELS.build(dict(
 print('built', type(neck).__module__)
 """
 BASES = f"""
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 import mmdet_assigners
 from mmengine.config import Config
 from mmengine.hub import get_config

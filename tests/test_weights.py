@@ -100,9 +100,11 @@ def test_weights_of_every_config_are_known():
         names.update(names_of_weights(Config.fromfile(path)))
     assert {CAFFE, 'torchvision://resnet50'} < names
     needs_torchvision = 'torchvision://resnext101_64x4d.imagenet1k_v1'
+    # the address in the code of CenterNet
+    official = 'http://dl.yf.io/dla/models/imagenet/dla34-ba72cf86.pth'
     # files that the README of a method tells how to get
     files = {name for name in names if name.startswith('checkpoints/')}
-    for name in names - files - {needs_torchvision}:
+    for name in names - files - {needs_torchvision, official}:
         source = compat.find_weights(name)
         assert source.location.startswith('https://')
         assert 'openmmlab' not in source.location

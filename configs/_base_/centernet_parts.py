@@ -38,9 +38,13 @@ keypoint_dataset = dict(
     )
 )
 # pipelines without augmentation, with the mirrored image, and of five scales
-keypoint_tests, hourglass_tests = (
+keypoint_tests, hourglass_tests, odd_tests = (
     dict(
-        plain=[_load, dict(type='KeepResolution', divisor=divisor), *_pack],
+        plain=[
+            _load,
+            dict(type='KeepResolution', divisor=divisor, odd=odd),
+            *_pack,
+        ],
         **{
             name: [
                 _load,
@@ -52,6 +56,7 @@ keypoint_tests, hourglass_tests = (
                                 type='KeepResolution',
                                 scale=scale,
                                 divisor=divisor,
+                                odd=odd,
                             )
                             for scale in scales
                         ],
@@ -65,7 +70,7 @@ keypoint_tests, hourglass_tests = (
             )
         },
     )
-    for divisor in (32, 128)
+    for divisor, odd in ((32, False), (128, False), (128, True))
 )
 # nothing is decayed, warmed up or clipped
 keypoint_adam = dict(

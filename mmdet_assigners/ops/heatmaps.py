@@ -7,8 +7,8 @@ CornerNet, arXiv 1808.01244.
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from mmdet.models.utils import (
-    get_local_maximum,
     get_topk_from_heatmap,
     transpose_and_gather_feat,
 )
@@ -215,12 +215,31 @@ def gather_cells(maps: Tensor, index: Tensor) -> Tensor:
     return transpose_and_gather_feat(maps, index)
 
 
+def local_maxima(heatmap: Tensor, kernel: int = 3) -> Tensor:
+    """The values of the highest cells of their windows; others are zero.
+
+    All cells of a plateau are maxima. Much faster on a CPU than a pooling
+    layer, because rows and columns are taken one after the other.
+
+    Args:
+        heatmap: (..., H, W) probabilities.
+        kernel: Side of the window in cells, odd.
+    """
+    reach = kernel // 2
+    highest = heatmap
+    for dim, pad in ((-1, (reach, reach)), (-2, (0, 0, reach, reach))):
+        size = heatmap.shape[dim]
+        padded = F.pad(highest, pad, value=float('-inf'))
+        highest = padded.narrow(dim, 0, size)
+        for shift in range(1, 2 * reach + 1):
+            highest = highest.maximum(padded.narrow(dim, shift, size))
+    return heatmap * (highest == heatmap)
+
+
 def peaks(
     heatmap: Tensor, k: int, kernel: int = 3
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The highest local maxima of each image, over all classes.
-
-    All cells of a plateau are maxima.
 
     Args:
         heatmap: (B, C, H, W) probabilities.
@@ -231,7 +250,7 @@ def peaks(
         tuple: Scores (B, K), descending, cells (B, K), classes (B, K) and
         x, y of the cells (B, K, 2).
     """
-    maxima = get_local_maximum(heatmap, kernel)
+    maxima = local_maxima(heatmap, kernel)
     k = min(k, heatmap[0].numel())
     scores, index, labels, y, x = get_topk_from_heatmap(maxima, k)
     return scores, index, labels, torch.stack((x, y.to(x)), -1)

@@ -65,7 +65,9 @@ def test_mirror_exchanges_pixels():
 
 def test_objects_outside_are_removed():
     random.seed(0)
-    transform = RandomCenterWarp((64, 64), scales=(0.1,), border=10)
+    transform = RandomCenterWarp(
+        (64, 64), scales=(0.1,), border=10, flip_prob=0.0
+    )
     counts = {len(transform(painted())['gt_bboxes']) for _ in range(30)}
     assert counts == {0, 1}
 
@@ -129,7 +131,9 @@ def test_colors_change_by_the_formulas():
     image = rng.integers(0, 255, (9, 7, 3), dtype=np.uint8)
     gray = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_BGR2GRAY)
     random.seed(3)
-    found = PCAColorJitter(0, 0, 0.4, 0)(dict(img=image.copy()))['img']
+    found = PCAColorJitter(
+        brightness=0, contrast=0, saturation=0.4, lighting=0
+    )(dict(img=image.copy()))['img']
     share = (found - gray[..., None]) / (image - gray[..., None])
     share = share[np.abs(image - gray[..., None]) > 20]
     assert 0.6 <= share.mean() <= 1.4 and share.std() < 1e-3
@@ -152,3 +156,16 @@ def test_nothing_is_clipped():
     image = np.full((4, 4, 3), 255, np.uint8)
     found = [PCAColorJitter()(dict(img=image))['img'].max() for _ in range(20)]
     assert max(found) > 255
+
+
+def test_odd_sides():
+    """As in CornerNet and ExtremeNet, the next number that ends in ones."""
+    for size, expected in ((100, 127), (127, 127), (128, 255), (300, 383)):
+        image = np.zeros((size, size, 3), np.uint8)
+        results = KeepResolution(divisor=128, odd=True)(dict(img=image))
+        assert (
+            results['img_shape'] == (expected, expected) == (size | 127,) * 2
+        )
+        top, bottom, left, right = results['border']
+        assert (top, left) == (expected // 2 - size // 2,) * 2
+        assert bottom - top == right - left == size

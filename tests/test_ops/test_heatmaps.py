@@ -1,6 +1,10 @@
 import pytest
 import torch
-from mmdet.models.utils import gaussian_radius, gen_gaussian_target
+from mmdet.models.utils import (
+    gaussian_radius,
+    gen_gaussian_target,
+    get_local_maximum,
+)
 
 from mmdet_assigners.ops import heatmaps
 
@@ -113,3 +117,13 @@ def test_peaks_are_fewer_than_asked_for():
     assert scores.shape == index.shape == labels.shape == (2, 6)
     assert cells.shape == (2, 6, 2)
     assert (scores.diff(dim=1) <= 0).all()
+
+
+@pytest.mark.parametrize('kernel', [1, 3, 5])
+def test_local_maxima_are_those_of_mmdet(kernel):
+    """Plateaus, borders and maps smaller than the window too."""
+    torch.manual_seed(0)
+    maps = torch.randint(0, 6, (2, 3, 9, 7)) / 5
+    for heatmap in (maps, maps[..., :2, :1]):
+        found = heatmaps.local_maxima(heatmap, kernel)
+        assert torch.equal(found, get_local_maximum(heatmap, kernel))

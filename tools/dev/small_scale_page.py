@@ -25,17 +25,21 @@ AGAINST = ', against '
 def compared_rows(root: Path = ROOT) -> list:
     """Rows of all methods, those of one baseline together, it first."""
     baselines, _ = catalog.read_baselines(root / 'configs')
+    methods = read_methods(root)
+    rows = [
+        *catalog.read_pairs(root / 'configs'),
+        *chain.from_iterable(method.small_scale for method in methods),
+    ]
+    labels = {base: row.label for base, row in baselines.items()}
+    for method in methods:
+        labels |= {m.name: m.description for m in method.models}
+    listed = {row.config for row in rows} - set(baselines)
     groups: dict[str, list] = {}
-    rows = (
-        catalog.read_pairs(root / 'configs'),
-        *(method.small_scale for method in read_methods(root)),
-    )
-    for row in chain.from_iterable(rows):
+    for row in rows:
         base = row.baseline or row.config
         group = groups.setdefault(base, [])
-        if base in baselines and not group:
-            label = baselines[base].label
-            group.append(catalog.SmallScaleRow(label, base))
+        if not group and base != row.config and base not in listed:
+            group.append(catalog.SmallScaleRow(labels[base], base))
         group.append(row)
     return list(chain.from_iterable(groups.values()))
 

@@ -88,12 +88,23 @@ class CenterWarp(BaseTransform):
             np.float32,
         )
         if 'gt_bboxes' in results:
-            self._move_boxes(results, factor, shift)
+            self.move_boxes(results, factor, shift)
         return results
 
-    def _move_boxes(
+    def move_boxes(
         self, results: dict, factor: np.ndarray, shift: np.ndarray
-    ) -> None:
+    ) -> np.ndarray:
+        """Move boxes, and remove those without area, in place.
+
+        Args:
+            results: Of the pipeline.
+            factor: (2,) by which x and y are multiplied, negative for x of a
+                mirrored image.
+            shift: (2,) that is added then.
+
+        Returns:
+            Which of the N boxes are kept, (N,), bool.
+        """
         boxes = results['gt_bboxes']
         corners = boxes.tensor.reshape(-1, 2, 2)
         corners = corners * torch.as_tensor(factor) + torch.as_tensor(shift)
@@ -105,6 +116,7 @@ class CenterWarp(BaseTransform):
         for key in ('gt_bboxes_labels', 'gt_ignore_flags'):
             if key in results:
                 results[key] = results[key][keep.numpy()]
+        return keep.numpy()
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(size={self.size})'
@@ -151,12 +163,21 @@ class RandomCenterWarp(CenterWarp):
             ValueError: There are masks.
         """
         height, width = results['img'].shape[:2]
-        side = max(height, width) * random.choice(self.scales)
+        side = self.side_of(height, width) * random.choice(self.scales)
         center = (self._draw(width), self._draw(height))
         mirror = random.random() < self.flip_prob
         results['flip'] = mirror
         results['flip_direction'] = 'horizontal' if mirror else None
         return self.warp(results, side, center, mirror)
+
+    def side_of(self, height: int, width: int) -> float:
+        """Side of the square, before the random scale, in pixels.
+
+        Args:
+            height: Of the image.
+            width: Of the image.
+        """
+        return max(height, width)
 
     def _draw(self, size: int) -> int:
         border = self.border
@@ -175,7 +196,8 @@ class RandomCenterWarp(CenterWarp):
 class KeepResolution(Resize):
     """Resize by a factor and pad around it to the next multiple of a number.
 
-    At least one pixel is added. Sides are rounded down; predictions are
+    At least one pixel is added, unless sides are odd. Sides of the image are
+    rounded down; predictions are
     divided by the factor itself, as in the official code. Annotations are
     resized, not moved to the place of the image in the input: they are those
     that predictions are compared with.
@@ -186,12 +208,17 @@ class KeepResolution(Resize):
     Args:
         scale: The factor.
         divisor: Sides of the input are multiples of it, in pixels.
+        odd: One pixel less, as in CornerNet and ExtremeNet: sides are 127,
+            255, ... with a divisor of 128.
     """
 
-    def __init__(self, scale: float = 1.0, divisor: int = 32) -> None:
+    def __init__(
+        self, scale: float = 1.0, divisor: int = 32, odd: bool = False
+    ) -> None:
         super().__init__(scale_factor=scale, keep_ratio=False)
         self.factor = scale
         self.divisor = divisor
+        self.odd = odd
 
     @autocast_box_type()
     def transform(self, results: dict) -> dict:
@@ -210,7 +237,8 @@ class KeepResolution(Resize):
         results['scale_factor'] = (factor, factor)
         height, width = results['img'].shape[:2]
         sides = [
-            (n // self.divisor + 1) * self.divisor for n in (height, width)
+            (n // self.divisor + 1) * self.divisor - self.odd
+            for n in (height, width)
         ]
         top, left = sides[0] // 2 - height // 2, sides[1] // 2 - width // 2
         padded = np.zeros((*sides, *results['img'].shape[2:]), np.float32)
@@ -225,5 +253,5 @@ class KeepResolution(Resize):
     def __repr__(self) -> str:
         return (
             f'{type(self).__name__}(scale={self.factor}, '
-            f'divisor={self.divisor})'
+            f'divisor={self.divisor}, odd={self.odd})'
         )

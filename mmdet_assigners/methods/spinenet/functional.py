@@ -62,9 +62,8 @@ def drop_block(x: Tensor, drop_prob: float, size: int) -> Tensor:
     size -= 1 - size % 2
     inside = (height - size + 1) * (width - size + 1)
     rate = drop_prob * height * width / size**2 / inside
-    seeds = x.new_full(
-        (*x.shape[:2], height - size + 1, width - size + 1), min(rate, 1.0)
-    ).bernoulli_()
+    shape = (*x.shape[:2], height - size + 1, width - size + 1)
+    seeds = x.new_empty(shape).bernoulli_(min(rate, 1.0))
     dropped = F.max_pool2d(F.pad(seeds, [size // 2] * 4), size, 1, size // 2)
     kept = 1 - dropped
     return x * kept * (kept.numel() / kept.sum().clamp(min=1))

@@ -270,7 +270,7 @@ class CenterPointHead(LossInputsMixin, CenterNetHead):
         loss = self.loss_center_heatmap(
             heatmap.clamp(CLAMP, 1 - CLAMP),
             targets.heatmap,
-            avg_factor=(targets.heatmap == 1).sum().clamp(min=1),
+            avg_factor=torch.count_nonzero(targets.heatmap == 1).clamp(min=1),
         )
         return dict(
             loss_center_heatmap=loss,
@@ -361,7 +361,12 @@ class CenterPointHead(LossInputsMixin, CenterNetHead):
             offset_target=dense(center - cells),
             wh_offset_target_weight=dense(torch.ones_like(sides)),
         )
-        return targets, (heatmap == 1).sum().clamp(min=1)
+        # distinct cells of a class, without another look at the maps
+        places = labels * height * width + index
+        places = places.where(valid, -1).sort(1).values
+        first = places[:, :1] >= 0
+        count = first.sum() + (places.diff() > 0).sum()
+        return targets, count.clamp(min=1)
 
     def predict(
         self,

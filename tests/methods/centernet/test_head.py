@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from helpers import BOXES, demo_batch
@@ -200,7 +202,7 @@ class Detector(torch.nn.Module):
         return samples
 
 
-def detect(images, flip=True):
+def detect(images, flip=True, **options):
     samples = demo_batch([BOXES])['data_samples']
     views = []
     for image in images:
@@ -216,7 +218,7 @@ def detect(images, flip=True):
         )
         views.append([sample])
     data = dict(inputs=[[image] for image in images], data_samples=views)
-    tta = CenterPointTTA(module=Detector(), flip=flip)
+    tta = CenterPointTTA(module=Detector(), flip=flip, **options)
     (sample,) = tta.test_step(data)
     return sample.pred_instances
 
@@ -231,6 +233,27 @@ def test_flip_test_of_a_mirrored_image():
     sides = [r.bboxes[:, 2:] - r.bboxes[:, :2] for r in (plain, mirrored)]
     torch.testing.assert_close(sides[0], sides[1][order])
     assert not torch.equal(plain.scores, detect([image], flip=False).scores)
+
+
+IOU = 110 / 132  # of inclusive boxes of 11 x 11 cells, one cell apart
+
+
+def test_one_scale_may_be_suppressed_too():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [1, 0, 11, 10]])
+    for nms_single, kept in (
+        (False, 0.8),
+        (True, 0.8 * math.exp(-2 * IOU**2)),
+    ):
+        (sample,) = demo_batch([BOXES])['data_samples']
+        sample.pred_instances = InstanceData(
+            bboxes=boxes,
+            scores=torch.tensor([0.9, 0.8]),
+            labels=torch.zeros(2, dtype=torch.long),
+        )
+        tta = CenterPointTTA(module=Detector(), nms_single=nms_single)
+        (merged,) = tta.merge_preds([(sample,)])
+        scores = merged.pred_instances.scores
+        torch.testing.assert_close(scores, torch.tensor([0.9, kept]))
 
 
 def test_scales_are_merged_by_soft_nms():

@@ -42,7 +42,7 @@ def test_corrections_start_at_zero(mode):
 def test_one_tap_reads_its_corner(tap, logit, place):
     """All masks but one closed, for boxes of 6 x 4 cells."""
     torch.manual_seed(0)
-    module = AggregationAttention(3, 5, 5)
+    module = AggregationAttention(3, 5, out_channels=5)
     module.conv_offset_mask.bias.data[2:] = -40.0
     module.conv_offset_mask.bias.data[2 + logit] = 40.0
     module.conv1x1.weight.data = torch.eye(5)[..., None, None]

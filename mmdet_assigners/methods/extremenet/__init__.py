@@ -1,0 +1,9 @@
+from .head import ExtremeHead
+from .transforms import (
+    ExtremeFlip,
+    ExtremeResize,
+    LoadExtremePoints,
+    PackExtremeInputs,
+    RandomExtremeWarp,
+)
+from .tta import ExtremeTTA
