@@ -35,7 +35,7 @@ def extreme_points(
         tolerance: What is almost, relative to the box.
 
     Returns:
-        Shape (4, 2), int32: x, y of the top, left, bottom and right point.
+        Shape (4, 2), int32, x, y of the top, left, bottom and right point.
     """
     low, high = vertices.min(0), vertices.max(0)
     near = tolerance * (high - low + 1)
@@ -100,7 +100,7 @@ def edge_midpoints(boxes: Tensor) -> Tensor:
         boxes: (..., 4) x1, y1, x2, y2.
 
     Returns:
-        Shape (..., 4, 2): x, y of the top, left, bottom and right one.
+        Shape (..., 4, 2), x, y of the top, left, bottom and right one.
     """
     x1, y1, x2, y2 = boxes.unbind(-1)
     x, y = (x1 + x2) / 2, (y1 + y2) / 2

@@ -242,7 +242,7 @@ def make_op(
         norm_cfg: Config of the norms.
 
     Returns:
-        nn.Module: (B, C, H, W) to (B, C_out, ceil(H / stride), ceil(W /
+        A module, (B, C, H, W) to (B, C_out, ceil(H / stride), ceil(W /
         stride)). Parameters have the official names.
 
     Raises:

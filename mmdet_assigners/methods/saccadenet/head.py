@@ -322,7 +322,8 @@ def corner_maps(
         single_channel: Draw all corners in the first channel.
 
     Returns:
-        (B, 4, H, W): top left, top right, bottom left, bottom right.
+        Shape (B, 4, H, W), in the order top left, top right, bottom left,
+        bottom right.
     """
     height, width = size
     limit = boxes.new_tensor((width - 1, height - 1) * 2)
