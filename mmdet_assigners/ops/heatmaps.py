@@ -218,8 +218,8 @@ def gather_cells(maps: Tensor, index: Tensor) -> Tensor:
 def local_maxima(heatmap: Tensor, kernel: int = 3) -> Tensor:
     """The values of the highest cells of their windows; others are zero.
 
-    All cells of a plateau are maxima. Much faster on a CPU than a pooling
-    layer, because rows and columns are taken one after the other.
+    All cells of a plateau are maxima. Rows and columns are taken one after
+    the other, see ``tools/benchmark/keypoints.py``.
 
     Args:
         heatmap: (..., H, W) probabilities.

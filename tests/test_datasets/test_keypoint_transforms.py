@@ -94,6 +94,8 @@ def test_border_and_scale_lead_back():
 def test_masks_and_oblong_inputs_are_refused():
     with pytest.raises(ValueError, match='with_mask=False'):
         CenterWarp()(painted() | dict(gt_masks=None))
+    with pytest.raises(ValueError, match='with_mask=False'):
+        KeepResolution()(painted() | dict(gt_masks=None))
     with pytest.raises(ValueError, match='size must be a square'):
         CenterWarp((512, 384))
 
@@ -108,9 +110,11 @@ def test_masks_and_oblong_inputs_are_refused():
 )
 def test_keep_resolution(scale, divisor, sides, corner):
     """120 x 200 pixels, in the center of the next larger multiples."""
-    results = painted()
-    del results['gt_bboxes']
-    results = KeepResolution(scale, divisor)(results)
+    results = KeepResolution(scale, divisor)(painted())
+    assert results['img'].dtype == np.uint8
+    # boxes move with the image, for what looks at the input
+    (box,) = results['gt_bboxes'].tensor.numpy()
+    np.testing.assert_allclose(box, white(results), atol=0.6)
     assert results['img'].shape[:2] == sides
     assert results['scale_factor'] == (scale, scale)
     top, bottom, left, right = results['border']

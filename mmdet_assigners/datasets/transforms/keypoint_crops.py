@@ -12,6 +12,19 @@ from mmdet.registry import TRANSFORMS
 from mmdet.structures.bbox import autocast_box_type
 
 
+def refuse_masks(transform: BaseTransform, results: dict) -> None:
+    """Refuse masks, which a transform would leave where they are.
+
+    Raises:
+        ValueError: There are masks.
+    """
+    if 'gt_masks' in results:
+        raise ValueError(
+            f'{type(transform).__name__} moves boxes only: LoadAnnotations '
+            'must have with_mask=False'
+        )
+
+
 @TRANSFORMS.register_module()
 class CenterWarp(BaseTransform):
     """Fit an image into the input, its center in the center.
@@ -66,11 +79,7 @@ class CenterWarp(BaseTransform):
         Raises:
             ValueError: There are masks.
         """
-        if 'gt_masks' in results:
-            raise ValueError(
-                f'{type(self).__name__} moves boxes only: LoadAnnotations '
-                'must have with_mask=False'
-            )
+        refuse_masks(self, results)
         height, width = results['img'].shape[:2]
         # x' = factor * x + shift
         scale = self.size[0] / side
@@ -197,13 +206,12 @@ class KeepResolution(Resize):
     """Resize by a factor and pad around it to the next multiple of a number.
 
     At least one pixel is added, unless sides are odd. Sides of the image are
-    rounded down; predictions are
-    divided by the factor itself, as in the official code. Annotations are
-    resized, not moved to the place of the image in the input: they are those
-    that predictions are compared with.
+    rounded down; predictions are divided by the factor itself, as in the
+    official code. Masks are not supported.
 
     Required keys: ``img``. Modified: ``img``, ``img_shape``,
-    ``scale_factor``. Added: ``border``, the place of the image in the input.
+    ``scale_factor`` and, where they are, ``gt_bboxes``. Added: ``border``,
+    the place of the image in the input.
 
     Args:
         scale: The factor.
@@ -226,14 +234,16 @@ class KeepResolution(Resize):
 
         Args:
             results: Of the pipeline.
+
+        Raises:
+            ValueError: There are masks.
         """
+        refuse_masks(self, results)
         height, width = results['img'].shape[:2]
         factor = self.factor
         results['scale'] = (int(width * factor), int(height * factor))
         self._resize_img(results)
         self._resize_bboxes(results)
-        self._resize_masks(results)
-        self._resize_seg(results)
         results['scale_factor'] = (factor, factor)
         height, width = results['img'].shape[:2]
         sides = [
@@ -241,8 +251,11 @@ class KeepResolution(Resize):
             for n in (height, width)
         ]
         top, left = sides[0] // 2 - height // 2, sides[1] // 2 - width // 2
-        padded = np.zeros((*sides, *results['img'].shape[2:]), np.float32)
-        padded[top : top + height, left : left + width] = results['img']
+        image = results['img']
+        padded = np.zeros((*sides, *image.shape[2:]), image.dtype)
+        padded[top : top + height, left : left + width] = image
+        if 'gt_bboxes' in results:
+            results['gt_bboxes'].translate_((left, top))
         results['img'] = padded
         results['img_shape'] = padded.shape[:2]
         results['border'] = np.array(

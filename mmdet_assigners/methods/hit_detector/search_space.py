@@ -1,5 +1,6 @@
 """Backbone, neck and head whose layers are mixtures of operations."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,9 +67,9 @@ class Searchable:
     with_cp: bool
 
     @property
+    @abstractmethod
     def logits(self) -> nn.Parameter:
-        """(L, O)."""
-        raise NotImplementedError
+        """(L, O); a subclass writes it."""
 
     def named_ops(self, candidates: str | Sequence[str]) -> tuple[str, ...]:
         """Names of the candidates.
@@ -111,14 +112,14 @@ class Searchable:
             [make_op(name, *shape) for name in self.candidates], self.with_cp
         )
 
+    @abstractmethod
     def searched_shapes(self, size: tuple[int, int], rois: int) -> list[Shape]:
-        """Shapes of the searched layers.
+        """Shapes of the searched layers; a subclass writes it.
 
         Args:
             size: Height and width of an image.
             rois: RoIs of an image.
         """
-        raise NotImplementedError
 
     def costs(self, size: tuple[int, int], rois: int) -> Tensor:
         """Multiply-adds (L, O) for an image, measured by a dry forward.

@@ -1,5 +1,6 @@
 """Parts of a backbone that are not trained."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from torch import nn
@@ -18,9 +19,9 @@ class FrozenPartsMixin(nn.Module):
     frozen_stages: int
     norm_eval: bool
 
+    @abstractmethod
     def parts(self) -> Sequence[nn.Module]:
         """The stem and the stages; a subclass writes it."""
-        raise NotImplementedError
 
     def train(self, mode: bool = True) -> 'FrozenPartsMixin':
         """Set the mode, with frozen parts and norms in eval mode."""
