@@ -137,18 +137,31 @@ def mmdet_bases(path: Path) -> list[str]:
         FileNotFoundError: A base doesn't exist.
     """
     found: list[str] = []
-    for statement in ast.parse(path.read_text()).body:
-        if (
-            isinstance(statement, ast.Assign)
-            and isinstance(statement.targets[0], ast.Name)
-            and statement.targets[0].id == '_base_'
-        ):
-            bases = ast.literal_eval(statement.value)
-            for base in [bases] if isinstance(bases, str) else bases:
-                if base.startswith('mmdet::'):
-                    found.append(base)
-                elif '::' not in base:
-                    found += mmdet_bases(path.parent / base)
-                else:
-                    found += mmdet_bases(Path(resolve_config(base)))
+    for base in _base_files(path):
+        if base.startswith('mmdet::'):
+            found.append(base)
+        elif '::' in base:
+            found += mmdet_bases(Path(resolve_config(base)))
+        else:
+            found += mmdet_bases(path.parent / base)
     return list(dict.fromkeys(found))
+
+
+def _base_files(path: Path) -> list[str]:
+    """What ``_base_`` of a file says; its value may be any expression."""
+    import mmengine
+
+    bases: str | list[str] = []
+    if path.suffix != '.py':
+        bases = mmengine.load(path).get('_base_', [])
+    else:
+        for statement in ast.parse(path.read_text('utf-8')).body:
+            if (
+                isinstance(statement, ast.Assign)
+                and isinstance(statement.targets[0], ast.Name)
+                and statement.targets[0].id == '_base_'
+            ):
+                code = ast.Expression(statement.value)
+                # as mmengine does when it loads the file
+                bases = eval(compile(code, str(path), 'eval'))
+    return [bases] if isinstance(bases, str) else list(bases)

@@ -144,7 +144,8 @@ def _command(run: Run) -> str:
 
 def _collect(run: Run, work_dir: Path) -> dict[str, Any]:
     import torch
-    from mmengine.runner import find_latest_checkpoint
+
+    from .diagnostics.checkpoints import find_last, load
 
     curve: dict[int, dict[str, float]] = {}
     per_class: dict[str, float] = {}
@@ -162,8 +163,10 @@ def _collect(run: Run, work_dir: Path) -> dict[str, Any]:
                     for key, value in entry.items()
                     if key.endswith(_CLASSWISE)
                 }
-    checkpoint = find_latest_checkpoint(str(work_dir))
-    weights = torch.load(checkpoint, map_location='cpu', weights_only=False)
+    checkpoint = find_last(work_dir)
+    if checkpoint is None:
+        raise RuntimeError(f'{work_dir} has no checkpoint')
+    weights = load(checkpoint)
     parameters = sum(
         value.numel()
         for key, value in weights['state_dict'].items()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,20 +13,34 @@ from typing import Any
 def replacing(path: str | Path) -> Iterator[Path]:
     """A temporary file that replaces another one when it is complete.
 
+    A symbolic link stays, its target is replaced. A device or a pipe can't be
+    replaced: it gets the content when the file is complete.
+
     Args:
         path: The file to replace; its folder is created.
 
     Yields:
         Path: The file to write, beside ``path``. On an error it is removed
         and ``path`` is unchanged.
+
+    Raises:
+        IsADirectoryError: ``path`` is a folder.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(f'{path} is a folder, expected a file')
+    target.parent.mkdir(parents=True, exist_ok=True)
+    special = target.exists() and not target.is_file()
+    folder = Path(tempfile.gettempdir()) if special else target.parent
     # two processes may write the same file
-    part = path.with_name(f'{path.name}.{os.getpid()}.part')
+    part = folder / f'{target.name}.{os.getpid()}.part'
     try:
         yield part
-        os.replace(part, path)
+        if special:
+            with open(target, 'wb') as stream:
+                stream.write(part.read_bytes())
+        else:
+            os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
 

@@ -11,12 +11,17 @@ __all__ = [
     'config_path',
     'config_root',
     'get_config',
+    'inference_pipeline',
+    'leaf_datasets',
     'register_all_modules',
     'registered_names',
     'resolve_config',
+    'type_name',
     'walk_config',
 ]
 
+# Scopes whose names are those of mmdet's registries.
+_SCOPES = ('mmcv', 'mmdet', 'mmdet_assigners', 'mmengine')
 _SUBPACKAGES = ('datasets', 'engine', 'evaluation', 'models', 'methods')
 
 
@@ -163,6 +168,70 @@ def walk_config(node: Any, key: str = '') -> Iterator[tuple[str, dict]]:
         return
     for name, value in children:
         yield from walk_config(value, f'{key}.{name}' if key else str(name))
+
+
+def type_name(node: Any) -> str:
+    """The bare name of the class that a part of a config names.
+
+    mmengine takes ``'Resize'``, ``'mmdet.Resize'``, the full name of the class
+    and the class itself. A class of another package keeps its scope: it is
+    another class.
+
+    Args:
+        node: A dict with a ``type``, or the type itself.
+
+    Returns:
+        str: The name; empty if there is none.
+    """
+    value = node.get('type') if isinstance(node, dict) else node
+    if not isinstance(value, str):
+        return getattr(value, '__name__', '')
+    scope, _, name = value.rpartition('.')
+    return name if scope.partition('.')[0] in _SCOPES else value
+
+
+def leaf_datasets(node: Any, key: str = '') -> Iterator[tuple[str, dict]]:
+    """The datasets that read files: of a data loader, inside all wrappers.
+
+    Args:
+        node: A data loader or a dataset, None if there is none.
+        key: Key of the node itself, e.g. ``'train_dataloader'``.
+
+    Yields:
+        tuple: Key as ``--cfg-options`` takes it, and the dataset.
+    """
+    inner = node or {}
+    wrapped = [
+        (f'{key}.{name}'.lstrip('.'), inner[name])
+        for name in ('dataset', 'datasets')
+        if name in inner
+    ]
+    if node and not wrapped:
+        yield key, node
+    for name, child in wrapped:
+        if isinstance(child, dict):
+            yield from leaf_datasets(child, name)
+        else:
+            for index, one in enumerate(child):
+                yield from leaf_datasets(one, f'{name}.{index}')
+
+
+def inference_pipeline(cfg: Any) -> list[dict]:
+    """The transforms of an image that a config tests, or else validates, on.
+
+    Args:
+        cfg: The config; in several concatenated datasets the first counts.
+
+    Raises:
+        ValueError: The config neither tests nor validates.
+    """
+    for loader in ('test_dataloader', 'val_dataloader'):
+        for _, dataset in leaf_datasets(cfg.get(loader), loader):
+            return list(dataset['pipeline'])
+    raise ValueError(
+        'the config has neither a test_dataloader nor a val_dataloader, '
+        'expected one of them: its pipeline loads the images'
+    )
 
 
 def get_config(name: str) -> Any:

@@ -96,7 +96,7 @@ def build_model(
     model = MODELS.build(model_cfg)
     model.train()
     if checkpoint is None:
-        with _quiet():
+        with quiet():
             model.init_weights()
         return model
     model.load_state_dict(check_weights(model, checkpoint), strict=False)
@@ -119,12 +119,16 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence mmengine, which logs how each parameter was initialized."""
+def quiet(level: int = logging.WARNING) -> Iterator[None]:
+    """Silence mmengine, which logs how each parameter was initialized.
+
+    Args:
+        level: Of the messages that are still logged.
+    """
     logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
+    before = logger.level
+    logger.setLevel(level)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logger.setLevel(before)

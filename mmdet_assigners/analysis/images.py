@@ -21,6 +21,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 
 from ..datasets.roots import Split
+from ..utils import inference_pipeline, type_name
 
 
 def read_images(split: Split, limit: int = 0) -> Iterator[dict[str, Any]]:
@@ -110,7 +111,7 @@ def load_image(cfg: Config, info: dict[str, Any]) -> dict[str, Any]:
     px of the network input.
 
     Args:
-        cfg: Config with a ``test_dataloader``.
+        cfg: Config whose pipeline loads it, see `inference_pipeline`.
         info: Record of the image.
 
     Returns:
@@ -122,8 +123,8 @@ def load_image(cfg: Config, info: dict[str, Any]) -> dict[str, Any]:
     """
     steps = [
         step
-        for step in cfg.test_dataloader.dataset.pipeline
-        if step['type'] != 'LoadAnnotations'
+        for step in inference_pipeline(cfg)
+        if type_name(step) != 'LoadAnnotations'
     ]
     steps.insert(1, dict(type='LoadAnnotations', with_bbox=True))
     pipeline = Compose([TRANSFORMS.build(copy.deepcopy(s)) for s in steps])

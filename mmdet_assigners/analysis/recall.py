@@ -19,6 +19,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ..datasets.roots import Split
+from ..utils import inference_pipeline, type_name
 from .adapters import HeadRun, find_adapter
 from .detectors import Detector
 from .heads import dense_head
@@ -76,7 +77,7 @@ def read_objects(
     """Objects of the images, resized as the test pipeline does.
 
     Args:
-        cfg: Config with a ``test_dataloader``.
+        cfg: Config whose pipeline resizes, see `inference_pipeline`.
         split: Its annotation file and classes; no image is read.
         limit: Maximum number of images, 0: all.
 
@@ -86,8 +87,8 @@ def read_objects(
     pipeline = Compose(
         [
             TRANSFORMS.build(dict(step))
-            for step in cfg.test_dataloader.dataset.pipeline
-            if not str(step['type']).startswith(('Load', 'Pack'))
+            for step in inference_pipeline(cfg)
+            if not type_name(step).startswith(('Load', 'Pack'))
         ]
     )
     for info in read_images(split, limit):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from mmengine.config import Config
 
+    from ..datasets.roots import DataFiles
+
 # what the package raises on bad input, each with a one-line message
 _USER_ERRORS = (OSError, ValueError, TypeError, IndexError, ImportError)
 
@@ -89,6 +91,13 @@ def add_config_arguments(
         '(with --mini or --small: shapes; otherwise: the files of the config)',
     )
     parser.add_argument(
+        '--train-ann', metavar='FILE', help='COCO annotations, not --data'
+    )
+    parser.add_argument('--val-ann', metavar='FILE', help='see --train-ann')
+    parser.add_argument(
+        '--images', metavar='FOLDER', help='of --train-ann and --val-ann'
+    )
+    parser.add_argument(
         '--eval-on',
         choices=('train', 'val'),
         default='val',
@@ -150,24 +159,49 @@ def parse_cfg_options(options: list[str]) -> dict[str, Any]:
     return parser.parse_args(['--cfg-options', *options]).cfg_options
 
 
+def read_config(args: argparse.Namespace) -> 'Config':
+    """The config of :func:`add_config_arguments`.
+
+    Raises:
+        ValueError: See :func:`mmdet_assigners.small_scale.load_config`, as for
+            other errors.
+    """
+    from ..small_scale import load_config
+
+    return load_config(
+        args.config,
+        args.mini,
+        _data(args),
+        small=args.small,
+        eval_on=args.eval_on,
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        options=parse_cfg_options(args.cfg_options),
+    )
+
+
 def load_config(args: argparse.Namespace) -> 'Config':
-    """The config of :func:`add_config_arguments`, or end the command."""
+    """As :func:`read_config`; an error ends the command."""
     with user_errors():
-        from ..small_scale import load_config
-
-        return load_config(
-            args.config,
-            args.mini,
-            _data(args),
-            small=args.small,
-            eval_on=args.eval_on,
-            epochs=args.epochs,
-            batch_size=args.batch_size,
-            options=parse_cfg_options(args.cfg_options),
-        )
+        return read_config(args)
 
 
-def _data(args: argparse.Namespace) -> str | None:
+def _data(args: argparse.Namespace) -> 'str | DataFiles | None':
+    """The dataset that the arguments name.
+
+    Raises:
+        ValueError: Arguments don't fit together.
+    """
+    files = (args.train_ann, args.val_ann, args.images)
+    if any(files):
+        if args.data or not all(files):
+            raise ValueError(
+                '--train-ann, --val-ann and --images name a dataset together, '
+                'without --data'
+            )
+        from ..datasets.roots import DataFiles
+
+        return DataFiles(*files)
     return args.data or ('shapes' if args.mini or args.small else None)
 
 
@@ -176,13 +210,16 @@ def default_work_dir(args: argparse.Namespace) -> str:
     parts = [Path(args.config).stem]
     parts += [form for form in ('mini', 'small') if getattr(args, form)]
     data = _data(args)
-    parts += [Path(data).name] if data else []
+    if data:
+        # of a root that ends in `/.`, too
+        folder = data if isinstance(data, str) else data.images
+        parts.append(Path(folder).resolve().name)
     return str(Path('work_dirs') / '_'.join(parts))
 
 
 def require_files(cfg: 'Config', *loaders: str) -> None:
     """End the command if a data loader names a missing file or folder."""
-    from ..diagnostics.config_check import check_files
+    from ..diagnostics.data_check import check_files
 
     for problem in check_files(cfg, *loaders):
         fail(str(problem))

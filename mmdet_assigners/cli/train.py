@@ -38,8 +38,9 @@ def run(args: argparse.Namespace) -> int:
     from mmengine.runner import Runner
 
     from ..compat import WeightsError
-    from ..diagnostics.checkpoints import check_resume
+    from ..diagnostics.checkpoints import check_resume, find_last
     from ..diagnostics.weights import require_local_weights
+    from ..work_dir import claim
 
     cfg.work_dir = args.work_dir or common.default_work_dir(args)
     cfg.launcher = args.launcher
@@ -50,11 +51,13 @@ def run(args: argparse.Namespace) -> int:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.loss_scale = 'dynamic'
     common.require_files(cfg, 'train_dataloader', 'val_dataloader')
-    if args.resume:
-        cfg.resume = True
-        with common.user_errors():
-            check_resume(cfg)
     with common.user_errors():
+        # referenced until the training ends
+        lock = claim(cfg.work_dir, args.resume)
+        last = find_last(cfg.work_dir) if args.resume else None
+        if last:
+            check_resume(cfg, last)
+            cfg.resume, cfg.load_from = True, str(last)
         require_local_weights(cfg)
         # what a class says about its arguments, with the name of the class
         runner = Runner.from_cfg(cfg)
@@ -62,4 +65,7 @@ def run(args: argparse.Namespace) -> int:
         runner.train()
     except WeightsError as error:
         common.fail(str(error))
+    finally:
+        if lock:
+            lock.release()
     return 0

@@ -1,13 +1,21 @@
 """Find the annotation files and images of a COCO-format dataset."""
 
 import difflib
-import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
+
+from .annotations import check_masks, read_annotations
 
 DATA_NAMES = ('shapes', 'bccd', 'coco128')
-_SPLITS = {'train': 'train*', 'val': 'val*'}
-_PREFIXES = ('', 'instances_', 'detection_')
+# Names of annotation files below the root, in the order of their search; the
+# last is the layout of Roboflow's COCO exports.
+_PATTERNS = (
+    'annotations/{}*.json',
+    'annotations/instances_{}*.json',
+    'annotations/detection_{}*.json',
+    '{}*/_annotations.coco.json',
+)
 
 
 @dataclass(frozen=True)
@@ -35,13 +43,27 @@ class DataRoot:
     val: Split
 
 
-def resolve_data(name: str, masks: bool = False) -> DataRoot:
-    """Find a dataset by name or root folder.
+class DataFiles(NamedTuple):
+    """A dataset that is given by its files, not by its root.
+
+    Attributes:
+        train: COCO annotation file of the training split.
+        val: That of the validation split.
+        images: Folder that the ``file_name`` entries of both are relative to.
+    """
+
+    train: str
+    val: str
+    images: str
+
+
+def resolve_data(name: str | DataFiles, masks: bool = False) -> DataRoot:
+    """Find a dataset by name, root folder or files.
 
     Args:
         name: ``shapes`` (generated on first use), ``bccd`` or ``coco128``
-            (in ``data/<name>``), or the root folder of any COCO-format
-            dataset.
+            (in ``data/<name>``), the root folder of any COCO-format dataset,
+            or its files.
         masks: The annotation files must have segmentations; otherwise files
             without them are preferred.
 
@@ -50,6 +72,8 @@ def resolve_data(name: str, masks: bool = False) -> DataRoot:
             files.
         ValueError: An annotation file isn't in COCO format, or lacks masks.
     """
+    if isinstance(name, DataFiles):
+        return _from_files(name, masks)
     root = Path(name)
     if name == 'shapes':
         from .shapes import generate_shapes
@@ -85,32 +109,42 @@ def find_split(root: Path, split: str, masks: bool = False) -> Split:
         FileNotFoundError: No annotation file of the split, or no images.
         ValueError: See `resolve_data`.
     """
-    folder = root / 'annotations'
+    patterns = [pattern.format(split) for pattern in _PATTERNS]
     candidates = [
         path
-        for prefix in _PREFIXES
-        for path in sorted(folder.glob(f'{prefix}{_SPLITS[split]}.json'))
+        for pattern in patterns
+        for path in sorted(root.glob(pattern))
         # `train*` also matches trainval, which contains the other split
         if not path.stem.endswith('trainval')
     ]
     if not candidates:
         raise FileNotFoundError(
-            f'no annotations of the {split} split: expected '
-            f'{folder}/{{,instances_,detection_}}{_SPLITS[split]}.json'
+            f'no annotations of the {split} split: {root} has none of '
+            f'{", ".join(patterns)}; name them with --train-ann, --val-ann '
+            'and --images'
         )
     read = [(path, read_annotations(path)) for path in candidates]
     fits = [(p, a) for p, a in read if _has_masks(a) == masks]
     path, content = (fits or read)[0]
-    if masks and not fits and content['annotations']:
-        raise ValueError(
-            f'{path} has no segmentations, but the config trains masks '
-            '(with_mask=True); use other data or a config without masks'
-        )
+    if masks:
+        check_masks(path, content['annotations'])
     return Split(
         ann_file=path.absolute(),
         img_dir=_image_folder(root, path, content, split).absolute(),
         classes=_classes(content),
     )
+
+
+def _from_files(files: DataFiles, masks: bool) -> DataRoot:
+    """The dataset of these files; its name is that of the image folder."""
+    splits = []
+    for ann_file in (files.train, files.val):
+        split = load_split(ann_file, files.images)
+        content = read_annotations(ann_file)
+        if masks:
+            check_masks(ann_file, content['annotations'])
+        splits.append(split)
+    return DataRoot(Path(files.images).resolve().name, *splits)
 
 
 def load_split(ann_file: str | Path, img_dir: str | Path = '') -> Split:
@@ -124,33 +158,12 @@ def load_split(ann_file: str | Path, img_dir: str | Path = '') -> Split:
         FileNotFoundError: No such file.
         ValueError: The file isn't in COCO format.
     """
-    content = read_annotations(Path(ann_file))
-    return Split(Path(ann_file), Path(img_dir), _classes(content))
-
-
-def read_annotations(path: Path) -> dict:
-    """Read a COCO annotation file.
-
-    Returns:
-        dict: ``images``, ``annotations``, ``categories``, lists of dicts as
-        in the file.
-
-    Raises:
-        FileNotFoundError: No such file.
-        ValueError: The file isn't in COCO format.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f'there is no annotation file {path}')
-    try:
-        content = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f'{path} is not valid JSON: {error}') from error
-    for key in ('images', 'annotations', 'categories'):
-        if key not in content:
-            raise ValueError(
-                f'{path} is not a COCO annotation file: it has no {key!r}'
-            )
-    return content
+    content = read_annotations(ann_file)
+    return Split(
+        Path(ann_file).absolute(),
+        Path(img_dir).absolute(),
+        _classes(content),
+    )
 
 
 def _classes(content: dict) -> tuple[str, ...]:
@@ -158,17 +171,14 @@ def _classes(content: dict) -> tuple[str, ...]:
 
 
 def _has_masks(content: dict) -> bool:
-    annotations = content['annotations']
-    return bool(annotations) and bool(annotations[0].get('segmentation'))
+    return any(one.get('segmentation') for one in content['annotations'])
 
 
 def _image_folder(root: Path, ann: Path, content: dict, split: str) -> Path:
-    if not content['images']:
-        raise ValueError(f'{ann} lists no images')
     file_name = content['images'][0]['file_name']
     stem = ann.stem.rpartition('_')[2]  # instances_train2017 -> train2017
     folders = [root / part for part in (stem, 'images', f'images/{stem}')]
-    folders += [root / split, root / 'images' / split, root]
+    folders += [root / split, root / 'images' / split, root, ann.parent]
     for folder in folders:
         if (folder / file_name).is_file():
             return folder

@@ -1,12 +1,12 @@
 """Checks that turn a wrong checkpoint into a clear message."""
 
+import ast
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.model import is_model_wrapper
-from mmengine.runner import find_latest_checkpoint
 from torch import nn
 
 from ..compat import allow_checkpoint_globals
@@ -40,7 +40,8 @@ def load(path: str | Path) -> dict[str, Any]:
     # again: after each load of its own, onedl-mmengine revokes its types
     allow_checkpoint_globals()
     try:
-        content = torch.load(path, map_location='cpu')
+        # explicit: before torch 2.6 the default runs what is in the file
+        content = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # torch raises many types on a broken file
         # its text is left out: it recommends unsafe loading
         raise CheckpointError(
@@ -56,28 +57,105 @@ def load(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def check_resume(cfg: Config) -> None:
-    """Check that the last checkpoint of the work folder is of this model.
+def find_last(work_dir: str | Path) -> Path | None:
+    """The last checkpoint of a work folder that can be read.
 
-    Without any checkpoint there is nothing to check.
+    mmengine asks the file ``last_checkpoint`` alone, and starts anew if it is
+    missing, empty, or names a place where the folder was before.
+
+    Args:
+        work_dir: The folder.
+
+    Raises:
+        CheckpointError: There are checkpoints, but all are damaged.
+    """
+    folder = Path(work_dir)
+    record = folder / 'last_checkpoint'
+    named = Path(record.read_text().strip()).name if record.is_file() else ''
+    saved = sorted(
+        [*folder.glob('epoch_*.pth'), *folder.glob('iter_*.pth')],
+        key=lambda path: (path.name == named, path.stat().st_mtime),
+        reverse=True,
+    )
+    error: CheckpointError | None = None
+    for path in saved:
+        try:
+            load(path)
+        except CheckpointError as one:
+            error = error or one
+        else:
+            return path
+    if error:
+        raise error
+    return None
+
+
+def check_resume(cfg: Config, path: Path) -> None:
+    """Check that a checkpoint is of the model of a config.
+
+    Nothing of the file is executed.
+
+    Args:
+        cfg: The config.
+        path: The checkpoint.
 
     Raises:
         CheckpointError: It is damaged, or of another model.
     """
-    last = find_latest_checkpoint(cfg.work_dir)
-    if last is None:
-        return
-    text = load(last).get('meta', {}).get('cfg')
-    if text is None:
+    meta = load(path).get('meta', {})
+    if 'config' in meta:
+        # mmengine would execute the text of this key
+        raise CheckpointError(
+            f'{path} is of an older mmcv and cannot be resumed',
+            'use it as initial weights: --cfg-options load_from=FILE',
+        )
+    before = read_literal(meta.get('cfg', ''), 'model')
+    if before is None:
         return  # not written by mmengine's Runner
-    before = Config.fromstring(text, '.py').model
-    diff = diff_dicts(flatten(before), flatten(cfg.model))
+    diff = diff_dicts(flatten(before), flatten(cfg.model.to_dict()))
     if diff:
         keys = ', '.join(f'model.{key}' for key in list(diff)[:3])
         raise CheckpointError(
-            f'{last} is of another model (it differs in {keys})',
+            f'{path} is of another model (it differs in {keys})',
             'choose another --work-dir, or leave out --resume',
         )
+
+
+class _DictCalls(ast.NodeTransformer):
+    """``dict(a=1)`` becomes ``{'a': 1}``, as ``ast.literal_eval`` takes it."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802
+        self.generic_visit(node)
+        named = isinstance(node.func, ast.Name) and node.func.id == 'dict'
+        if not named or node.args:
+            return node
+        keys = [ast.Constant(keyword.arg) for keyword in node.keywords]
+        return ast.Dict(keys, [keyword.value for keyword in node.keywords])
+
+
+def read_literal(text: str, name: str) -> Any:
+    """The value of a variable in a Python file of literals, not executed.
+
+    Args:
+        text: What mmengine dumps of a config.
+        name: The variable.
+
+    Returns:
+        The value; None if there is none, or if it is not a literal.
+    """
+    try:
+        statements = ast.parse(text).body
+        for statement in statements:
+            if (
+                isinstance(statement, ast.Assign)
+                and isinstance(statement.targets[0], ast.Name)
+                and statement.targets[0].id == name
+            ):
+                value = _DictCalls().visit(statement.value)
+                return ast.literal_eval(value)
+    except (ValueError, SyntaxError, RecursionError):
+        pass
+    return None
 
 
 def check_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:

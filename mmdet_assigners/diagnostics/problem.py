@@ -9,10 +9,12 @@ class Problem(NamedTuple):
     Attributes:
         what: The fact, one line.
         fix: The command or option that fixes it.
+        minor: Worth a note; training works without the fix.
     """
 
     what: str
     fix: str
+    minor: bool = False
 
     def __str__(self) -> str:
         return f'{self.what}; {self.fix}'

@@ -11,6 +11,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..datasets.roots import DataFiles
 from ..utils import register_all_modules, resolve_config
 from .data import set_num_classes, use_data
 from .mini import (
@@ -44,7 +45,7 @@ __all__ = [
 def load_config(
     name: str,
     mini: bool = False,
-    data: str | None = None,
+    data: str | DataFiles | None = None,
     *,
     small: bool = False,
     eval_on: str = 'val',
@@ -61,7 +62,7 @@ def load_config(
             (see `apply_small_scale`).
         small: Apply the overlay of the published results (see
             `apply_protocol`); needs ``data``.
-        data: Name or root of a dataset (see `resolve_data`); by default the
+        data: The dataset (see `resolve_data`); by default the
             files of the config.
         eval_on: Split of ``data`` that is evaluated, ``val`` or ``train``.
         epochs: Length of the schedule; by default the config's, 4 with

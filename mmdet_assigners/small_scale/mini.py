@@ -24,7 +24,8 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from ..utils import config_root, walk_config
+from ..datasets.roots import DataFiles
+from ..utils import config_root, type_name, walk_config
 from .data import use_data
 
 IMAGE_SCALE = (320, 240)
@@ -46,7 +47,7 @@ _DEPTH_KEYS = {'num_convs', 'stacked_convs'}
 
 def apply_small_scale(
     cfg: Config,
-    data: str = 'shapes',
+    data: str | DataFiles = 'shapes',
     eval_on: str = 'val',
     epochs: int = 4,
     batch_size: int = 4,
@@ -55,7 +56,7 @@ def apply_small_scale(
 
     Args:
         cfg: Parsed config of this package or mmdet; changed in place.
-        data: Name or root of the dataset (see `resolve_data`).
+        data: The dataset (see `resolve_data`).
         eval_on: Split that is evaluated, ``val`` or ``train``.
         epochs: Length of the schedule.
         batch_size: Images per step.
@@ -125,8 +126,13 @@ def shrink_model(
     """
     drop_pretrained(model)
     _shrink_proposals(model)
+    if 'backbone' not in model:
+        raise ValueError(
+            f'the model {type_name(model)} has no backbone to shrink; the '
+            'small-scale forms take single detectors'
+        )
     backbone = model.backbone
-    if not str(backbone.type).startswith(('ResNet', 'ResNeXt')):
+    if not type_name(backbone).startswith(('ResNet', 'ResNeXt')):
         return  # the widths of another backbone are given by `mini`
     bottleneck = backbone.get('depth', 50) >= 50
     last = 2048 if bottleneck else 512
@@ -148,7 +154,7 @@ def drop_pretrained(model: ConfigDict) -> None:
         if 'pretrained' in node:
             node['pretrained'] = None
         init = node.get('init_cfg')
-        if isinstance(init, dict) and init.get('type') == 'Pretrained':
+        if isinstance(init, dict) and type_name(init) == 'Pretrained':
             node['init_cfg'] = None
 
 
@@ -164,7 +170,7 @@ def shrink_images(cfg: Config) -> None:
     # `mini` gives small sizes already
     full = {key: value for key, value in cfg.items() if key != 'mini'}
     for _, node in walk_config(full):
-        if node.get('type') in (
+        if type_name(node) in (
             'Resize',
             'RandomResize',
             'RandomChoiceResize',
@@ -175,11 +181,20 @@ def shrink_images(cfg: Config) -> None:
 
 
 def set_epochs(cfg: Config, epochs: int) -> None:
-    """Step 4 of the overlay: scale the schedule to ``epochs``, in place."""
+    """Step 4 of the overlay: scale the schedule to ``epochs``, in place.
+
+    Raises:
+        ValueError: The config counts iterations, not epochs.
+    """
+    if not (cfg.get('train_cfg') or {}).get('max_epochs'):
+        raise ValueError(
+            'train_cfg has no max_epochs: a schedule in epochs is expected, '
+            'iterations (max_iters) are not scaled'
+        )
     factor = epochs / cfg.train_cfg.max_epochs
     cfg.train_cfg.max_epochs = epochs
     # a list, or a list for each of several optimizers
-    nodes = (node for _, node in walk_config(cfg.param_scheduler))
+    nodes = (node for _, node in walk_config(cfg.get('param_scheduler')))
     schedulers: Any = [node for node in nodes if 'type' in node]
     for scheduler in schedulers:
         if not scheduler.get('by_epoch', True):
@@ -200,8 +215,10 @@ def _set_loaders(cfg: Config, batch_size: int) -> None:
     cfg.train_dataloader.batch_size = batch_size
     for part in ('train', 'val', 'test'):
         # small images: worker processes cost more time than they save
-        cfg[f'{part}_dataloader'].num_workers = 0
-        cfg[f'{part}_dataloader'].persistent_workers = False
+        loader = cfg.get(f'{part}_dataloader')
+        if loader:
+            loader.num_workers = 0
+            loader.persistent_workers = False
 
 
 def _shrink_proposals(model: ConfigDict) -> None:

@@ -19,7 +19,8 @@ import math
 
 from mmengine.config import Config, ConfigDict
 
-from ..utils import config_root, walk_config
+from ..datasets.roots import DataFiles
+from ..utils import config_root, type_name, walk_config
 from .data import use_data
 from .mini import check_positive, merge_diff, set_epochs, shrink_model
 
@@ -30,7 +31,7 @@ _STAGE_WIDTHS = (24, 40, 112, 320)
 
 def apply_protocol(
     cfg: Config,
-    data: str = 'shapes',
+    data: str | DataFiles = 'shapes',
     eval_on: str = 'val',
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -39,7 +40,7 @@ def apply_protocol(
 
     Args:
         cfg: Parsed config of this package or mmdet; changed in place.
-        data: Name or root of the dataset (see `resolve_data`).
+        data: The dataset (see `resolve_data`).
         eval_on: Split that is evaluated, ``val`` or ``train``.
         epochs: Length of the schedule, by default that of the protocol.
         batch_size: Images per step, by default that of the protocol.
@@ -92,7 +93,7 @@ def _lite_backbone(backbone: ConfigDict) -> ConfigDict:
 def _train_masks(cfg: Config) -> None:
     """Load masks and evaluate them, in place."""
     for _, node in walk_config(cfg._cfg_dict):
-        if node.get('type') == 'LoadAnnotations':
+        if type_name(node) == 'LoadAnnotations':
             node['with_mask'] = True
-        elif node.get('type') == 'CocoMetric':
+        elif type_name(node) == 'CocoMetric':
             node['metric'] = ['bbox', 'segm']

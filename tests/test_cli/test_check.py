@@ -12,7 +12,8 @@ from mmengine.registry import init_default_scope
 
 from mmdet_assigners import get_config
 from mmdet_assigners.__main__ import main
-from mmdet_assigners.diagnostics.config_check import Step, check_padding
+from mmdet_assigners.diagnostics.config_check import check_padding
+from mmdet_assigners.diagnostics.dry_run import Step
 from mmdet_assigners.diagnostics.environment import (
     PACKAGES,
     release,

@@ -224,10 +224,8 @@ class HAMBoxRPNHead(HAMBoxLossMixin, RPNHead):
     def _sampled(self, flat: FlatBatch, assignment: Assignment) -> Tensor:
         """Mask (B, P) of mmdet's sampler, which knows one image."""
         sampled = torch.zeros_like(flat.valid)
-        for b, mask in enumerate(flat.mask):
-            gts = InstanceData(
-                bboxes=flat.boxes[b][mask], labels=flat.labels[b][mask]
-            )
+        for b in range(len(flat.mask)):
+            gts = InstanceData(bboxes=flat.boxes[b], labels=flat.labels[b])
             result = self.sampler.sample(
                 AssignResult(
                     num_gts=len(gts),

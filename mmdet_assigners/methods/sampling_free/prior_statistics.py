@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from ...files import write_json
 from ...small_scale import load_config
+from ...utils import leaf_datasets, type_name
 from .functional import PriorStatistics, sigmoid_bias
 
 Shape = tuple[int, int]
@@ -131,10 +132,10 @@ def resize_scale(cfg: Config) -> Shape:
     Raises:
         ValueError: There is none.
     """
-    dataset = _innermost(cfg.train_dataloader.dataset)
-    for transform in dataset.pipeline:
-        if transform['type'] == 'Resize':
-            return tuple(transform['scale'])
+    for _, dataset in leaf_datasets(cfg.train_dataloader):
+        for transform in dataset['pipeline']:
+            if type_name(transform) == 'Resize':
+                return tuple(transform['scale'])
     raise ValueError(
         'the training pipeline has no Resize of a fixed scale: give a scale'
     )
@@ -145,25 +146,18 @@ def annotations(cfg: Config) -> Iterator[tuple[Shape, Tensor, Tensor]]:
 
     Ignored boxes are left out, images without boxes as the dataset says.
     """
-    config = ConfigDict(_innermost(cfg.train_dataloader.dataset))
-    config.pipeline = []
-    dataset = DATASETS.build(config)
-    for index in range(len(dataset)):
-        info = dataset.get_data_info(index)
-        objects = [
-            (*instance['bbox'], instance['bbox_label'])
-            for instance in info['instances']
-            if not instance['ignore_flag']
-        ]
-        table = torch.tensor(objects, dtype=torch.float32).reshape(-1, 5)
-        shape = (info['height'], info['width'])
-        yield shape, table[:, :4], table[:, 4].long()
-
-
-def _innermost(dataset: ConfigDict) -> ConfigDict:
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
-    return dataset
+    for _, node in leaf_datasets(cfg.train_dataloader):
+        dataset = DATASETS.build(dict(node, pipeline=[]))
+        for index in range(len(dataset)):
+            info = dataset.get_data_info(index)
+            objects = [
+                (*instance['bbox'], instance['bbox_label'])
+                for instance in info['instances']
+                if not instance['ignore_flag']
+            ]
+            table = torch.tensor(objects, dtype=torch.float32).reshape(-1, 5)
+            shape = (info['height'], info['width'])
+            yield shape, table[:, :4], table[:, 4].long()
 
 
 def write_statistics(path: Path, stats: PriorStatistics, source: str) -> None:

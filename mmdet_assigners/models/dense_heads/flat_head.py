@@ -26,7 +26,7 @@ from ..task_modules.assigners._base import (
     BatchAssigner,
     pad_regions,
 )
-from .instances import assignment_instances, pad_instances
+from .instances import assignment_instances, pad_instances, padded_index
 from .loss_inputs import LossInputs, LossInputsMixin
 
 
@@ -276,7 +276,7 @@ class FlatLossMixin(LossInputsMixin):
                 ),
                 gt_instances_ignore=flat.ignored_of(b),
             )
-            gt[b, valid] = result.gt_inds - 1
+            gt[b, valid] = padded_index(result.gt_inds - 1, mask)
             iou[b, valid] = result.max_overlaps
         return Assignment(gt, iou)
 

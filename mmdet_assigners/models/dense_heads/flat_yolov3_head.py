@@ -17,6 +17,7 @@ from ...ops.anchor_match import IGNORED
 from ..checks import refuse_pos_weight
 from ..task_modules.assigners._base import Assignment
 from .flat_head import FlatBatch, FlatLossMixin
+from .instances import padded_index
 
 
 @MODELS.register_module()
@@ -172,7 +173,7 @@ class FlatYOLOV3Head(FlatLossMixin, YOLOV3Head):
                 InstanceData(bboxes=boxes, labels=flat.labels[b][mask]),
                 gt_instances_ignore=flat.ignored_of(b),
             )
-            gt[b] = result.gt_inds - 1
+            gt[b] = padded_index(result.gt_inds - 1, mask)
             iou[b] = result.max_overlaps
         return Assignment(gt, iou)
 

@@ -4,6 +4,7 @@ from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import InstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor
+from torch.nn import functional as F
 
 from ...ops.anchor_points import pad_gts
 
@@ -13,18 +14,38 @@ def pad_instances(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Ground truths of B images, padded to the same number G >= 1.
 
+    Boxes without area, which a crop or a wrong annotation leaves, and boxes
+    of NaN or Inf count as padding: their targets would not be finite.
+
     Args:
         gts: B instances with ``bboxes`` and ``labels``.
         like: Gives type and device of the boxes.
 
     Returns:
         tuple: Boxes (B, G, 4) in pixels, labels (B, G) and the mask (B, G)
-        of the real ones.
+        of the real ones; boxes of padding are zero.
     """
-    return pad_gts(
+    boxes, labels, mask = pad_gts(
         [get_box_tensor(gt.bboxes).to(like) for gt in gts],
         [gt.labels for gt in gts],
     )
+    sides = boxes[..., 2:] - boxes[..., :2]
+    mask = mask & ((sides > 0) & sides.isfinite()).all(-1)
+    return boxes.where(mask[..., None], 0), labels, mask
+
+
+def padded_index(gt: Tensor, mask: Tensor) -> Tensor:
+    """Rows of padded ground truths, from rows of the real ones alone.
+
+    Args:
+        gt: (P,) int64 rows of the real ones; negative values stay.
+        mask: (G,) of :func:`pad_instances`.
+
+    Returns:
+        Tensor: (P,) int64 rows of all G.
+    """
+    rows = F.pad(mask.nonzero()[:, 0], (0, 1))  # none: any row
+    return rows[gt.clamp(min=0)].where(gt >= 0, gt)
 
 
 def assignment_instances(
