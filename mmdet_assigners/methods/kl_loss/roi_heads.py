@@ -12,8 +12,12 @@ from torch import Tensor, nn
 
 from ...models.checks import check_parts
 from ...models.layers.box_voting import BoxVoting
+from ...models.roi_heads.dict_roi_head import (
+    BoxOutputs,
+    DictBBoxHeadMixin,
+    DictRoIHead,
+)
 from .coder import CornerDeltaBBoxCoder
-from .dict_roi_head import BoxOutputs, DictBBoxHeadMixin, DictRoIHead
 from .functional import own_columns
 from .loss import KLLoss
 

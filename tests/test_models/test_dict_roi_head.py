@@ -13,7 +13,7 @@ from mmdet.structures.bbox import bbox2roi
 from mmengine.structures import InstanceData
 from torch import nn
 
-from mmdet_assigners.methods.kl_loss.dict_roi_head import (
+from mmdet_assigners.models.roi_heads.dict_roi_head import (
     DictBBoxHeadMixin,
     DictRoIHead,
 )
