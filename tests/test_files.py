@@ -1,6 +1,9 @@
 """Files are written completely or not at all."""
 
 import json
+import os
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -23,3 +26,34 @@ def test_an_error_leaves_the_old_file_alone(tmp_path):
         raise OSError('disk full')
     assert target.read_text() == 'old'
     assert [path.name for path in tmp_path.iterdir()] == ['table.txt']
+
+
+def test_a_symbolic_link_stays(tmp_path):
+    target, link = tmp_path / 'there' / 'a.json', tmp_path / 'link.json'
+    target.parent.mkdir()
+    target.write_text('old')
+    link.symlink_to(target)
+    write_json(link, [1])
+    assert link.is_symlink()
+    assert json.loads(target.read_text()) == [1]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_pipe_gets_the_content(tmp_path):
+    """Devices such as /dev/stdout and pipes are not replaced."""
+    pipe = tmp_path / 'pipe'
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    read = []
+    reader.start()
+    write_json(pipe, [1])
+    reader.join()
+    assert json.loads(read[0]) == [1]
+    assert pipe.is_fifo()
+    write_json('/dev/null', [1])
+    assert not Path('/dev/null').is_file()
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(IsADirectoryError, match='is a folder, expected a fil'):
+        write_json(tmp_path, [1])

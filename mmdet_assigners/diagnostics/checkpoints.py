@@ -124,7 +124,7 @@ def check_resume(cfg: Config, path: Path) -> None:
 class _DictCalls(ast.NodeTransformer):
     """``dict(a=1)`` becomes ``{'a': 1}``, as ``ast.literal_eval`` takes it."""
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
         named = isinstance(node.func, ast.Name) and node.func.id == 'dict'
         if not named or node.args:

@@ -165,7 +165,7 @@ def _batches(loader_cfg: Any, count: int) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Silence pycocotools, and mmengine, for which no detection is an error."""
+    """Silence pycocotools, and mmengine, which calls no detection an error."""
     with contextlib.redirect_stdout(io.StringIO()), quiet(logging.CRITICAL):
         yield
 

@@ -52,8 +52,9 @@ def mini(data, *more):
 def test_resume_goes_on(trained, data, tmp_path):
     folder = tmp_path / 'copy'
     shutil.copytree(trained, folder)
-    checkpoint = next(folder.glob('last_checkpoint'))
-    checkpoint.write_text(str(folder / 'epoch_1.pth'))
+    # the folder was moved, and a later training was killed while it saved
+    (folder / 'last_checkpoint').write_text('/gone/epoch_1.pth')
+    (folder / 'epoch_9.pth').write_bytes(b'PK')
     done = command(
         'train', *mini(data, '--epochs', 2, '--work-dir', folder, '--resume')
     )

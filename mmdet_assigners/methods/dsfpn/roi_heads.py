@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 from mmengine.model import ModuleDict
 from torch import Tensor, nn
 
+from ...models.real_boxes import RealBoxesMixin
 from .dual_pyramid import laterals_of
 
 Losses = dict[str, Tensor]
@@ -22,7 +23,7 @@ _AUX = ('aux_bbox_head.', 'aux_mask_head.')
 
 
 @MODELS.register_module()
-class DuallySupervisedRoIHead(StandardRoIHead):
+class DuallySupervisedRoIHead(RealBoxesMixin, StandardRoIHead):
     """Box and mask heads with auxiliary twins on the laterals of the FPN.
 
     In training the twins see the RoIs, labels and targets of the main heads,
@@ -160,7 +161,7 @@ class DuallySupervisedRoIHead(StandardRoIHead):
 
 
 @MODELS.register_module()
-class DuallySupervisedCascadeRoIHead(CascadeRoIHead):
+class DuallySupervisedCascadeRoIHead(RealBoxesMixin, CascadeRoIHead):
     """Cascade whose stages have twins on the laterals of the FPN.
 
     `DuallySupervisedRoIHead` for Cascade R-CNN: a stage's twin sees the RoIs

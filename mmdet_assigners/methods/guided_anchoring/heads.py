@@ -11,7 +11,11 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ...models.checks import check_delta_loss
-from ...models.dense_heads.instances import assignment_instances, pad_instances
+from ...models.dense_heads.instances import (
+    assignment_instances,
+    drop_empty,
+    pad_instances,
+)
 from ...ops.anchor_match import IGNORED
 from ...ops.anchor_points import flatten_levels
 from .functional import location_mask, location_targets
@@ -142,6 +146,7 @@ class BatchGuidedAnchorHead(GuidedAnchorHead):
         Returns:
             dict: ``loss_cls``, ``loss_bbox``, ``loss_shape``, ``loss_loc``.
         """
+        batch_gt_instances = drop_empty(batch_gt_instances)
         sizes = [tuple(scores.shape[-2:]) for scores in cls_scores]
         device = cls_scores[0].device
         with torch.autocast(device.type, enabled=False):

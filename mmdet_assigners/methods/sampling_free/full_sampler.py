@@ -3,9 +3,11 @@
 from mmdet.models.task_modules.assigners import AssignResult
 from mmdet.models.task_modules.samplers import PseudoSampler, SamplingResult
 from mmdet.registry import TASK_UTILS
-from mmdet.structures.bbox import cat_boxes
+from mmdet.structures.bbox import cat_boxes, get_box_tensor
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
+
+from ...models.dense_heads.instances import has_area
 
 
 @TASK_UTILS.register_module()
@@ -53,6 +55,9 @@ class FullSampler(PseudoSampler):
             boxes = (gt_instances.bboxes, pred_instances.priors)
             pred_instances = InstanceData(priors=cat_boxes(boxes))
             assign_result.add_gt_(gt_instances.labels)
+            # a box without area can't be encoded relative to itself
+            empty = ~has_area(get_box_tensor(gt_instances.bboxes))
+            assign_result.gt_inds[: len(empty)][empty] = -1
         result = super().sample(assign_result, pred_instances, gt_instances)
         if add:
             result.pos_is_gt = (result.pos_inds < len(gt_instances)).to(

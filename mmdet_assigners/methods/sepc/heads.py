@@ -16,10 +16,11 @@ from mmdet.models.dense_heads import (
 from mmdet.registry import MODELS
 
 from ...models.checks import check_delta_loss
+from ...models.real_boxes import RealBoxesMixin
 from .pair_features import PairFeatureMixin
 
 
-class SEPCHead(PairFeatureMixin):
+class SEPCHead(RealBoxesMixin, PairFeatureMixin):
     """Mixin before an ``AnchorHead``.
 
     Raises:

@@ -29,9 +29,40 @@ def pad_instances(
         [get_box_tensor(gt.bboxes).to(like) for gt in gts],
         [gt.labels for gt in gts],
     )
-    sides = boxes[..., 2:] - boxes[..., :2]
-    mask = mask & ((sides > 0) & sides.isfinite()).all(-1)
+    mask = mask & has_area(boxes)
     return boxes.where(mask[..., None], 0), labels, mask
+
+
+def has_area(boxes: Tensor) -> Tensor:
+    """Which boxes (..., 4) have an area and finite corners, (...) bool."""
+    sides = boxes[..., 2:] - boxes[..., :2]
+    return ((sides > 0) & sides.isfinite()).all(-1)
+
+
+def drop_empty(gts: InstanceList) -> InstanceList:
+    """Ground truths without those that have no area, see `pad_instances`.
+
+    Args:
+        gts: B instances with ``bboxes``; those that lack none are returned
+            as they are.
+    """
+    return [_drop_empty(gt) for gt in gts]
+
+
+def _drop_empty(gt: InstanceData) -> InstanceData:
+    keep = has_area(get_box_tensor(gt.bboxes).reshape(-1, 4))
+    if keep.all():
+        return gt
+    on_host = keep.cpu().numpy()  # masks are arrays
+    return InstanceData(
+        metainfo=gt.metainfo,
+        **{
+            name: value[keep if isinstance(value, Tensor) else on_host]
+            for name, value in gt.items()
+            if name != 'bboxes'
+        },
+        bboxes=gt.bboxes[keep],
+    )
 
 
 def padded_index(gt: Tensor, mask: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ from mmdet.utils import InstanceList
 from mmengine.config import ConfigDict
 from torch import Tensor
 
+from ..real_boxes import RealBoxesMixin
+
 _REQUIRED = ('cls_score', 'bbox_pred')
 _RESERVED = ('bbox_feats', 'loss_bbox', 'rois', 'bbox_targets')
 
@@ -27,7 +29,7 @@ class BoxOutputs(dict):
         )
 
 
-class DictRoIHead(StandardRoIHead):
+class DictRoIHead(RealBoxesMixin, StandardRoIHead):
     """``StandardRoIHead`` whose box head may return more than two outputs.
 
     The box head returns ``(cls_score, bbox_pred)`` as in mmdet, and then this
