@@ -4,12 +4,15 @@ import argparse
 import difflib
 import importlib
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterable, Sequence
 from types import ModuleType
 
 from . import __version__
+from .diagnostics.problem import one_line
 
 # Modules of `cli`; only that of the given command is imported.
 COMMANDS = (
@@ -36,6 +39,11 @@ def build_parser(names: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
         description='Detection research as config diffs for MMDetection 3.x.',
     )
     parser.add_argument('--version', action='version', version=__version__)
+    parser.add_argument(
+        '--traceback',
+        action='store_true',
+        help='show where an unexpected error comes from (before the command)',
+    )
     subparsers = parser.add_subparsers(
         dest='command', metavar='COMMAND', required=True
     )
@@ -69,12 +77,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
     known = argv and argv[0] in COMMANDS
     args = build_parser(argv[:1] if known else COMMANDS).parse_args(argv)
+    if threading.current_thread() is threading.main_thread():
+        # `finally` clauses run, which end trainings in other processes
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         code = _command(args.command).run(args)
         sys.stdout.flush()
     except BrokenPipeError:  # `mmdet-assigners list | head`
         # Python flushes stdout once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if args.traceback:
+            raise
+        print(
+            f'mmdet-assigners: {one_line(error)}; for the place of the error: '
+            f'mmdet-assigners --traceback {args.command} ...',
+            file=sys.stderr,
+        )
         return 1
     return code
 

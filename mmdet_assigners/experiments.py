@@ -5,7 +5,11 @@ gets from the printed command. A finished run is not repeated; an interrupted
 one is resumed.
 """
 
+import contextlib
+import ctypes
 import json
+import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -19,6 +23,8 @@ from .versions import measured_versions
 
 METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
 _CLASSWISE = '_precision'  # how CocoMetric(classwise=True) names a class
+_PR_SET_PDEATHSIG = 1  # of Linux' prctl
+_children: set[subprocess.Popen] = set()
 
 
 @dataclass(frozen=True)
@@ -100,20 +106,39 @@ def execute(run: Run, work_dir: Path, quiet: bool = False) -> dict[str, Any]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=_end_with_parent,
         )
+        _children.add(process)
         assert process.stdout is not None
         for line in process.stdout:
             stream.write(line)
-            if not quiet and 'Epoch(' in line:
-                print('  ' + line.rstrip()[:110], flush=True)
-    if process.wait() != 0:
-        tail = log.read_text().strip().splitlines()[-1]
+            if not quiet and (progress := re.search(r'Epoch\(.*', line)):
+                print(f'{run.name}: {progress[0]}', flush=True)
+    code = process.wait()
+    _children.discard(process)
+    if code != 0:
+        lines = log.read_text(errors='replace').split('\n')
+        said = [line for line in lines if line.strip()]
+        tail = said[-1] if said else 'it printed nothing'
         raise RuntimeError(
-            f'the training of {run.name} failed: {tail} ({log})'
+            f'the training of {run.name} failed with exit code {code}: {tail} '
+            f'({log})'
         )
     result = _collect(run, work_dir)
     write_json(result_file, result)
     return result
+
+
+def stop_children() -> None:
+    """End the trainings that :func:`execute` runs in other threads."""
+    for process in list(_children):
+        process.terminate()
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end this process when its parent dies (on Linux)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def result_table(results: dict[str, dict[str, Any]]) -> str:
@@ -152,7 +177,10 @@ def _collect(run: Run, work_dir: Path) -> dict[str, Any]:
     times: list[float] = []
     for scalars in sorted(work_dir.glob('*/vis_data/scalars.json')):
         for line in scalars.read_text().splitlines():
-            entry = json.loads(line)
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:
+                continue  # the process was killed while it wrote the line
             if 'loss' in entry:
                 times.append(entry['time'])
             else:  # an evaluation; it has no metrics without detections
@@ -164,8 +192,11 @@ def _collect(run: Run, work_dir: Path) -> dict[str, Any]:
                     if key.endswith(_CLASSWISE)
                 }
     checkpoint = find_last(work_dir)
-    if checkpoint is None:
-        raise RuntimeError(f'{work_dir} has no checkpoint')
+    if checkpoint is None or not curve or not times:
+        raise RuntimeError(
+            f'{work_dir} has no complete training: expected a checkpoint, and '
+            'losses and an evaluation in */vis_data/scalars.json'
+        )
     weights = load(checkpoint)
     parameters = sum(
         value.numel()

@@ -9,6 +9,7 @@ import contextlib
 import copy
 import difflib
 import io
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,16 +65,34 @@ def find_image(
         _check_file(info['img_path'])
         return info
     _check_file(img)
-    infos = map(dataset.get_data_info, range(len(dataset)))
-    by_name = {Path(info['img_path']).name: info for info in infos}
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     name = Path(img).name
-    if name not in by_name:
-        near = difflib.get_close_matches(name, by_name)
+    found = [one for one in infos if Path(one['img_path']).name == name]
+    if not found:
+        names = [Path(one['img_path']).name for one in infos]
+        near = difflib.get_close_matches(name, names)
         hint = f'; it has {", ".join(near)}' if near else ''
         raise ValueError(
             f'{split.ann_file} has no annotations of {name}{hint}'
         )
-    return by_name[name] | dict(img_path=str(img))
+    # as much of the path as it takes to tell them apart
+    common = [_common_end(img, one['img_path']) for one in found]
+    if common.count(max(common)) > 1:
+        raise ValueError(
+            f'{split.ann_file} lists {len(found)} images {name}; give the '
+            f'path of one, such as {found[0]["img_path"]}'
+        )
+    return found[common.index(max(common))] | dict(img_path=str(img))
+
+
+def _common_end(one: str | Path, other: str | Path) -> int:
+    """How many parts at the ends of two paths are equal."""
+    pairs = zip(
+        reversed(Path(one).absolute().parts),
+        reversed(Path(other).absolute().parts),
+        strict=False,
+    )
+    return sum(1 for _ in itertools.takewhile(lambda p: p[0] == p[1], pairs))
 
 
 def _check_file(path: str | Path) -> None:

@@ -11,8 +11,8 @@ import platform
 import sys
 from typing import TYPE_CHECKING
 
-from ..diagnostics.environment import check_stack, one_line
-from ..diagnostics.problem import Problem
+from ..diagnostics.environment import check_stack
+from ..diagnostics.problem import Problem, one_line
 from . import common
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _dry_run(args: argparse.Namespace, cfg: Config) -> list[Problem]:
         return [
             Problem(
                 f'{what} fails: {one_line(error)}',
-                f'for the traceback: mmdet-assigners train {args.config} ...',
+                f'see mmdet-assigners --traceback train {args.config}',
             )
         ]
     if detections is not None:

@@ -77,20 +77,24 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _execute(runs: 'dict[str, Run]', work_dir: Path) -> dict[str, Any]:
-    from ..experiments import execute
+    from ..experiments import execute, stop_children
 
     # a process per run: small feature maps use several threads badly
     threads = max(1, (os.cpu_count() or 2) // len(runs))
     os.environ.setdefault('OMP_NUM_THREADS', str(threads))
+    pool = ThreadPoolExecutor(len(runs))
+    futures = {
+        name: pool.submit(execute, run, work_dir / run.name)
+        for name, run in runs.items()
+    }
     try:
-        with ThreadPoolExecutor(len(runs)) as pool:
-            futures = {
-                name: pool.submit(execute, run, work_dir / run.name)
-                for name, run in runs.items()
-            }
-            return {name: f.result() for name, f in futures.items()}
+        return {name: future.result() for name, future in futures.items()}
     except RuntimeError as error:
         common.fail(str(error))
+    finally:
+        # also on Ctrl-C and SIGTERM, and when one of the trainings failed
+        stop_children()
+        pool.shutdown()
 
 
 def _draw_detections(
@@ -98,10 +102,10 @@ def _draw_detections(
 ) -> None:
     import mmcv
     from mmdet.apis import inference_detector, init_detector
-    from mmengine.runner import find_latest_checkpoint
     from mmengine.structures import InstanceData
 
     from ..analysis.images import ground_truths, read_images
+    from ..diagnostics.checkpoints import find_last
     from ..utils import register_all_modules
     from ..visualization.runs import plot_detections
 
@@ -119,7 +123,7 @@ def _draw_detections(
         folder = work_dir / run.name
         model = init_detector(
             str(next(folder.glob('*.py'))),
-            find_latest_checkpoint(str(folder)),
+            str(find_last(folder)),
             device='cpu',
         )
         found = [
@@ -134,11 +138,10 @@ def _draw_detections(
 
 
 def _draw_assignment(run: 'Run', work_dir: Path) -> None:
-    from mmengine.runner import find_latest_checkpoint
-
     from ..__main__ import main
+    from ..diagnostics.checkpoints import find_last
 
-    checkpoint = find_latest_checkpoint(str(work_dir / run.name))
+    checkpoint = str(find_last(work_dir / run.name))
     command = ['viz', 'assign', '--mini', run.config]
     command += ['--checkpoint', checkpoint, '--data', run.data, '--index', '2']
     main([*command, '--out', str(work_dir / 'assignment.png')])

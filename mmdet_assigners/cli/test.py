@@ -1,8 +1,9 @@
 """``test CONFIG CHECKPOINT``: evaluate a checkpoint."""
 
 import argparse
+from pathlib import Path
 
-from . import common
+from . import common, launch
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -16,6 +17,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         '--show-dir', help='folder for images of the detections'
     )
+    launch.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,10 +32,14 @@ def run(args: argparse.Namespace) -> int:
     cfg.load_from = args.checkpoint
     if args.show_dir:
         cfg.default_hooks.visualization = dict(
-            type='DetVisualizationHook', draw=True, test_out_dir=args.show_dir
+            type='DetVisualizationHook',
+            draw=True,
+            # mmdet puts a relative one into its own folder of the run
+            test_out_dir=str(Path(args.show_dir).absolute()),
         )
-    runner = Runner.from_cfg(cfg)
     with common.user_errors():
+        launch.prepare(args, cfg)
+        runner = Runner.from_cfg(cfg)
         check_weights(runner.model, args.checkpoint)
     runner.test()
     return 0

@@ -2,7 +2,7 @@
 
 import argparse
 
-from . import common
+from . import common, launch
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -24,17 +24,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         '--amp', action='store_true', help='mixed precision (needs a GPU)'
     )
     common.add_weights_arguments(parser)
-    parser.add_argument(
-        '--launcher',
-        choices=('none', 'pytorch', 'slurm', 'mpi'),
-        default='none',
-        help='as in mmdet; with torchrun use pytorch',
-    )
+    launch.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train."""
     cfg = common.load_config(args)
+    import torch
     from mmengine.runner import Runner
 
     from ..compat import WeightsError
@@ -43,15 +39,22 @@ def run(args: argparse.Namespace) -> int:
     from ..work_dir import claim
 
     cfg.work_dir = args.work_dir or common.default_work_dir(args)
-    cfg.launcher = args.launcher
     common.set_weights(args, cfg)
     if args.seed is not None:
         cfg.randomness = dict(seed=args.seed)
     if args.amp:
+        if not torch.cuda.is_available():
+            common.fail('--amp needs a GPU, and there is none')
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.loss_scale = 'dynamic'
     common.require_files(cfg, 'train_dataloader', 'val_dataloader')
+    # a loss of NaN ends the training, before it is all that is left
+    cfg.custom_hooks = [
+        *(cfg.get('custom_hooks') or []),
+        dict(type='mmdet_assigners.FiniteLossHook'),
+    ]
     with common.user_errors():
+        launch.prepare(args, cfg)
         # referenced until the training ends
         lock = claim(cfg.work_dir, args.resume)
         last = find_last(cfg.work_dir) if args.resume else None
@@ -63,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         runner = Runner.from_cfg(cfg)
     try:
         runner.train()
-    except WeightsError as error:
+    except (WeightsError, FloatingPointError) as error:
         common.fail(str(error))
     finally:
         if lock:

@@ -178,7 +178,9 @@ def _image_folder(root: Path, ann: Path, content: dict, split: str) -> Path:
     file_name = content['images'][0]['file_name']
     stem = ann.stem.rpartition('_')[2]  # instances_train2017 -> train2017
     folders = [root / part for part in (stem, 'images', f'images/{stem}')]
-    folders += [root / split, root / 'images' / split, root, ann.parent]
+    folders += [root / split, root / 'images' / split, root]
+    if ann.parent.name != 'annotations':
+        folders.insert(0, ann.parent)  # Roboflow: beside the images
     for folder in folders:
         if (folder / file_name).is_file():
             return folder

@@ -102,7 +102,18 @@ def check_resume(cfg: Config, path: Path) -> None:
     Raises:
         CheckpointError: It is damaged, or of another model.
     """
-    meta = load(path).get('meta', {})
+    content = load(path)
+    meta = content.get('meta', {})
+    broken = [
+        name
+        for name, value in content.get('state_dict', {}).items()
+        if value.is_floating_point() and not value.isfinite().all()
+    ]
+    if broken:
+        raise CheckpointError(
+            f'{path}: {len(broken)} weights are not finite, first {broken[0]}',
+            'remove it to resume from an earlier one',
+        )
     if 'config' in meta:
         # mmengine would execute the text of this key
         raise CheckpointError(
@@ -129,7 +140,9 @@ class _DictCalls(ast.NodeTransformer):
         named = isinstance(node.func, ast.Name) and node.func.id == 'dict'
         if not named or node.args:
             return node
-        keys = [ast.Constant(keyword.arg) for keyword in node.keywords]
+        keys: list[ast.expr | None] = [
+            ast.Constant(keyword.arg) for keyword in node.keywords
+        ]
         return ast.Dict(keys, [keyword.value for keyword in node.keywords])
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..versions import installed_versions
-from .problem import Problem
+from .problem import Problem, one_line
 
 # As in docs/install.md. Needs torch and a C++ compiler, takes ten minutes.
 # With build isolation mmcv doesn't see torch and silently builds no ops; such
@@ -102,12 +102,6 @@ def import_problems() -> list[Problem]:
             )
         ]
     return []
-
-
-def one_line(error: BaseException) -> str:
-    """Type of an exception and the first line of its text."""
-    first, *_ = str(error).strip().splitlines() or ['']
-    return f'{type(error).__name__}: {first}'
 
 
 def release(version: str) -> tuple[int, ...]:

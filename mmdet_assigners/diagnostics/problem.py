@@ -18,3 +18,9 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         return f'{self.what}; {self.fix}'
+
+
+def one_line(error: BaseException) -> str:
+    """Type of an exception and the first line of its text."""
+    first, *_ = str(error).strip().splitlines() or ['']
+    return f'{type(error).__name__}: {first}'

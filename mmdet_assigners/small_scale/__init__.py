@@ -6,12 +6,16 @@ minutes on a laptop: for tests, demos and a first look. The published form,
 ``docs/small_scale.md`` are made with it.
 """
 
+import difflib
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from ..datasets.roots import DataFiles
+from ..diagnostics.problem import one_line
 from ..utils import register_all_modules, resolve_config
 from .data import set_num_classes, use_data
 from .mini import (
@@ -81,9 +85,7 @@ def load_config(
     if small and (mini or not data):
         raise ValueError('small=True needs data, and excludes mini=True')
     check_positive(epochs=epochs, batch_size=batch_size)
-    path = resolve_config(name)
-    register_all_modules()
-    cfg = Config.fromfile(path)
+    cfg = _read(resolve_config(name))
     if small and data:
         apply_protocol(cfg, data, eval_on, epochs, batch_size)
     elif mini and data:
@@ -99,5 +101,37 @@ def load_config(
             cfg.train_dataloader.batch_size = batch_size
     if num_classes is not None:
         set_num_classes(cfg.model, num_classes)
+    _check_keys(cfg, options or {})
     cfg.merge_from_dict(dict(options or {}))
     return cfg
+
+
+def _read(path: str) -> Config:
+    """Read a config file; whatever is wrong with it is a ValueError."""
+    register_all_modules()
+    try:
+        cfg = Config.fromfile(path)
+    except Exception as error:  # what the code in the file raises
+        raise ValueError(
+            f'{path} cannot be read as a config: {one_line(error)}'
+        ) from error
+    if 'model' not in cfg or 'data' in cfg:
+        older = 'it is of mmdet 2' if 'data' in cfg else 'it has no model'
+        raise ValueError(
+            f'{path} is not a config of MMDetection 3.x: {older}; expected '
+            'model, train_dataloader, ...'
+        )
+    return cfg
+
+
+def _check_keys(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Refuse a new top-level key, which nothing would read."""
+    known = {*cfg.keys(), *inspect.signature(Runner.__init__).parameters}
+    for option in options:
+        key = option.partition('.')[0]
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f'; did you mean {near[0]}?' if near else ''
+            raise ValueError(
+                f'--cfg-options {option}: a config has no key {key!r}{hint}'
+            )

@@ -213,7 +213,7 @@ def check(data, capsys):
 def test_good_config_makes_a_step(check):
     out, lines = check()
     assert lines == []
-    assert 'one step on 2 images: ' in out
+    assert 'steps on 2 images: ' in out
     assert 'loss_cls' in out and 'loss_bbox' in out
     assert 'forward and backward: ' in out
 
@@ -334,14 +334,17 @@ def test_corrupt_and_foreign_checkpoints(check, tmp_path):
 
 def test_step_that_fails_is_one_line(check):
     out, (line,) = check('model.bbox_head.anchor_generator.strides=[8]')
-    assert line.startswith('one training step fails: ')
-    assert 'one step on' not in out
+    assert line.startswith('a training step fails: ')
+    assert 'steps on' not in out
 
 
 def test_losses_that_are_not_finite():
-    step = Step(dict(loss=float('nan'), loss_cls=1.0), 2, 0.1, [], [])
-    (problem,) = step.problems
-    assert problem.what == 'loss of the first batch is nan'
+    step = Step(
+        dict(loss=float('nan'), loss_cls=1.0), 2, 0.1, [], ['a.weight'], []
+    )
+    loss, gradient = step.problems
+    assert loss.what == 'loss is nan on the training data'
+    assert gradient.what.startswith('the gradients of 1 parameters (first a.')
 
 
 def test_lost_progress_hook(data, capsys):
@@ -356,7 +359,7 @@ def test_lost_progress_hook(data, capsys):
 
 def test_no_step(check):
     out, lines = check(arguments=['--no-step'])
-    assert lines == [] and 'one step on' not in out
+    assert lines == [] and 'steps on' not in out
 
 
 def test_wrong_config_name(capsys):

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from mmdet_assigners.datasets.roots import (
+    DataFiles,
     load_split,
     read_annotations,
     resolve_data,
@@ -14,7 +15,9 @@ def coco_root(root, train='train', val='val', images='images', masks=False):
     (root / 'annotations').mkdir(parents=True)
     (root / images).mkdir(parents=True, exist_ok=True)
     (root / images / 'a.jpg').touch()
-    box = dict(id=1, image_id=1, category_id=7, bbox=[0, 0, 4, 4], area=16)
+    box = dict(
+        id=1, image_id=1, category_id=7, bbox=[0, 0, 4, 4], area=16, iscrowd=0
+    )
     if masks:
         box['segmentation'] = [[0, 0, 4, 0, 4, 4]]
     content = dict(
@@ -93,6 +96,33 @@ def test_broken_annotations(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         read_annotations(path)
+
+
+def test_layout_of_roboflow(tmp_path):
+    """Every split is a folder of images beside their annotations."""
+    root = coco_root(tmp_path)
+    for split, folder in (('train', 'train'), ('val', 'valid')):
+        (root / folder).mkdir()
+        (root / folder / 'a.jpg').touch()
+        (root / 'annotations' / f'{split}.json').rename(
+            root / folder / '_annotations.coco.json'
+        )
+    data = resolve_data(str(root))
+    assert data.train.img_dir == root / 'train'
+    assert data.val.ann_file == root / 'valid' / '_annotations.coco.json'
+
+
+def test_files_instead_of_a_root(tmp_path):
+    root = coco_root(tmp_path)
+    train, val = (
+        str(root / 'annotations' / f'{s}.json') for s in ('train', 'val')
+    )
+    files = DataFiles(train, val, str(root / 'images'))
+    data = resolve_data(files)
+    assert data.name == 'images'
+    assert data.val == resolve_data(str(root)).val
+    with pytest.raises(ValueError, match='1 of 1 annotations have no segme'):
+        resolve_data(files, masks=True)
 
 
 def test_split_of_an_annotation_file(tmp_path):

@@ -1,1 +1,2 @@
+from .finite_loss_hook import FiniteLossHook
 from .train_progress_hook import TrainProgress, TrainProgressHook

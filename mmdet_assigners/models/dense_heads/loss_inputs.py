@@ -54,6 +54,7 @@ class LossInputsMixin:
 
         Raises:
             TypeError: An argument is missing, unknown or given twice.
+            ValueError: A ground truth is of a class that the head lacks.
         """
         inputs = self.bind_inputs(*args, **kwargs)
         device = inputs.outs[0][0].device
@@ -81,7 +82,29 @@ class LossInputsMixin:
         bound = inspect.Signature([*parameters, ignored]).bind(*args, **kwargs)
         bound.apply_defaults()
         *outs, gts, metas, regions = bound.arguments.values()
+        self._check_labels(gts)
         return LossInputs(tuple(outs), gts, metas, regions)
+
+    def _check_labels(self, gts: InstanceList) -> None:
+        """Refuse classes that the head doesn't have.
+
+        Only on a CPU: elsewhere it would synchronize with the device.
+
+        Raises:
+            ValueError: A label is out of range.
+        """
+        classes = getattr(self, 'num_classes', None)
+        for gt in gts:
+            labels = gt.labels
+            if classes is None or labels.device.type != 'cpu' or not len(gt):
+                continue
+            wrong = labels[(labels < 0) | (labels >= classes)]
+            if len(wrong):
+                raise ValueError(
+                    f'{type(self).__name__} has num_classes={classes}, but a '
+                    f'ground truth has the label {int(wrong[0])}, expected 0 '
+                    f'to {classes - 1}'
+                )
 
     @abstractmethod
     def batch_losses(self, inputs: LossInputs) -> dict[str, Tensor]:
