@@ -1,7 +1,7 @@
 # Everything runs in .venv, which tools/setup_env.sh makes (see its variables).
 SHELL := /bin/bash
 VENV ?= .venv
-PY := $(VENV)/bin/python
+PY := '$(VENV)/bin/python'
 JOBS ?= 2
 # the workers share the cores; torch's own threads would only fight for them
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS)
@@ -29,7 +29,7 @@ lint: env  ## ruff, mypy, codespell and the repository's own checks
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(VENV)/bin/codespell
+	'$(VENV)/bin/codespell'
 	$(PY) tools/dev/check_repo.py
 
 small-scale: env  ## train what docs/small_scale.md lacks (hours), then write it

@@ -141,7 +141,7 @@ def train(data, folder, *more):
     return [
         *COMMAND, 'train', CONFIG, '--mini', '--data', str(data), '--epochs',
         '4', '--seed', '0', '--work-dir', str(folder), *more,
-        '--cfg-options', 'train_dataloader.dataset.pipeline.3.prob=0',
+        '--cfg-options', 'train_dataloader.dataset.pipeline.3.prob=0.0',
         'randomness.deterministic=True',
     ]  # fmt: skip
 
@@ -197,6 +197,8 @@ def test_the_demo_ends_its_trainings(data, tmp_path, kind):
         [*COMMAND, 'demo', '--data', str(data), '--work-dir', str(tmp_path)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # background jobs of a shell ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     children = []
     for _ in range(300):

@@ -109,7 +109,18 @@ def test_no_network_and_cold_cache(setup, tools):
 
 def test_broken_environment(setup, tmp_path):
     (tmp_path / 'venv' / 'bin').mkdir(parents=True)
+    (tmp_path / 'venv' / 'pyvenv.cfg').touch()
     explains(setup(), 'does not start', 'rm -rf')
+
+
+def test_a_folder_of_the_users(setup, tmp_path):
+    """It is not called an environment, which one removes."""
+    for name in ('mine', 'file'):
+        path = tmp_path / name
+        path.touch() if name == 'file' else path.mkdir()
+        done = setup(VENV=str(path))
+        explains(done, 'not a virtual environment')
+        assert 'rm -rf' not in done.stderr and path.exists()
 
 
 def test_foreign_stack_in_the_environment(setup, tmp_path):

@@ -89,6 +89,10 @@ find_python() {
 
 make_venv() {
   if [ -e "$VENV" ]; then
+    if [ ! -f "$VENV/pyvenv.cfg" ]; then # a folder or a file of the user's
+      die "VENV is '$VENV', which is there and not a virtual environment" \
+        'name a folder that is not there yet: VENV=.venv'
+    fi
     if ! "$VENV/bin/python" -c 'import pip' 2>/dev/null; then
       die "$VENV is there but its Python or pip does not start" \
         "remove it and run again: rm -rf '$VENV'"
@@ -136,9 +140,11 @@ this Python and torch in $CACHE/mmcv" \
 }
 
 lock() { # one set-up at a time; the lock ends with this process
+  local python
+  python=$(find_python)
   mkdir -p "$CACHE" || die "cannot write to $CACHE" 'set XDG_CACHE_HOME'
   exec 9>"$CACHE/lock"
-  "$VENV/bin/python" - <<'PY'
+  "$python" - <<'PY'
 import fcntl
 try:
     fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -348,6 +354,7 @@ main() {
     return
   fi
   local fresh='' words
+  lock # before anything is decided: another set-up may be making it
   [ -x "$VENV/bin/python" ] && installed torch >/dev/null || fresh=1
   need_disk "$([ -n "$fresh" ] && echo 6 || echo 2)"
   make_venv
@@ -355,7 +362,6 @@ main() {
   if ! has_mmcv_ops && [ -z "$(cached_wheel "$CACHE/mmcv")" ]; then
     need_compiler # before the long downloads
   fi
-  lock
   rm -f "$STAMP"
   say "log: $LOG"
   satisfy 'pip, setuptools' "$CACHE/wheels" 'pip>=23.1' wheel \

@@ -51,6 +51,7 @@ def prepare(args: argparse.Namespace, cfg: 'Config') -> None:
     # the default wrapper asks for a GPU
     cfg.model_wrapper_cfg = dict(
         type='MMDistributedDataParallel',
+        device_ids=None,
         broadcast_buffers=False,
         find_unused_parameters=cfg.get('find_unused_parameters', False),
     )
