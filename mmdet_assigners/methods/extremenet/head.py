@@ -23,7 +23,7 @@ from ...models.dense_heads.center_point_head import (
 from ...models.dense_heads.instances import pad_instances
 from ...models.dense_heads.loss_inputs import LossInputs, LossInputsMixin
 from ...ops.anchor_points import pad_rows
-from ...ops.heatmaps import gather_cells
+from ...ops.heatmaps import gather_cells, to_image
 from .functional import (
     NUM_MAPS,
     ExtremeTargets,
@@ -31,7 +31,6 @@ from .functional import (
     mirror_rows,
     octagons,
     suppress_ghosts,
-    to_image,
 )
 from .grouping import Groups, find_peaks, group
 from .points import edge_midpoints, warn_of_midpoints
