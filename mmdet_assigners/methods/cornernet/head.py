@@ -268,25 +268,12 @@ class CornerPairHead(LossInputsMixin, CornerHead):
         )
         first, second = near.view(targets.index.shape).unbind(1)
         pull, push = embedding_losses(first, second, targets.valid)
-        corners = [
-            (
-                self.heat_loss(probs[:, i], targets.heatmaps[:, i]),
-                self.offset_loss(
-                    offset[:, i],
-                    targets.offsets[:, i],
-                    targets.index[:, i],
-                    targets.valid,
-                ),
-            )
-            for i in range(2)
-        ]
+        pairs = zip(probs.unbind(1), targets.heatmaps.unbind(1), strict=True)
+        detection = sum(self.heat_loss(*pair) for pair in pairs)
         share = 1 if self.sum_corners else 2
-        detection, offsets = (
-            sum(parts) / share for parts in zip(*corners, strict=True)
-        )
         return dict(
-            det_loss=detection,
-            off_loss=offsets,
+            det_loss=detection / share,
+            off_loss=self.offset_loss(offset, targets) / share,
             pull_loss=self.loss_embedding.pull_weight * pull,
             push_loss=self.loss_embedding.push_weight * push,
         )
@@ -301,25 +288,29 @@ class CornerPairHead(LossInputsMixin, CornerHead):
         count = torch.count_nonzero(wanted == 1).clamp(min=1)
         return self.loss_heatmap(probs, wanted, avg_factor=count)
 
-    def offset_loss(
-        self, maps: Tensor, wanted: Tensor, index: Tensor, valid: Tensor
-    ) -> Tensor:
-        """Loss of the offsets of one corner.
+    def offset_loss(self, maps: Tensor, targets: CornerTargets) -> Tensor:
+        """Loss of the offsets, the sum of both corners.
 
         Args:
-            maps: (B, 2, H, W) in cells.
-            wanted: (B, G, 2) in cells.
-            index: (B, G) int64 cells.
-            valid: (B, G) bool.
+            maps: (B, 2, 2, H, W) in cells.
+            targets: Of the batch.
         """
+        index = targets.index.flatten(0, 1)
+        valid = targets.valid[:, None].expand(-1, 2, -1)
         if self.object_offsets:
-            count = valid.sum() + COUNT_EPS
+            count = valid.sum((0, 2)) + COUNT_EPS
         else:
-            valid = last_of_cells(index, valid, maps[0, 0].numel())
-            count = valid.sum().clamp(min=1)
-        weight = valid[..., None].expand_as(wanted).to(wanted)
-        found = gather_cells(maps, index)
-        return self.loss_offset(found, wanted, weight, avg_factor=count)
+            flat = valid.flatten(0, 1)
+            flat = last_of_cells(index, flat, maps[0, 0, 0].numel())
+            valid = flat.view(valid.shape)
+            count = valid.sum((0, 2)).clamp(min=1)
+        found = gather_cells(maps.flatten(0, 1), index)
+        # each corner has its own normalizer
+        weight = valid / count[:, None]
+        weight = weight[..., None].expand_as(targets.offsets)
+        return self.loss_offset(
+            found.view(weight.shape), targets.offsets, weight, avg_factor=1
+        )
 
     def predict(
         self,
