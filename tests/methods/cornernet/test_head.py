@@ -5,6 +5,7 @@ import torch
 from helpers import BOXES, demo_batch
 from mmdet.models.dense_heads import CornerHead
 from mmengine.config import ConfigDict
+from mmengine.optim import OptimWrapper
 from mmengine.structures import InstanceData
 
 from mmdet_assigners.methods.cornernet import CornerPairHead, CornerPairTTA
@@ -371,3 +372,29 @@ def test_flip_test_merges_before_the_nms():
     assert (both.scores.diff() <= 0).all()
     scales = detect(flip=False, scales=2)
     assert ((scales.scores - second).abs() < 1e-3).sum() == 3
+
+
+def test_accumulated_gradients():
+    """Two batches of one give the mean of their gradients in one step."""
+    x, gts = maps()[0], [objects(3), objects(2, 1)]
+
+    def loss_of(head, i):
+        outs = head([x[i : i + 1]])
+        return sum(head.loss_by_feat(*outs, [gts[i]], [META]).values())
+
+    head = head_of().eval()
+    wanted = sum(loss_of(head, i) for i in range(2)) / 2
+    grads = torch.autograd.grad(wanted, head.parameters())
+    before = [p.detach().clone() for p in head.parameters()]
+    wrapper = OptimWrapper(
+        torch.optim.SGD(head.parameters(), lr=0.1), accumulative_counts=2
+    )
+    wrapper.initialize_count_status(head, 0, 2)
+    for i in range(2):
+        wrapper.update_params(loss_of(head, i))
+    for parameter, start, grad in zip(
+        head.parameters(), before, grads, strict=True
+    ):
+        torch.testing.assert_close(
+            parameter, start - 0.1 * grad, rtol=1e-3, atol=1e-4
+        )
