@@ -133,6 +133,28 @@ def last_of_cells(index: Tensor, valid: Tensor, cells: int) -> Tensor:
     return valid & (owner == order)
 
 
+def dense_offsets(targets: CornerTargets, height: int, width: int) -> Tensor:
+    """Maps of the offsets of the last object of each cell.
+
+    Args:
+        targets: Of a batch.
+        height: Of the map.
+        width: Of the map.
+
+    Returns:
+        Shape (B, 2, 2, H, W): corner, then x, y.
+    """
+    offsets = targets.offsets.flatten(0, 1)
+    index = targets.index.flatten(0, 1)
+    valid = targets.valid[:, None].expand(-1, 2, -1).flatten(0, 1)
+    last = last_of_cells(index, valid, height * width)
+    # all others write beyond the map
+    place = index.where(last, height * width)[:, None].expand(-1, 2, -1)
+    maps = offsets.new_zeros(len(offsets), 2, height * width + 1)
+    maps.scatter_(2, place, offsets.transpose(1, 2))
+    return maps[..., :-1].reshape(-1, 2, 2, height, width)
+
+
 def embedding_losses(
     first: Tensor, second: Tensor, valid: Tensor
 ) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ import torch
 from mmdet.models.dense_heads import CornerHead
 from mmdet.models.losses import AssociativeEmbeddingLoss
 from mmdet.registry import MODELS
+from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import InstanceList
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
@@ -19,7 +20,7 @@ from ...models.checks import (
     refuse_pos_weight,
 )
 from ...models.dense_heads.center_point_head import COUNT_EPS
-from ...models.dense_heads.instances import pad_instances
+from ...models.dense_heads.instances import HeatmapView, pad_instances
 from ...models.dense_heads.loss_inputs import LossInputs, LossInputsMixin
 from ...models.layers.merge_duplicates import merge_duplicates
 from ...ops.anchor_points import pad_gts
@@ -29,6 +30,7 @@ from .functional import (
     CornerTargets,
     Pairs,
     corner_targets,
+    dense_offsets,
     embedding_losses,
     last_of_cells,
     mirror_boxes,
@@ -181,7 +183,8 @@ class CornerPairHead(LossInputsMixin, CornerHead):
             self.gaussian_rule,
         )
         flat = dict(
-            heatmap=targets.heatmaps, offset=_dense(targets, height, width)
+            heatmap=targets.heatmaps,
+            offset=dense_offsets(targets, height, width),
         )
         found: dict[str, Any] = {
             f'{corner}_{name}': maps[:, i]
@@ -311,6 +314,38 @@ class CornerPairHead(LossInputsMixin, CornerHead):
         return self.loss_offset(
             found.view(weight.shape), targets.offsets, weight, avg_factor=1
         )
+
+    def get_heatmaps(
+        self,
+        outs: Sequence[list[Tensor]],
+        batch_gt_instances: InstanceList,
+        batch_img_metas: list[dict],
+    ) -> list[HeatmapView]:
+        """Heat maps of both corners of B images, the last stack.
+
+        Args:
+            outs: What ``forward`` returned, logits (B, C, H, W) first.
+            batch_gt_instances: B instances with bboxes and labels.
+            batch_img_metas: Meta information of B images.
+        """
+        last = tuple([maps[-1]] for maps in outs)
+        targets = self.targets_of(
+            LossInputs(last, batch_gt_instances, batch_img_metas)
+        )
+        probs = _both(last[0][0], last[1][0]).sigmoid()
+        return [
+            HeatmapView(
+                ('top-left corners', 'bottom-right corners'),
+                wanted,
+                found,
+                get_box_tensor(gt.bboxes)
+                .unflatten(-1, (2, 2))
+                .transpose(0, 1),
+            )
+            for wanted, found, gt in zip(
+                targets.heatmaps, probs, batch_gt_instances, strict=True
+            )
+        ]
 
     def predict(
         self,
@@ -453,16 +488,3 @@ def _both(first: Tensor, second: Tensor) -> Tensor:
     """(B, 2, ...) of two maps (B, ...), in float32 or finer."""
     both = torch.stack((first, second), 1)
     return both.to(torch.promote_types(both.dtype, torch.float32))
-
-
-def _dense(targets: CornerTargets, height: int, width: int) -> Tensor:
-    """Maps (B, 2, 2, H, W) of the offsets of the last object of each cell."""
-    offsets = targets.offsets.flatten(0, 1)
-    index = targets.index.flatten(0, 1)
-    valid = targets.valid[:, None].expand(-1, 2, -1).flatten(0, 1)
-    last = last_of_cells(index, valid, height * width)
-    # all others write beyond the map
-    place = index.where(last, height * width)[:, None].expand(-1, 2, -1)
-    maps = offsets.new_zeros(len(offsets), 2, height * width + 1)
-    maps.scatter_(2, place, offsets.transpose(1, 2))
-    return maps[..., :-1].reshape(-1, 2, 2, height, width)
