@@ -376,6 +376,7 @@ def read_method(
         sources,
         _small_scale(collection, numbers),
         metadata.get('Synchronizations', int, None),
+        metadata.get('Equals', str, None),
     )
 
 

@@ -158,6 +158,8 @@ class Method:
         small_scale: Rows of the small-scale page.
         synchronizations: How often the loss of the main config synchronizes
             with the device; None if not recorded yet.
+        equals: Class of mmdet that it is tested against, if there are no
+            reference cases.
     """
 
     slug: str
@@ -174,6 +176,7 @@ class Method:
     sources: dict[str, Reference] | None = None
     small_scale: tuple[SmallScaleRow, ...] = ()
     synchronizations: int | None = None
+    equals: str | None = None
 
     @property
     def configs(self) -> tuple[str, ...]:

@@ -362,6 +362,15 @@ def test_missing_files(fake, name):
     assert f'{METAFILE}:1: there is no {name}' in fake.problems()
 
 
+def test_a_method_that_equals_mmdets(fake):
+    """It has no reference cases, and its status says so."""
+    for name in ('golden/manifest.json', 'golden_adapter.py'):
+        (fake.root / TESTS / name).unlink()
+    fake.replace(METAFILE, '      Status:', '      Equals: FPN\n      Status:')
+    assert fake.problems() == []
+    assert "equals mmdet's `FPN` by test" in (fake.root / README).read_text()
+
+
 def test_long_file(fake):
     fake.write('tests/test_long.py', 'x = 1\n' * 501)
     assert fake.problems() == [

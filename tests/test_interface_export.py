@@ -76,8 +76,12 @@ def test_export(name):
         assert_close(program.module()(maps), expected)
 
 
+# mmdet's corner pooling is a cummax, which torch.onnx does not know
+NO_ONNX = {'CornerPairHead'}
+
+
 @pytest.mark.slow
-@for_each_head
+@pytest.mark.parametrize('name', sorted({*DENSE_HEADS} - NO_ONNX))
 def test_onnx(name, tmp_path):
     pytest.importorskip('onnxscript', reason='torch.onnx needs onnxscript')
     runtime = pytest.importorskip('onnxruntime')

@@ -166,6 +166,7 @@ NO_POS_WEIGHT = {
     'BorderDetHead',
     'BorderRPNHead',
     'CenterPointHead',
+    'CornerPairHead',
     'ExtremeHead',
     'FCOSAblationHead',
     'FSAFPaperHead',
@@ -308,6 +309,7 @@ BOX_LOSSES = {
 # no loss_bbox, or one of a fixed type
 NO_BOX_LOSS = {
     'CenterPointHead',
+    'CornerPairHead',
     'ExtremeHead',
     'FSAFPaperHead',
     'FlatSSDHead',

@@ -49,10 +49,22 @@ def run_head(
     """
     head = dense_head(model)
     find_adapter(head)  # fail before the network runs
+    return head, forward_head(model, data)
+
+
+@torch.no_grad()
+def forward_head(model: nn.Module, data: dict[str, Any]) -> HeadRun:
+    """What the dense head of a detector returns, see :func:`run_head`.
+
+    Args:
+        model: Detector with a dense head.
+        data: ``inputs``, a list of B images (3, H, W), and ``data_samples``.
+    """
+    head = dense_head(model)
     batch = model.data_preprocessor(data, training=False)
     gts, ignored, metas = unpack_gt_instances(batch['data_samples'])
     feats = model.extract_feat(batch['inputs'])
-    return head, HeadRun(head(feats), gts, metas, ignored, feats)
+    return HeadRun(head(feats), gts, metas, ignored, feats)
 
 
 @torch.no_grad()

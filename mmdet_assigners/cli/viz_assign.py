@@ -13,7 +13,8 @@ HELP = 'positives per level, their weights and objects, PNG or HTML'
 DESCRIPTION = (
     'Draws the label assignment of images in the scale of the network input: '
     'as PNG, one row per config, or as an HTML page to flip between configs '
-    'and images.'
+    'and images. Heat maps of keypoint detectors are drawn per class, '
+    'targets and predictions, one PNG for each config.'
 )
 
 
@@ -49,6 +50,9 @@ def run(args: argparse.Namespace) -> int:
     split = inputs.split(args)
     images = inputs.images(args, split)
     detectors = list(inputs.detectors(args, split))
+    detectors = draw_heatmaps(args, detectors, images, split.classes)
+    if not detectors:
+        return 0
     warn_untrained(detectors)
     infos = [info for _, info in images]
     by_detector = [list(assignment.collect(d, infos)) for d in detectors]
@@ -67,6 +71,33 @@ def run(args: argparse.Namespace) -> int:
         page = write_page(names, by_image, split.classes, args.html)
         print(f'wrote {page}')
     return 0
+
+
+def draw_heatmaps(
+    args: argparse.Namespace,
+    detectors: 'list[Detector]',
+    images: list[tuple[int, dict]],
+    class_names: tuple[str, ...],
+) -> 'list[Detector]':
+    """Draw heat maps; returns the detectors with an assignment of priors."""
+    from ..analysis.heads import dense_head
+    from ..analysis.heatmaps import has_heatmaps, heatmaps_of
+    from ..visualization import heatmaps
+
+    rest = []
+    for detector in detectors:
+        if not has_heatmaps(detector.model):
+            rest.append(detector)
+            continue
+        if hasattr(dense_head(detector.model), 'get_assignment'):
+            rest.append(detector)
+        for index, info in images:
+            out = Path(args.out or args.html).with_suffix('.png')
+            out = out.with_stem(f'{out.stem}-{detector.name}-heatmaps')
+            path = inputs.numbered(str(out), index, len(images) > 1)
+            found = heatmaps_of(detector, info)
+            print(f'wrote {heatmaps.draw_heatmaps(found, class_names, path)}')
+    return rest
 
 
 def warn_untrained(detectors: 'list[Detector]') -> None:

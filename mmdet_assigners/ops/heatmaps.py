@@ -267,3 +267,28 @@ def merge_mirrored(maps: Tensor) -> Tensor:
     """
     plain, mirrored = maps.chunk(2)
     return (plain + mirrored.flip(-1)) / 2
+
+
+def to_image(
+    places: Tensor,
+    cells: tuple[int, int],
+    pixels: tuple[int, int],
+    border: tuple[float, ...],
+    scale: tuple[float, float] = (1.0, 1.0),
+) -> Tensor:
+    """Places on a map in pixels of the image, clipped to it.
+
+    Args:
+        places: (..., 2) x, y in cells.
+        cells: (H, W) of the map.
+        pixels: (height, width) of the input of the network.
+        border: Top, bottom, left and right of the image in the input.
+        scale: By which width and height of the image were multiplied.
+    """
+    stride = (pixels[1] / cells[1], pixels[0] / cells[0])
+    top, bottom, left, right = border
+    places = places * places.new_tensor(stride)
+    places = places - places.new_tensor((left, top))
+    limit = places.new_tensor((right - left, bottom - top))
+    places = places.clamp(min=0).minimum(limit)
+    return places / places.new_tensor(scale)

@@ -186,3 +186,24 @@ def test_head_without_adapter(refused, coco):
         coco.img_dir.parent,
     )
     assert 'cannot read the assignment of DDODHead' in message
+
+
+@pytest.mark.parametrize(
+    ('name', 'maps'),
+    [
+        ('cornernet_r18-dcnv2_crop512-140e_coco', 2),
+        ('extremenet_r18-dcnv2_crop512-140e_coco', 5),
+        ('centernet_r18-dcnv2_crop512-140e_coco', 1),
+    ],
+)
+def test_heat_maps(assign, coco, capsys, name, maps):
+    """One PNG for the config; CenterNet has an assignment of cells too."""
+    code, out = assign(
+        '--mini', name, '--ann', coco.ann_file, '--img',
+        coco.img_dir / 'one.png',
+    )  # fmt: skip
+    assert code == 0
+    path = out.with_stem(f'{out.stem}-{name}-heatmaps')
+    assert cv2.imread(str(path)) is not None
+    assert out.is_file() == (maps == 1)
+    assert f'wrote {path}' in capsys.readouterr().out

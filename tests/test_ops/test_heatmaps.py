@@ -127,3 +127,11 @@ def test_local_maxima_are_those_of_mmdet(kernel):
     for heatmap in (maps, maps[..., :2, :1]):
         found = heatmaps.local_maxima(heatmap, kernel)
         assert torch.equal(found, get_local_maximum(heatmap, kernel))
+
+
+def test_places_in_the_image():
+    places = torch.tensor([[0.0, 0.0], [10, 10], [100, 100]])
+    found = heatmaps.to_image(
+        places, (128, 128), (512, 512), (8, 108, 20, 320), (2, 1)
+    )
+    assert found.tolist() == [[0, 0], [10, 32], [150, 100]]

@@ -5,11 +5,12 @@ from typing import Any
 
 import torch
 from _harness import Case, main
-from mmdet.models.dense_heads import CenterNetHead
+from mmdet.models.dense_heads import CenterNetHead, CornerHead
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmdet_assigners.methods.cornernet import CornerPairHead
 from mmdet_assigners.methods.extremenet.functional import aggregate_edges
 from mmdet_assigners.methods.extremenet.grouping import Peaks, group
 from mmdet_assigners.methods.extremenet.points import (
@@ -170,14 +171,19 @@ def centernet(cls: type[CenterNetHead], **options: Any) -> CenterNetHead:
     return head.to(DEVICE).eval()
 
 
-def target_case(batch: int, objects: int) -> Case:
-    """Targets of random boxes by mmdet's rule."""
+def random_objects(batch: int, objects: int) -> list[list[Tensor]]:
+    """Boxes in pixels, and classes, of each image."""
     generator = torch.Generator().manual_seed(0)
     center = torch.rand(batch, objects, 2, generator=generator) * 500 + 6
     half = 3 + torch.rand(batch, objects, 2, generator=generator) ** 3 * 120
     boxes = torch.cat((center - half, center + half), -1).clamp(0, 511)
     labels = torch.randint(0, CLASSES, (batch, objects), generator=generator)
-    args = [list(part.to(DEVICE)) for part in (boxes, labels)]
+    return [list(part.to(DEVICE)) for part in (boxes, labels)]
+
+
+def target_case(batch: int, objects: int) -> Case:
+    """Targets of random boxes by mmdet's rule."""
+    args = random_objects(batch, objects)
     shape = (batch, CLASSES, *MAP)
     ours = centernet(CenterPointHead, gaussian_rule='mmdet')
     theirs = centernet(CenterNetHead)
@@ -186,6 +192,19 @@ def target_case(batch: int, objects: int) -> Case:
         'CenterNetHead.get_targets of mmdet',
         lambda: ours.get_targets(*args, shape, INPUT),
         lambda: theirs.get_targets(*args, shape, INPUT),
+    )
+
+
+def corner_case(batch: int, objects: int) -> Case:
+    """Targets of the corners of random boxes by mmdet's rule."""
+    args = random_objects(batch, objects)
+    shape = (batch, CLASSES, *MAP)
+    ours, theirs = CornerPairHead(CLASSES, 8, 1), CornerHead(CLASSES, 8, 1)
+    return Case(
+        f'CornerPairHead targets B={batch} objects={objects}',
+        'CornerHead.get_targets of mmdet',
+        lambda: ours.get_targets(*args, shape, INPUT, True),
+        lambda: theirs.get_targets(*args, shape, INPUT, True),
     )
 
 
@@ -226,6 +245,7 @@ def cases(quick: bool) -> Iterator[Case]:
     batch = 2 if quick else 16
     for objects in OBJECTS:
         yield target_case(batch, objects)
+        yield corner_case(batch, objects)
     yield predict_case(batch)
     center = random_peaks(1, 1)[1]
     yield Case(

@@ -29,11 +29,11 @@ def check_methods(tree: Tree) -> Iterator[Problem]:
     for method in tree.methods:
         metafile = f'configs/{method.slug}/metafile.yml'
         tests = f'tests/methods/{method.slug}'
+        cases = (f'{tests}/golden_adapter.py', f'{tests}/golden/manifest.json')
         for needed in (
             f'configs/{method.slug}/README.md',
             f'{PACKAGE}/methods/{method.slug}/__init__.py',
-            f'{tests}/golden_adapter.py',
-            f'{tests}/golden/manifest.json',
+            *(() if method.equals else cases),
         ):
             if needed not in tree.texts:
                 yield Problem(metafile, 1, f'there is no {needed}')

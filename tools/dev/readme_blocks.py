@@ -63,9 +63,16 @@ def wrap(text: str) -> list[str]:
     )
 
 
-def status_text(status: str) -> str:
-    """What a status says: its own meaning and that of those before it."""
-    meanings = catalog.STATUSES
+def status_text(status: str, equals: str | None = None) -> str:
+    """What a status says: its own meaning and that of those before it.
+
+    Args:
+        status: Of a method.
+        equals: Class of mmdet that stands for reference cases.
+    """
+    meanings = dict(catalog.STATUSES)
+    if equals:
+        meanings['M0'] = f"equals mmdet's `{equals}` by test"
     if status == 'draft':
         return meanings[status]
     known = list(meanings)[1:]
@@ -91,7 +98,7 @@ def methods_blocks(methods: list) -> dict[str, list[str]]:
 
 def readme_blocks(method) -> dict[str, list[str]]:
     """The parts of the README of a method."""
-    text = status_text(method.status).replace(
+    text = status_text(method.status, method.equals).replace(
         'small scale', '[small scale](../../docs/small_scale.md)'
     )
     return {

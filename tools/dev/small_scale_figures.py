@@ -111,7 +111,7 @@ def gain_figure(summary: dict, rows: list):
             arrowprops=dict(arrowstyle='-', color='0.6'),
             expand=(1.1, 1.5),
             force_text=(0.2, 0.6),
-            iter_lim=500,  # by default a second, too short on a busy machine
+            iter_lim=1000,  # by default a second, too short on a busy machine
         )
     return figure
 

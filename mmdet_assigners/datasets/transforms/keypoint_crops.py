@@ -135,9 +135,9 @@ class CenterWarp(BaseTransform):
 class RandomCenterWarp(CenterWarp):
     """Warp a square around a random point, mirrored or not, to the input.
 
-    The side of the square is the longer one of the image times a random
-    scale. One interpolation does all. Pixel x of a mirrored image is pixel
-    ``width - 1 - x`` of the plain one.
+    The side of the square is the longer one of the image, or that of the
+    input, times a random scale. One interpolation does all. Pixel x of a
+    mirrored image is pixel ``width - 1 - x`` of the plain one.
 
     Keys as of `CenterWarp`; also ``flip`` and ``flip_direction``.
 
@@ -147,6 +147,8 @@ class RandomCenterWarp(CenterWarp):
         border: The point is at least this far from the sides of the image, in
             pixels; halved where the image is too small.
         flip_prob: How often the image is mirrored.
+        relative: The side is that of the image, as in CenterNet; or that of
+            the input, as in CornerNet.
     """
 
     def __init__(
@@ -155,11 +157,13 @@ class RandomCenterWarp(CenterWarp):
         scales: Sequence[float] = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3),
         border: int = 128,
         flip_prob: float = 0.5,
+        relative: bool = True,
     ) -> None:
         super().__init__(size)
         self.scales = tuple(scales)
         self.border = border
         self.flip_prob = flip_prob
+        self.relative = relative
 
     @autocast_box_type()
     def transform(self, results: dict) -> dict:
@@ -179,14 +183,14 @@ class RandomCenterWarp(CenterWarp):
         results['flip_direction'] = 'horizontal' if mirror else None
         return self.warp(results, side, center, mirror)
 
-    def side_of(self, height: int, width: int) -> float:
+    def side_of(self, height: int, width: int) -> int:
         """Side of the square, before the random scale, in pixels.
 
         Args:
             height: Of the image.
             width: Of the image.
         """
-        return max(height, width)
+        return max(height, width) if self.relative else self.size[0]
 
     def _draw(self, size: int) -> int:
         border = self.border
@@ -197,7 +201,8 @@ class RandomCenterWarp(CenterWarp):
     def __repr__(self) -> str:
         return (
             f'{type(self).__name__}(size={self.size}, scales={self.scales}, '
-            f'border={self.border}, flip_prob={self.flip_prob})'
+            f'border={self.border}, flip_prob={self.flip_prob}, '
+            f'relative={self.relative})'
         )
 
 

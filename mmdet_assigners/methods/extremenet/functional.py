@@ -4,9 +4,13 @@ Points are in the order top, left, bottom, right; maps of the center are the
 fifth. Source: arXiv 1901.08043, xingyizhou/ExtremeNet.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from mmengine.structures import InstanceData
+from pycocotools import mask as rle
 from torch import Tensor
 
 from ...ops.heatmaps import draw_gaussians, official_radius
@@ -194,31 +198,6 @@ def mirror_rows(
     return boxes, torch.stack((width - x, y), -1)
 
 
-def to_image(
-    places: Tensor,
-    cells: tuple[int, int],
-    pixels: tuple[int, int],
-    border: tuple[float, ...],
-    scale: tuple[float, float] = (1.0, 1.0),
-) -> Tensor:
-    """Places on a map in pixels of the image, clipped to it.
-
-    Args:
-        places: (..., 2) x, y in cells.
-        cells: (H, W) of the map.
-        pixels: (height, width) of the input of the network.
-        border: Top, bottom, left and right of the image in the input.
-        scale: By which width and height of the image were multiplied.
-    """
-    stride = (pixels[1] / cells[1], pixels[0] / cells[0])
-    top, bottom, left, right = border
-    places = places * places.new_tensor(stride)
-    places = places - places.new_tensor((left, top))
-    limit = places.new_tensor((right - left, bottom - top))
-    places = places.clamp(min=0).minimum(limit)
-    return places / places.new_tensor(scale)
-
-
 def octagons(boxes: Tensor, points: Tensor, share: float = 0.25) -> Tensor:
     """Octagons around extreme points: a coarse mask.
 
@@ -248,3 +227,18 @@ def octagons(boxes: Tensor, points: Tensor, share: float = 0.25) -> Tensor:
         ends += [side - sign * edge, side + sign * edge]
     found = torch.stack(ends, 1)
     return found.clamp(low[:, None], high[:, None])
+
+
+def octagon_masks(found: InstanceData, shape: Sequence[int]) -> Tensor:
+    """Masks (N, height, width), bool, of octagons around extreme points.
+
+    Args:
+        found: ``bboxes`` (N, 4) and ``extreme_points`` (N, 4, 2) in pixels.
+        shape: Height and width of the masks.
+    """
+    masks: np.ndarray = np.zeros((len(found), *shape), bool)
+    shapes = octagons(found.bboxes, found.extreme_points)
+    for mask, vertices in zip(masks, shapes.cpu().numpy(), strict=True):
+        (code,) = rle.frPyObjects([vertices.ravel().tolist()], *shape)
+        mask[:] = rle.decode(code)
+    return torch.from_numpy(masks).to(found.bboxes.device)

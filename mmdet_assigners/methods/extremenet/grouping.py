@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...ops.heatmaps import gather_cells, local_maxima, peaks
-from .functional import aggregate_edges
+from .functional import aggregate_edges, mirror_rows
 from .points import BOTTOM, LEFT, RIGHT, TOP
 
 
@@ -162,3 +162,16 @@ def boxes_of(points: Tensor) -> Tensor:
         ),
         1,
     )
+
+
+def both_directions(plain: Groups, mirrored: Groups, width: int) -> Groups:
+    """Objects of an image and then those of its mirror image, in cells.
+
+    Args:
+        plain: Of the image.
+        mirrored: Of the mirror image, in its own cells.
+        width: Of the map.
+    """
+    boxes, points = mirror_rows(mirrored.boxes, mirrored.points, width)
+    mirrored = mirrored._replace(boxes=boxes, points=points)
+    return Groups(*map(torch.cat, zip(plain, mirrored, strict=True)))

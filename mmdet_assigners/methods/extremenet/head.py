@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from mmdet.models.dense_heads import CornerHead
 from mmdet.registry import MODELS
 from mmdet.utils import InstanceList
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
-from pycocotools import mask as rle
 from torch import Tensor, nn
 
 from ...models.checks import refuse_ignored_regions, refuse_pos_weight
@@ -20,20 +18,18 @@ from ...models.dense_heads.center_point_head import (
     HEATMAP_BIAS,
     merge_duplicates,
 )
-from ...models.dense_heads.instances import pad_instances
+from ...models.dense_heads.instances import HeatmapView, pad_instances
 from ...models.dense_heads.loss_inputs import LossInputs, LossInputsMixin
 from ...ops.anchor_points import pad_rows
-from ...ops.heatmaps import gather_cells
+from ...ops.heatmaps import gather_cells, to_image
 from .functional import (
     NUM_MAPS,
     ExtremeTargets,
     extreme_targets,
-    mirror_rows,
-    octagons,
+    octagon_masks,
     suppress_ghosts,
-    to_image,
 )
-from .grouping import Groups, find_peaks, group
+from .grouping import Groups, both_directions, find_peaks, group
 from .points import edge_midpoints, warn_of_midpoints
 
 POINTS = ('top', 'left', 'bottom', 'right')
@@ -300,6 +296,39 @@ class ExtremeHead(LossInputsMixin, CornerHead):
             loss_offset=loss_offset,
         )
 
+    def get_heatmaps(
+        self,
+        outs: Sequence[list[Tensor]],
+        batch_gt_instances: InstanceList,
+        batch_img_metas: list[dict],
+    ) -> list[HeatmapView]:
+        """Heat maps of extreme points and centers, the last stack.
+
+        Args:
+            outs: What ``forward`` returned, logits (B, 5, C, H, W) first.
+            batch_gt_instances: B instances with bboxes, labels and, if they
+                are known, extreme_points.
+            batch_img_metas: Meta information of B images.
+        """
+        last = tuple([maps[-1]] for maps in outs)
+        inputs = LossInputs(last, batch_gt_instances, batch_img_metas)
+        targets = self.targets_of(inputs)
+        boxes, _, _ = pad_instances(inputs.gts, last[0][0])
+        points = self.points_of(inputs.gts, boxes)
+        middle = (points.amin(2) + points.amax(2)) / 2
+        points = torch.cat((points, middle[:, :, None]), 2).transpose(1, 2)
+        return [
+            HeatmapView(
+                (*(f'{name} points' for name in POINTS), 'centers'),
+                wanted,
+                found,
+                points[i, :, : len(batch_gt_instances[i].bboxes)],
+            )
+            for i, (wanted, found) in enumerate(
+                zip(targets.heatmaps, last[0][0].sigmoid(), strict=True)
+            )
+        ]
+
     def predict(
         self,
         x: Sequence[Tensor],
@@ -455,31 +484,3 @@ class ExtremeHead(LossInputsMixin, CornerHead):
             shape = meta['ori_shape' if rescale else 'img_shape']
             found.masks = octagon_masks(found, shape[:2])
         return found
-
-
-def both_directions(plain: Groups, mirrored: Groups, width: int) -> Groups:
-    """Objects of an image and then those of its mirror image, in cells.
-
-    Args:
-        plain: Of the image.
-        mirrored: Of the mirror image, in its own cells.
-        width: Of the map.
-    """
-    boxes, points = mirror_rows(mirrored.boxes, mirrored.points, width)
-    mirrored = mirrored._replace(boxes=boxes, points=points)
-    return Groups(*map(torch.cat, zip(plain, mirrored, strict=True)))
-
-
-def octagon_masks(found: InstanceData, shape: Sequence[int]) -> Tensor:
-    """Masks (N, height, width), bool, of octagons around extreme points.
-
-    Args:
-        found: ``bboxes`` (N, 4) and ``extreme_points`` (N, 4, 2) in pixels.
-        shape: Height and width of the masks.
-    """
-    masks: np.ndarray = np.zeros((len(found), *shape), bool)
-    shapes = octagons(found.bboxes, found.extreme_points)
-    for mask, vertices in zip(masks, shapes.cpu().numpy(), strict=True):
-        (code,) = rle.frPyObjects([vertices.ravel().tolist()], *shape)
-        mask[:] = rle.decode(code)
-    return torch.from_numpy(masks).to(found.bboxes.device)

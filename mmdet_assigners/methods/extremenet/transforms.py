@@ -121,9 +121,7 @@ class RandomExtremeWarp(RandomCenterWarp):
         scales: From which one is drawn.
         border: As of ``RandomCenterWarp``.
         flip_prob: How often the image is mirrored.
-        relative: The side of the square is the longer side of the image times
-            the scale, as in CenterNet; or that of the input, as in ExtremeNet
-            and CornerNet.
+        relative: As of ``RandomCenterWarp``.
     """
 
     def __init__(
@@ -134,14 +132,7 @@ class RandomExtremeWarp(RandomCenterWarp):
         flip_prob: float = 0.5,
         relative: bool = False,
     ) -> None:
-        super().__init__(size, scales, border, flip_prob)
-        self.relative = relative
-
-    def side_of(self, height: int, width: int) -> float:
-        """Side of the square, before the random scale, in pixels."""
-        if self.relative:
-            return super().side_of(height, width)
-        return self.size[0]
+        super().__init__(size, scales, border, flip_prob, relative)
 
     def move_boxes(
         self, results: dict, factor: np.ndarray, shift: np.ndarray
@@ -157,9 +148,6 @@ class RandomExtremeWarp(RandomCenterWarp):
             points = points.clamp(min=0).minimum(limit)
             results[KEY] = points.to(results[KEY])
         return keep
-
-    def __repr__(self) -> str:
-        return f'{super().__repr__()[:-1]}, relative={self.relative})'
 
 
 @TRANSFORMS.register_module()

@@ -16,7 +16,8 @@ from ...ops import heatmaps
 from ...ops.anchor_points import pad_gts
 from ..checks import refuse_ignored_regions, refuse_pos_weight
 from ..layers.merge_duplicates import merge_duplicates
-from .instances import assignment_instances, pad_instances
+from .center_point_views import CenterPointViews, ratios
+from .instances import pad_instances
 from .loss_inputs import LossInputs, LossInputsMixin
 
 HEATMAP_BIAS = -2.19
@@ -27,7 +28,7 @@ RULES = ('official', 'mmdet')
 
 
 @MODELS.register_module()
-class CenterPointHead(LossInputsMixin, CenterNetHead):
+class CenterPointHead(CenterPointViews, LossInputsMixin, CenterNetHead):
     """CenterNet's head as in the official code, for one or more stacks.
 
     Unlike mmdet's it predicts for images of any pipeline, the targets of a
@@ -204,53 +205,7 @@ class CenterPointHead(LossInputsMixin, CenterNetHead):
             boxes, labels, valid = (
                 t[:, : self.max_objects] for t in (boxes, labels, valid)
             )
-        return boxes * _ratios(heatmap, inputs.metas), labels, valid
-
-    def get_assignment(
-        self,
-        outs: Sequence[list[Tensor]],
-        batch_gt_instances: InstanceList,
-        batch_img_metas: list[dict],
-        feats: Sequence[Tensor] | None = None,
-    ) -> InstanceList:
-        """The assignment of B images, for the analysis tools.
-
-        An object has the cell of its center, the last of a cell has it. The
-        weight of another cell is that of a negative in the heat map of the
-        class for which it is least.
-
-        Args:
-            outs: What ``forward`` returned.
-            batch_gt_instances: B instances with bboxes and labels.
-            batch_img_metas: Meta information of B images.
-            feats: Not used.
-
-        Returns:
-            list: B instances with ``priors`` (P, 2) in pixels and, of shape
-            (P,), ``level``, ``stride``, ``assigned_gt`` and ``weight``.
-        """
-        heatmap = outs[0][-1]
-        inputs = LossInputs(([heatmap],), batch_gt_instances, batch_img_metas)
-        targets = self.center_targets(inputs)
-        height, width = heatmap.shape[2:]
-        columns, rows = _ratios(heatmap, batch_img_metas)[:2].tolist()
-        y, x = torch.meshgrid(
-            torch.arange(height), torch.arange(width), indexing='ij'
-        )
-        cells = torch.stack((x, y), -1).flatten(0, 1).to(heatmap)
-        priors = (cells + 0.5) / heatmap.new_tensor((columns, rows))
-        owner = heatmaps.cell_owners(
-            targets.index, targets.valid, height * width
-        )
-        weight = (1 - targets.heatmap.amax(1).flatten(1)) ** 4
-        level = torch.zeros(len(priors), dtype=torch.long)
-        return assignment_instances(
-            priors,
-            level.to(owner.device),
-            priors.new_full((len(priors),), 1 / columns),
-            owner,
-            weight.where(owner < 0, 1),
-        )
+        return boxes * ratios(heatmap, inputs.metas), labels, valid
 
     def stack_losses(
         self,
@@ -481,13 +436,6 @@ class CenterPointHead(LossInputsMixin, CenterNetHead):
             offsets.chunk(2)[0],
         )
         return tuple([maps] for maps in merged)
-
-
-def _ratios(heatmap: Tensor, metas: Sequence[dict]) -> Tensor:
-    """Cells per pixel for x1, y1, x2, y2."""
-    height, width = heatmap.shape[2:]
-    rows, columns = metas[0]['batch_input_shape']
-    return heatmap.new_tensor((width / columns, height / rows) * 2)
 
 
 def _of_class(sizes: Tensor, labels: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Between mmdet's lists of instances and whole tensors of a batch."""
 
+from typing import NamedTuple
+
 from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import InstanceList
 from mmengine.structures import InstanceData
@@ -7,6 +9,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...ops.anchor_points import pad_gts
+
+
+class HeatmapView(NamedTuple):
+    """Heat maps of one image, for the analysis tools.
+
+    Attributes:
+        names: What is a peak of each of the M maps.
+        targets: (M, C, H, W).
+        predictions: (M, C, H, W) probabilities.
+        points: (M, G, 2) x, y in pixels of the input, of each object.
+    """
+
+    names: tuple[str, ...]
+    targets: Tensor
+    predictions: Tensor
+    points: Tensor
 
 
 def pad_instances(

@@ -15,7 +15,6 @@ from mmdet_assigners.methods.extremenet.functional import (
     scan_sums,
     step_sums,
     suppress_ghosts,
-    to_image,
 )
 from mmdet_assigners.methods.extremenet.grouping import (
     Peaks,
@@ -396,12 +395,6 @@ def test_ghosts_one_after_the_other():
     # 0: 0.4 + 0.5 + 0.4 > 1.2, halved; 1: 0.45 + 0.2 + 0.5 + 0.4 > 1.35
     found = suppress_ghosts(boxes, scores)
     assert found.tolist() == pytest.approx([0.2, 0.225, 0.5, 0.4])
-
-
-def test_places_in_the_image():
-    places = torch.tensor([[0.0, 0.0], [10, 10], [100, 100]])
-    found = to_image(places, (128, 128), (512, 512), (8, 108, 20, 320), (2, 1))
-    assert found.tolist() == [[0, 0], [10, 32], [150, 100]]
 
 
 def test_octagons():

@@ -1,0 +1,3 @@
+from .backbone import SingleHourglassNet
+from .head import CornerPairHead
+from .tta import CornerPairTTA
