@@ -22,6 +22,8 @@ PARTS = [
     'CSPPeleeNet',
     'CSPResNeXt',
     'CSPResNet',
+    'DoubleHeadExtCascadeRoIHead',
+    'DoubleHeadExtRoIHead',
     'DuallySupervisedCascadeRoIHead',
     'DuallySupervisedRoIHead',
     'EFM',
