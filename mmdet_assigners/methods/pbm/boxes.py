@@ -1,11 +1,15 @@
 """Pairs of a full and a visible box that move together."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from mmdet.structures.bbox import BaseBoxes, HorizontalBoxes
+from mmdet.structures.bbox import (
+    BaseBoxes,
+    HorizontalBoxes,
+    register_box,
+)
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -24,6 +28,7 @@ def _on_both(name: str) -> Callable[..., None]:
     return move
 
 
+@register_box('pair')
 class PairedBoxes(BaseBoxes):
     """N pairs of boxes, (N, 8): x1, y1, x2, y2 of the full and visible box.
 
@@ -164,16 +169,14 @@ def split_pairs(results: InstanceData) -> InstanceData:
     return results
 
 
-def halves(deltas: Tensor, groups: int = 1, dim: int = 1) -> Sequence[Tensor]:
-    """Deltas of full and of visible boxes.
+def halves(deltas: Tensor) -> tuple[Tensor, Tensor]:
+    """Columns of full and of visible boxes.
 
     Args:
-        deltas: 8 for each of some groups along a dimension.
-        groups: How many.
-        dim: Of the deltas.
+        deltas: (N, 8 C), 8 for each of C classes.
 
     Returns:
-        Sequence: Two tensors, with 4 for each group.
+        tuple: Two (N, 4 C).
     """
-    parts = deltas.unflatten(dim, (groups, 2, 4)).unbind(dim + 1)
-    return [part.flatten(dim, dim + 1) for part in parts]
+    full, visible = deltas.unflatten(1, (-1, 2, 4)).unbind(2)
+    return full.flatten(1), visible.flatten(1)

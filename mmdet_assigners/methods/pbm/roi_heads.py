@@ -74,7 +74,7 @@ class PairedBBoxHead(Shared2FCBBoxHead):
         Returns:
             dict: What mmdet's head returns, and ``loss_bbox_visible``.
         """
-        full, visible = halves(bbox_pred, bbox_pred.shape[1] // 8)
+        full, visible = halves(bbox_pred)
         targets = zip(
             bbox_targets.chunk(2, 1), bbox_weights.chunk(2, 1), strict=True
         )

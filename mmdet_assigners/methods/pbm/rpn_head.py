@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ...models.checks import check_delta_loss, check_parts
-from .boxes import halves, split_pairs, with_pairs
+from .boxes import split_pairs, with_pairs
 from .coder import PairedDeltaXYWHBBoxCoder
 from .functional import train_visible_of_negatives
 from .nms import by_visible, swapped
@@ -71,20 +71,19 @@ class PairedRPNHead(RPNHead):
         avg_factor: int,
     ) -> tuple[Tensor, Tensor]:
         """Losses of a level, those of the two boxes as one tensor (2,)."""
-        boxes = []
-        for half, pred in enumerate(halves(bbox_pred, self.num_base_priors)):
-            own = slice(4 * half, 4 * half + 4)
-            loss_cls, loss_bbox = super().loss_by_feat_single(
-                cls_score,
-                pred,
-                anchors,
-                labels,
-                label_weights,
-                bbox_targets[..., own],
-                bbox_weights[..., own],
-                avg_factor,
-            )
-            boxes.append(loss_bbox)
+        loss_cls, _ = super().loss_by_feat_single(
+            cls_score,
+            bbox_pred,
+            anchors,
+            labels,
+            label_weights,
+            bbox_targets,
+            bbox_weights,
+            avg_factor,
+        )
+        rows = bbox_pred.permute(0, 2, 3, 1), bbox_targets, bbox_weights
+        parts = zip(*(x.reshape(-1, 8).chunk(2, 1) for x in rows), strict=True)
+        boxes = [self.loss_bbox(*own, avg_factor=avg_factor) for own in parts]
         return loss_cls, torch.stack(boxes)
 
     def loss_by_feat(

@@ -1,5 +1,4 @@
-# Faster R-CNN on CrowdHuman, with the data, anchors and schedule of mmdet's
-# CrowdDet, and what small datasets, which are COCO files, need.
+# Faster R-CNN on CrowdHuman: data, anchors and schedule of mmdet's CrowdDet.
 _base_ = 'mmdet::crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman.py'
 custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(
