@@ -8,9 +8,9 @@ from mmengine.structures import InstanceData
 
 from ...models.checks import pick
 from .boxes import PairedBoxes, pairs_of
-from .functional import iof_of_visible, paired_match
+from .functional import iof_of_visible, iou_of_visible, paired_match
 
-_METRICS = dict(iof=iof_of_visible, iou=lambda a, b: bbox_overlaps(b, a))
+_METRICS = dict(iof=iof_of_visible, iou=iou_of_visible)
 _HALF = dict.fromkeys(('ignore', 'negative'), True)
 
 

@@ -22,6 +22,11 @@ def iof_of_visible(boxes: Tensor, visible: Tensor) -> Tensor:
     return bbox_overlaps(visible, boxes, mode='iof')
 
 
+def iou_of_visible(boxes: Tensor, visible: Tensor) -> Tensor:
+    """IoU (G, N) of boxes (N, 4) with visible boxes (G, 4)."""
+    return bbox_overlaps(visible, boxes)
+
+
 def paired_match(
     overlaps: Tensor,
     gate: Tensor,
@@ -44,29 +49,24 @@ def paired_match(
         half_match: Whether negatives are found without the gate
             (``'ignore'``: a prior that fits only a full box is ignored) or
             with it (``'negative'``).
-        ignored: (N,) priors that are excluded.
+        ignored: (N,) priors that are excluded, if there is any pair.
 
     Returns:
         Tensor: (N,) int64, -1 ignored, 0 negative, g + 1 pair g; ties go to
         the first.
     """
     count, priors = overlaps.shape
-    gt_inds = overlaps.new_full((priors,), -1, dtype=torch.long)
+    if count == 0 or priors == 0:
+        return overlaps.new_zeros(priors, dtype=torch.long)
     matched = overlaps.where(gate, overlaps.new_zeros(()))
-    if count == 0:
-        best = overlaps.new_zeros(priors)
-        index = torch.zeros_like(gt_inds)
-        fits = best
-    else:
-        best, index = matched.max(0)
-        fits = overlaps.amax(0) if half_match == 'ignore' else best
-    gt_inds[fits < neg_iou_thr] = 0
-    if count:
-        gt_inds = gt_inds.where(best < pos_iou_thr, index + 1)
+    best, index = matched.max(0)
+    fits = overlaps.amax(0) if half_match == 'ignore' else best
+    gt_inds = torch.full_like(index, -1).masked_fill(fits < neg_iou_thr, 0)
+    gt_inds = gt_inds.where(best < pos_iou_thr, index + 1)
     if ignored is not None:
         gt_inds = gt_inds.masked_fill(ignored, -1)
         matched = matched.masked_fill(ignored, -1)
-    if match_low_quality and count and priors:
+    if match_low_quality:
         most = matched.amax(1, keepdim=True)
         is_best = (matched == most) & (most >= min_pos_iou)
         number = torch.arange(1, count + 1, device=overlaps.device)

@@ -1,11 +1,15 @@
 """Metrics of full and of visible boxes."""
 
+import json
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from mmdet.datasets.api_wrappers import COCO
 from mmdet.evaluation import CocoMetric, CrowdHumanMetric
 from mmdet.registry import METRICS
+from mmengine.fileio import get_text
 
 from ...models.checks import pick
 from .dataset import pair_of
@@ -99,3 +103,27 @@ class VisibleCrowdHumanMetric(CrowdHumanMetric):
             data_samples: Predictions of B images.
         """
         super().process(data_batch, of_boxes(data_samples, 'visible'))
+
+    def load_eval_samples(self, result_file: str) -> dict:
+        """Predictions and ground truths by image.
+
+        mmdet reads full boxes from its file, so it gets one with visible
+        boxes in their place.
+
+        Args:
+            result_file: Predictions.
+        """
+        original = self.ann_file
+        text = get_text(original, backend_args=self.backend_args)
+        records = [json.loads(line) for line in text.strip().split('\n')]
+        for record in records:
+            for box in record['gtboxes']:
+                box['fbox'] = box['vbox']
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / 'visible.odgt'
+            path.write_text('\n'.join(map(json.dumps, records)))
+            try:
+                self.ann_file = str(path)
+                return super().load_eval_samples(result_file)
+            finally:
+                self.ann_file = original
