@@ -106,7 +106,7 @@ class PairedBBoxHead(Shared2FCBBoxHead):
         raw = parent(*inputs, None)
         pairs = raw.bboxes.view(len(roi), -1, 8)
         if rcnn_test_cfg is None:
-            raw.bboxes, raw.visible_bboxes = halves(raw.bboxes, pairs.shape[1])
+            raw.bboxes, raw.visible_bboxes = halves(raw.bboxes)
             return raw
         row, label = (raw.scores[:, :-1] > rcnn_test_cfg.score_thr).nonzero(
             as_tuple=True
