@@ -34,6 +34,7 @@ PARTS = [
     'InclusiveRoIExtractor',
     'KLRoIHead',
     'PSFPN',
+    'PairedRoIHead',
     'PSResNet',
     'PSResNeXt',
     'PeleeNet',

@@ -91,14 +91,14 @@ class PairedBoxes(BaseBoxes):
         return self._boxes.is_inside(*args, **kwargs)
 
     def find_inside_points(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Whether points are in full boxes."""
+        """Whether points (P, 2) are in full boxes, (P, N)."""
         return self._boxes.find_inside_points(*args, **kwargs)
 
     @staticmethod
     def overlaps(
         boxes1: BaseBoxes, boxes2: BaseBoxes, *args: Any, **kwargs: Any
     ) -> Tensor:
-        """``HorizontalBoxes.overlaps`` of full boxes."""
+        """``HorizontalBoxes.overlaps`` (N, M) of full boxes."""
         pair = [
             boxes._boxes if isinstance(boxes, PairedBoxes) else boxes
             for boxes in (boxes1, boxes2)
@@ -173,10 +173,10 @@ def halves(deltas: Tensor) -> tuple[Tensor, Tensor]:
     """Columns of full and of visible boxes.
 
     Args:
-        deltas: (N, 8 C), 8 for each of C classes.
+        deltas: (N, 8C), 8 for each of C classes.
 
     Returns:
-        tuple: Two (N, 4 C).
+        tuple: Both (N, 4C), with 4 columns (N, 4) for each class.
     """
     full, visible = deltas.unflatten(1, (-1, 2, 4)).unbind(2)
     return full.flatten(1), visible.flatten(1)
