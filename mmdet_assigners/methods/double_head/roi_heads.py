@@ -203,7 +203,7 @@ class DoubleHeadExtBBoxHead(DictBBoxHeadMixin, DoubleConvFCBBoxHead):
             bbox_weights,
             reduction_override,
         )
-        losses = {}
+        losses: dict[str, Tensor] = {}
         for head, scores, deltas in (
             ('fc', cls_score, bbox_pred_fc),
             ('conv', cls_score_conv, bbox_pred),

@@ -1,5 +1,7 @@
 """Assigner of PBM."""
 
+from typing import Any
+
 import torch
 from mmdet.models.task_modules.assigners import AssignResult, BaseAssigner
 from mmdet.registry import TASK_UTILS
@@ -71,7 +73,7 @@ class PairedMaxIoUAssigner(BaseAssigner):
             )
         self.visible_thr = visible_thr
         self.ignore_iof_thr = ignore_iof_thr
-        self.rules = dict(
+        self.rules: dict[str, Any] = dict(
             pos_iou_thr=pos_iou_thr,
             neg_iou_thr=neg_iou_thr,
             min_pos_iou=min_pos_iou,

@@ -94,6 +94,7 @@ class VisibleCrowdHumanMetric(CrowdHumanMetric):
     """
 
     default_prefix = 'crowd_human_visible'
+    ann_file: str
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Take the predictions of a batch.

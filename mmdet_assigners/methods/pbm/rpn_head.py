@@ -93,7 +93,7 @@ class PairedRPNHead(RPNHead):
         batch_gt_instances: list[InstanceData],
         batch_img_metas: list[dict],
         batch_gt_instances_ignore: list[InstanceData] | None = None,
-    ) -> dict[str, list[Tensor]]:
+    ) -> dict[str, Tensor]:
         """Losses of B images.
 
         Args:
@@ -106,7 +106,7 @@ class PairedRPNHead(RPNHead):
 
         Returns:
             dict: ``loss_rpn_cls``, ``loss_rpn_bbox`` and
-            ``loss_rpn_bbox_visible``, a list over the levels each.
+            ``loss_rpn_bbox_visible``.
         """
         losses = super().loss_by_feat(
             cls_scores,
@@ -115,9 +115,11 @@ class PairedRPNHead(RPNHead):
             batch_img_metas,
             batch_gt_instances_ignore,
         )
-        full, visible = zip(*losses['loss_rpn_bbox'], strict=True)
-        return losses | dict(
-            loss_rpn_bbox=list(full), loss_rpn_bbox_visible=list(visible)
+        full, visible = sum(losses['loss_rpn_bbox'])
+        return dict(
+            loss_rpn_cls=sum(losses['loss_rpn_cls']),
+            loss_rpn_bbox=full,
+            loss_rpn_bbox_visible=visible,
         )
 
     def _get_targets_single(self, *args: Any, **kwargs: Any) -> tuple:
@@ -142,7 +144,7 @@ class PairedRPNHead(RPNHead):
         img_meta: dict | None = None,
     ) -> InstanceData:
         """NMS of one image's pairs."""
-        if rescale:
+        if rescale and img_meta is not None:
             x, y = img_meta['scale_factor']
             results.bboxes.rescale_((1 / x, 1 / y))
         visible, nms = by_visible(cfg.nms)

@@ -70,7 +70,7 @@ def test_a_step_trains_both_boxes(model):
     model.zero_grad()
     losses = losses_of(model, batch(BOXES, BOXES[:2]))
     for name in ('loss_rpn_bbox', 'loss_rpn_bbox_visible'):
-        assert sum(losses[name]) > 0
+        assert losses[name] > 0
     assert losses['loss_bbox'] > 0 and losses['loss_bbox_visible'] > 0
     assert losses['loss_bbox'] != losses['loss_bbox_visible']
     total_loss(losses).backward()
@@ -86,7 +86,7 @@ def test_images_without_objects(model, boxes):
     assert torch.isfinite(total_loss(losses))
     if not any(boxes):
         assert losses['loss_bbox_visible'] == 0
-        assert sum(losses['loss_rpn_bbox_visible']) == 0
+        assert losses['loss_rpn_bbox_visible'] == 0
 
 
 def test_ground_truths_are_not_changed(model):
@@ -126,10 +126,10 @@ def test_negatives_of_the_rpn_shrink_visible_boxes():
     target = (0.0, 0.0, -3.0, -3.0)
     model = build(rpn_head__negative_visible_target=target).train()
     losses = losses_of(model, batch([], []))
-    assert sum(plain['loss_rpn_bbox_visible']) == 0
-    assert sum(losses['loss_rpn_bbox']) == 0
+    assert plain['loss_rpn_bbox_visible'] == 0
+    assert losses['loss_rpn_bbox'] == 0
     # near 0, far from -3: |0 - 3| of two columns
-    value = sum(losses['loss_rpn_bbox_visible']).item()
+    value = losses['loss_rpn_bbox_visible'].item()
     assert value == pytest.approx(6, rel=0.05)
 
 
