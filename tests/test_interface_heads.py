@@ -249,6 +249,10 @@ def priors_of(head, outs, metas):
             )
         ] * len(metas)
         return head.flatten(outs, gts, metas).anchors
+    if type(head).__name__ == 'PairedRPNHead':
+        sizes = [score.shape[-2:] for score in outs[0]]
+        anchors, _ = head.get_anchors(sizes, metas, device='cpu')
+        return torch.stack([torch.cat(levels) for levels in anchors])
     if hasattr(head, '_guided_anchors'):
         return head._guided_anchors(outs[2])[1]
     priors, *_ = head._locations(outs[0], metas)

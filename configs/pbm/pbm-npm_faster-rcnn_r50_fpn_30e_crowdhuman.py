@@ -1,0 +1,8 @@
+# Ablation: naive pair model, features of the full proposal alone, R2NMS.
+# 8 GPUs x 2 images, lr 0.002.
+_base_ = './pbm_faster-rcnn_r50_fpn_30e_crowdhuman.py'
+model = dict(
+    roi_head=dict(
+        bbox_roi_extractor=dict(mode='full'), bbox_head=dict(in_channels=256)
+    )
+)
