@@ -128,6 +128,26 @@ def maskrcnn_benchmark(head, p6_inputs, anchors, norm):
     return state
 
 
+def maskrcnn_benchmark_rcnn():
+    """Backbone, FPN and RPN of a Faster R-CNN of maskrcnn-benchmark."""
+    state = maskrcnn_benchmark_body()
+    for i in range(1, 5):
+        conv(state, f'backbone.fpn.fpn_inner{i}', 256, 128 * 2**i, 1)
+        conv(state, f'backbone.fpn.fpn_layer{i}', 256, 256, 3)
+    for i in range(5):
+        state[f'rpn.anchor_generator.cell_anchors.{i}'] = torch.zeros(3, 4)
+    conv(state, 'rpn.head.conv', 256, 256, 3)
+    conv(state, 'rpn.head.cls_logits', 3, 256, 1)
+    conv(state, 'rpn.head.bbox_pred', 12, 256, 1)
+    return state
+
+
+MASKRCNN_BENCHMARK_RCNN = {
+    'neck.lateral_convs.3.conv.bias': 'backbone.fpn.fpn_inner4.bias',
+    'neck.fpn_convs.0.conv.bias': 'backbone.fpn.fpn_layer1.bias',
+    'rpn_head.rpn_cls.bias': 'rpn.head.cls_logits.bias',
+    'rpn_head.rpn_reg.bias': 'rpn.head.bbox_pred.bias',
+}
 # ours -> theirs; all other tensors are checked by shape
 MASKRCNN_BENCHMARK = {
     'backbone.bn1.bias': 'backbone.body.stem.bn1.bias',

@@ -147,10 +147,10 @@ def background_last(state: State) -> State:
     moved = dict(state)
     for name, value in state.items():
         head = re.fullmatch(r'roi_head\.\w+_head\.(?:\d\.)?(\w+)\.\w+', name)
-        layer = head[1] if head else None
-        if layer == 'fc_cls':
+        layer = head[1] if head else ''
+        if layer.startswith('fc_cls'):
             moved[name] = value.roll(-1, 0)
-        elif layer in ('fc_reg', 'fc_alpha') and len(value) > 4:
+        elif layer.startswith(('fc_reg', 'fc_alpha')) and len(value) > 4:
             moved[name] = value[4:]
         elif layer == 'conv_logits':
             moved[name] = value[1:]

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from helpers import BOXES, demo_batch, losses_of, mini_config
-from mmdet.models.roi_heads import StandardRoIHead
+from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
 from mmdet.models.roi_heads.bbox_heads import Shared2FCBBoxHead
 from mmdet.models.utils import unpack_gt_instances
 from mmdet.registry import MODELS
@@ -15,9 +15,10 @@ from torch import nn
 
 from mmdet_assigners.models.roi_heads.dict_roi_head import (
     DictBBoxHeadMixin,
+    DictCascadeRoIHead,
     DictRoIHead,
 )
-from mmdet_assigners.utils import config_path
+from mmdet_assigners.utils import config_path, resolve_config
 
 MASK = config_path('kl-loss_mask-rcnn_no-voting_r50_fpn_2x_coco')
 BOX = dict(
@@ -149,10 +150,15 @@ def test_forward_equals_mmdet(pair):
 
 
 @pytest.fixture
-def named():
+def registered():
     MODELS.register_module(module=NamedHead)
-    yield detector(DictRoIHead, type='NamedHead')
+    yield
     MODELS.module_dict.pop('NamedHead')
+
+
+@pytest.fixture
+def named(registered):
+    return detector(DictRoIHead, type='NamedHead')
 
 
 def test_further_outputs_arrive(named):
@@ -211,3 +217,92 @@ def test_targets_of_the_mixin_are_kept_for_cascades():
     results.update(rois=rois, bbox_targets=found['bbox_targets'])
     refined = head.bbox_head.refine_bboxes(sampled, results, metas)
     assert [len(r) for r in refined] == [8, 8]
+
+
+CASCADE = 'mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py'
+
+
+def cascade(kind, named=False):
+    """Cascade R-CNN with box heads of three stages."""
+    cfg = mini_config(resolve_config(CASCADE))
+    roi_head = cfg.model.roi_head
+    roi_head.type = kind
+    for head in roi_head.bbox_head:
+        head.reg_class_agnostic = False
+        if named:
+            head.type = 'NamedHead'
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    for head in model.roi_head.bbox_head:
+        nn.init.normal_(head.fc_cls.weight, std=0.1)
+    return model
+
+
+@pytest.fixture(scope='module')
+def cascades():
+    """Ours and mmdet's with the same weights."""
+    ours, theirs = cascade(DictCascadeRoIHead), cascade(CascadeRoIHead)
+    ours.load_state_dict(theirs.state_dict())
+    assert type(theirs.roi_head) is CascadeRoIHead
+    return ours, theirs
+
+
+def test_losses_of_stages_equal_mmdet(cascades):
+    test_losses_equal_mmdet(cascades)
+
+
+@pytest.mark.parametrize('counts', [(7, 12), (0, 9), (0, 0)])
+def test_predictions_of_stages_equal_mmdet(cascades, counts):
+    test_predictions_equal_mmdet(cascades, counts, True)
+
+
+def test_further_outputs_of_stages_arrive(registered):
+    model = cascade(DictCascadeRoIHead, named=True).train()
+    losses = losses_of(model, demo_batch([BOXES, []]))
+    assert {f's{i}.loss_extra' for i in range(3)} < losses.keys()
+    samples = demo_batch([BOXES, BOXES])['data_samples']
+    with torch.no_grad():
+        results = model.roi_head.eval().predict(
+            features(), proposals(0, 9), samples
+        )
+    assert [len(r) > 0 for r in results] == [False, True]
+
+
+def test_scores_are_averaged_over_the_stages():
+    model = cascade(DictCascadeRoIHead).roi_head.eval()
+    seen = {}
+
+    class Stage(nn.Module):
+        custom_activation = False
+
+        def __init__(self, index):
+            super().__init__()
+            self.index = index
+
+        def forward(self, feats):
+            rows = torch.full((len(feats), 2), float(self.index))
+            names = ('cls_score', 'bbox_pred', 'cls_score_b', 'last')
+            return dict.fromkeys(names, rows)
+
+        def regress_by_class(self, boxes, *_):
+            return boxes + 1
+
+        def predict_by_feat(self, **outputs):
+            seen.update(outputs)
+
+    model.bbox_head = nn.ModuleList(map(Stage, (0, 1, 5)))
+    metas = [
+        sample.metainfo for sample in demo_batch([[], []])['data_samples']
+    ]
+    start = proposals(3, 2)
+    model.predict_bbox(features(), metas, start, None)
+    for name, value in dict(
+        cls_scores=2, cls_score_b=2, bbox_preds=5, last=5
+    ).items():
+        assert [out.tolist() for out in seen[name]] == [
+            [[value] * 2] * 3,
+            [[value] * 2] * 2,
+        ]
+    for rois, boxes in zip(seen['rois'], start, strict=True):
+        assert torch.equal(rois[:, 1:], boxes.bboxes + 2)

@@ -56,5 +56,13 @@ def test_samples_between_the_first_and_the_last_pixel():
         torch.testing.assert_close(own[1], y[:, None].expand(7, 7))
 
 
+def test_enlarges_by_pixels():
+    """40 x 60 pixels about (50, 60) become 52 x 78, on their own level."""
+    rois = torch.tensor([[0, 30.0, 30, 70, 90]])
+    enlarged = torch.tensor([[0, 24.0, 21, 76, 99]])
+    found = build()(ramps(), rois, roi_scale_factor=1.3)
+    torch.testing.assert_close(found, build()(ramps(), enlarged))
+
+
 def test_no_roi():
     assert build()(ramps(), torch.zeros(0, 5)).shape == (0, 2, 7, 7)

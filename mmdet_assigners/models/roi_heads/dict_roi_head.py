@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from mmdet.models.roi_heads import StandardRoIHead
+from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.structures.bbox import bbox2roi
 from mmdet.utils import InstanceList
 from mmengine.config import ConfigDict
-from torch import Tensor
+from torch import Tensor, nn
 
 _REQUIRED = ('cls_score', 'bbox_pred')
 _RESERVED = ('bbox_feats', 'loss_bbox', 'rois', 'bbox_targets')
@@ -25,6 +25,61 @@ class BoxOutputs(dict):
             f'the box head returned {", ".join(self.keys())} by name: use it '
             'in KLRoIHead or another DictRoIHead'
         )
+
+
+def run_box_head(head: nn.Module, feats: tuple[Tensor, ...]) -> dict[str, Any]:
+    """Outputs of a box head by name, and the features it took.
+
+    Args:
+        head: Returns ``(cls_score, bbox_pred)``, or a dict of them and
+            further outputs, N rows each.
+        feats: (N, channels, height, width) each, its arguments.
+
+    Returns:
+        dict: The outputs, and the first features as ``bbox_feats``.
+
+    Raises:
+        ValueError: A required output is missing, or a name is taken.
+    """
+    outputs = head(*feats)
+    if not isinstance(outputs, Mapping):
+        outputs = dict(zip(_REQUIRED, outputs, strict=True))
+    missing = [name for name in _REQUIRED if name not in outputs]
+    taken = [name for name in _RESERVED if name in outputs]
+    if missing or taken:
+        raise ValueError(
+            f'{type(head).__name__} must return '
+            f'{" and ".join(_REQUIRED)} and none of '
+            f'{", ".join(_RESERVED)}, got {", ".join(outputs.keys())}'
+        )
+    return dict(outputs.items(), bbox_feats=feats[0])
+
+
+def further_outputs(bbox_results: Mapping[str, Any]) -> dict[str, Any]:
+    """Outputs of a box head beyond scores and deltas."""
+    known = (*_REQUIRED, *_RESERVED)
+    return {
+        name: value
+        for name, value in bbox_results.items()
+        if name not in known
+    }
+
+
+def split_by_image(
+    head: nn.Module, output: Any, sizes: tuple[int, ...]
+) -> Sequence[Any]:
+    """An output of all RoIs as one of each image.
+
+    Args:
+        head: The box head, which splits what is not a tensor.
+        output: N rows, or None.
+        sizes: RoIs of each image.
+    """
+    if output is None:
+        return (None,) * len(sizes)
+    if isinstance(output, Tensor):
+        return output.split(sizes, 0)
+    return head.bbox_pred_split(output, sizes)
 
 
 class DictRoIHead(StandardRoIHead):
@@ -63,29 +118,7 @@ class DictRoIHead(StandardRoIHead):
     def _bbox_forward(
         self, x: Sequence[Tensor], rois: Tensor
     ) -> dict[str, Any]:
-        feats = self.box_feats(x, rois)
-        outputs = self.bbox_head(*feats)
-        if not isinstance(outputs, Mapping):
-            outputs = dict(zip(_REQUIRED, outputs, strict=True))
-        missing = [name for name in _REQUIRED if name not in outputs]
-        taken = [name for name in _RESERVED if name in outputs]
-        if missing or taken:
-            raise ValueError(
-                f'{type(self.bbox_head).__name__} must return '
-                f'{" and ".join(_REQUIRED)} and none of '
-                f'{", ".join(_RESERVED)}, got {", ".join(outputs.keys())}'
-            )
-        return dict(outputs.items(), bbox_feats=feats[0])
-
-    @staticmethod
-    def _others(bbox_results: Mapping[str, Any]) -> dict[str, Any]:
-        """Outputs of the box head beyond scores and deltas."""
-        known = (*_REQUIRED, *_RESERVED)
-        return {
-            name: value
-            for name, value in bbox_results.items()
-            if name not in known
-        }
+        return run_box_head(self.bbox_head, self.box_feats(x, rois))
 
     def forward(
         self,
@@ -109,7 +142,7 @@ class DictRoIHead(StandardRoIHead):
         if self.with_bbox:
             results = self._bbox_forward(x, rois)
             outs = (results['cls_score'], results['bbox_pred'])
-            outs += tuple(self._others(results).values())
+            outs += tuple(further_outputs(results).values())
         if self.with_mask:
             outs += (self._mask_forward(x, rois[:100])['mask_preds'],)
         return outs
@@ -135,7 +168,7 @@ class DictRoIHead(StandardRoIHead):
             rois=rois,
             sampling_results=sampling_results,
             rcnn_train_cfg=self.train_cfg,
-            **self._others(results),
+            **further_outputs(results),
         )
         results['loss_bbox'] = found['loss_bbox']
         return results
@@ -168,26 +201,135 @@ class DictRoIHead(StandardRoIHead):
             )
         rois = bbox2roi(proposals)
         results = self._bbox_forward(x, rois)
+        outputs = further_outputs(results) | dict(
+            rois=rois,
+            cls_scores=results['cls_score'],
+            bbox_preds=results['bbox_pred'],
+        )
         return self.bbox_head.predict_by_feat(
-            rois=rois.split(sizes, 0),
-            cls_scores=self._split(results['cls_score'], sizes),
-            bbox_preds=self._split(results['bbox_pred'], sizes),
             batch_img_metas=batch_img_metas,
             rcnn_test_cfg=rcnn_test_cfg,
             rescale=rescale,
             **{
-                name: self._split(value, sizes)
-                for name, value in self._others(results).items()
+                name: split_by_image(self.bbox_head, value, sizes)
+                for name, value in outputs.items()
             },
         )
 
-    def _split(self, output: Any, sizes: tuple[int, ...]) -> Sequence[Any]:
-        """An output of all RoIs by image."""
-        if output is None:
-            return (None,) * len(sizes)
-        if isinstance(output, Tensor):
-            return output.split(sizes, 0)
-        return self.bbox_head.bbox_pred_split(output, sizes)
+
+class DictCascadeRoIHead(CascadeRoIHead):
+    """``CascadeRoIHead`` whose box heads may return more than two outputs.
+
+    The box heads are those of :class:`DictRoIHead`. The next stage starts
+    from ``bbox_pred``. Of the stages, outputs whose names begin with
+    ``cls_score`` are averaged, as mmdet does with ``cls_score`` itself; the
+    others are those of the last stage.
+    """
+
+    def box_feats(
+        self, stage: int, x: Sequence[Tensor], rois: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Features that the box head of a stage takes.
+
+        Args:
+            stage: From 0.
+            x: Feature maps (B, channels, H_l, W_l).
+            rois: (N, 5) image index and x1, y1, x2, y2 in pixels.
+
+        Returns:
+            tuple: Arguments of the box head.
+        """
+        extractor = self.bbox_roi_extractor[stage]
+        return (extractor(x[: extractor.num_inputs], rois),)
+
+    def _bbox_forward(
+        self,
+        stage: int,
+        x: Sequence[Tensor],
+        rois: Tensor,
+        record: list[dict[str, Any]] | None = None,
+    ) -> dict[str, Any]:
+        """The outputs of a stage, of which ``record`` gets the further."""
+        feats = self.box_feats(stage, x, rois)
+        results = run_box_head(self.bbox_head[stage], feats)
+        if record is not None:
+            record.append(further_outputs(results))
+        return results
+
+    def bbox_loss(
+        self, stage: int, x: Sequence[Tensor], sampling_results: list
+    ) -> dict[str, Any]:
+        """Losses of the box head of a stage.
+
+        Args:
+            stage: From 0.
+            x: Feature maps (B, channels, H_l, W_l).
+            sampling_results: Sampled proposals of B images.
+
+        Returns:
+            dict: Outputs of the head, ``bbox_feats``, ``rois``,
+            ``bbox_targets`` and ``loss_bbox``, a dict of losses.
+        """
+        rois = bbox2roi([result.priors for result in sampling_results])
+        results = self._bbox_forward(stage, x, rois)
+        found = self.bbox_head[stage].loss_and_target(
+            cls_score=results['cls_score'],
+            bbox_pred=results['bbox_pred'],
+            rois=rois,
+            sampling_results=sampling_results,
+            rcnn_train_cfg=self.train_cfg[stage],
+            **further_outputs(results),
+        )
+        return results | dict(found, rois=rois)
+
+    def predict_bbox(
+        self,
+        x: Sequence[Tensor],
+        batch_img_metas: list[dict],
+        rpn_results_list: InstanceList,
+        rcnn_test_cfg: ConfigDict | None,
+        rescale: bool = False,
+    ) -> InstanceList:
+        """Detections of B images.
+
+        Args:
+            x: Feature maps (B, channels, H_l, W_l).
+            batch_img_metas: Meta information of B images.
+            rpn_results_list: Proposals of B images.
+            rcnn_test_cfg: Post-processing; None: raw boxes and scores.
+            rescale: Give boxes in the original image.
+
+        Returns:
+            list: B instances.
+        """
+        proposals = [results.bboxes for results in rpn_results_list]
+        sizes = tuple(len(boxes) for boxes in proposals)
+        if sum(sizes) == 0:
+            return super().predict_bbox(
+                x, batch_img_metas, rpn_results_list, rcnn_test_cfg, rescale
+            )
+        record: list[dict[str, Any]] = []
+        rois, cls_scores, bbox_preds = self._refine_roi(
+            x, bbox2roi(proposals), batch_img_metas, sizes, record=record
+        )
+        others = dict(record[-1])
+        for name in others:
+            if name.startswith('cls_score'):
+                stages = [outputs[name] for outputs in record]
+                others[name] = sum(stages) / len(stages)
+        head = self.bbox_head[-1]
+        return head.predict_by_feat(
+            rois=rois,
+            cls_scores=cls_scores,
+            bbox_preds=bbox_preds,
+            batch_img_metas=batch_img_metas,
+            rcnn_test_cfg=rcnn_test_cfg,
+            rescale=rescale,
+            **{
+                name: split_by_image(head, value, sizes)
+                for name, value in others.items()
+            },
+        )
 
 
 class DictBBoxHeadMixin(BBoxHead):

@@ -31,7 +31,8 @@ class InclusiveRoIExtractor(SingleRoIExtractor):
         Args:
             feats: L maps (B, channels, H_l, W_l).
             rois: (N, 5) image index and x1, y1, x2, y2 in pixels.
-            roi_scale_factor: Enlarges the RoIs.
+            roi_scale_factor: Enlarges the RoIs about their centers; their
+                levels are those of the original RoIs.
 
         Returns:
             Tensor: (N, channels, height, width).
@@ -41,3 +42,8 @@ class InclusiveRoIExtractor(SingleRoIExtractor):
     def map_roi_levels(self, rois: Tensor, num_levels: int) -> Tensor:
         """Levels (N,) of RoIs (N, 5) whose x2 and y2 are the last pixel."""
         return super().map_roi_levels(move_ends(rois, 1), num_levels)
+
+    def roi_rescale(self, rois: Tensor, scale_factor: float) -> Tensor:
+        """Enlarged RoIs (N, 5) whose x2 and y2 are the last pixel."""
+        rois = super().roi_rescale(move_ends(rois, 1), scale_factor)
+        return move_ends(rois, -1)

@@ -15,11 +15,12 @@ from official_boxes import (
 )
 from official_weights import (
     MASKRCNN_BENCHMARK,
+    MASKRCNN_BENCHMARK_RCNN,
     assert_loads,
     conv,
     linear,
     maskrcnn_benchmark,
-    maskrcnn_benchmark_body,
+    maskrcnn_benchmark_rcnn,
 )
 
 RELEASED = 'sampling-free-released_{}_r{}-caffe_fpn_1x_coco'
@@ -28,11 +29,7 @@ SAME = {
     'bbox_head.cls_convs.3.conv.bias': 'rpn.head.cls_tower.6.bias',
     'bbox_head.retina_reg.bias': 'rpn.head.bbox_pred.bias',
 }
-RCNN = {
-    'neck.lateral_convs.3.conv.bias': 'backbone.fpn.fpn_inner4.bias',
-    'neck.fpn_convs.0.conv.bias': 'backbone.fpn.fpn_layer1.bias',
-    'rpn_head.rpn_cls.bias': 'rpn.head.cls_logits.bias',
-    'rpn_head.rpn_reg.bias': 'rpn.head.bbox_pred.bias',
+RCNN = MASKRCNN_BENCHMARK_RCNN | {
     'roi_head.bbox_head.shared_fcs.0.bias': (
         'roi_heads.box.feature_extractor.fc6.bias'
     ),
@@ -46,15 +43,7 @@ MASK = {
 
 def official_rcnn(masks):
     """Faster or Mask R-CNN."""
-    state = maskrcnn_benchmark_body()
-    for i in range(1, 5):
-        conv(state, f'backbone.fpn.fpn_inner{i}', 256, 128 * 2**i, 1)
-        conv(state, f'backbone.fpn.fpn_layer{i}', 256, 256, 3)
-    for i in range(5):
-        state[f'rpn.anchor_generator.cell_anchors.{i}'] = torch.zeros(3, 4)
-    conv(state, 'rpn.head.conv', 256, 256, 3)
-    conv(state, 'rpn.head.cls_logits', 3, 256, 1)
-    conv(state, 'rpn.head.bbox_pred', 12, 256, 1)
+    state = maskrcnn_benchmark_rcnn()
     box = 'roi_heads.box'
     linear(state, f'{box}.feature_extractor.fc6', 1024, 256 * 49)
     linear(state, f'{box}.feature_extractor.fc7', 1024, 1024)

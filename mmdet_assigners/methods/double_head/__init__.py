@@ -1,0 +1,5 @@
+from .roi_heads import (
+    DoubleHeadExtBBoxHead,
+    DoubleHeadExtCascadeRoIHead,
+    DoubleHeadExtRoIHead,
+)
