@@ -44,6 +44,8 @@ PARTS = [
     'SearchableBBoxHead',
     'SearchableBackbone',
     'SearchableNeck',
+    'TSDCascadeRoIHead',
+    'TSDRoIHead',
 ]
 NAMES = DENSE_HEADS + PARTS
 for_each_model = pytest.mark.parametrize('name', NAMES)
