@@ -265,7 +265,7 @@ class TSDBBoxHead(DictBBoxHeadMixin, Shared2FCBBoxHead):
         """
         feats = [x, x]
         moved = {
-            task: delta.view(len(x), 2, -1)
+            task: delta.unflatten(1, (2, delta.shape[1] // 2))
             for task, delta in enumerate((delta_c, delta_r))
             if delta is not None
         }

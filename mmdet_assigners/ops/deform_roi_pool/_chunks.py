@@ -39,6 +39,13 @@ def plan(
     Samples of a bin share cells: S samples less than a cell apart need S + 1
     instead of 2 S. The only place that synchronizes with the device.
 
+    Args:
+        grid: Of the N RoIs.
+        maps: L maps (B, C, H_l, W_l).
+        rois: (N, 5) image index and x1, y1, x2, y2.
+        levels: (N,) int64 map of each RoI.
+        output_size: P, bins per axis.
+
     Yields:
         list: The groups of a chunk.
 
@@ -95,10 +102,21 @@ def pool(
     output_size: int,
     mode: str,
 ) -> Tensor:
-    """Bins (M P P, C) of the M RoIs of a chunk, in the order of its groups.
+    """Bins of the M RoIs of a chunk, in the order of its groups.
 
     A bin is a weighted sum of rows of the table of cells: ``embedding_bag``
     reads the channels of a row at once.
+
+    Args:
+        table: (cells, C) of all levels and images.
+        grid: Of the N RoIs.
+        move: (N, 2, P', P') translation of bins in cells, P' = P or 1.
+        groups: Those of the chunk.
+        output_size: P, bins per axis.
+        mode: Of `deform_roi_pool`.
+
+    Returns:
+        Tensor: (M P P, C).
     """
     cells, weights, lengths = [], [], []
     for window, samples, rois in groups:

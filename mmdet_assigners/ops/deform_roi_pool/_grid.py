@@ -28,7 +28,7 @@ class Grid(NamedTuple):
     row: Tensor
 
     def of(self, rois: Tensor) -> 'Grid':
-        """Some of the RoIs, by their numbers."""
+        """The RoIs of some numbers (M,)."""
         return Grid(*(value[rois] for value in self))
 
 
@@ -74,7 +74,7 @@ def make_grid(
 
 
 def round_half_away(x: Tensor) -> Tensor:
-    """To whole numbers, halves away from 0."""
+    """To whole numbers (...), halves away from 0."""
     return x.sign() * (x.abs() + 0.5).floor()
 
 
@@ -90,17 +90,17 @@ def axis_cells(
     """Cells and weights of bins along an axis.
 
     Args:
-        grid: M RoIs.
+        grid: Of M RoIs.
         axis: 0 for x, 1 for y.
-        move: (M, 2, P or 1, P or 1) translation of bins in cells.
+        move: (M, 2, P', P') translation of bins in cells, P' = P or 1.
         samples: Samples of a bin, at most; at least 1.
         window: Cells of a bin, at most.
         output_size: P, bins per axis.
         mode: Of `deform_roi_pool`.
 
     Returns:
-        tuple: Cells (M, P or 1, P or 1, K) int64 and weights; bins along an
-        axis that doesn't matter are not repeated.
+        tuple: Cells (M, P', P', K) int64 and weights; bins along an axis that
+        doesn't matter are not repeated.
     """
     start, size, first, step, count, cells = (
         value[:, axis, None, None, None] for value in grid[:-1]
@@ -125,7 +125,7 @@ def _cells(
     """Cells and weights of samples along an axis.
 
     Args:
-        at: (M, P or 1, P or 1, S) places in cells.
+        at: (M, P', P', S) places in cells, P' = P or 1.
         exists: (M, 1, 1, S) False where a RoI has fewer samples.
         count: (M, 1, 1, 1) samples.
         last: (M, 1, 1, 1) last cell of the map.
