@@ -22,6 +22,7 @@ PARTS = [
     'CSPPeleeNet',
     'CSPResNeXt',
     'CSPResNet',
+    'D2DetRoIHead',
     'DuallySupervisedCascadeRoIHead',
     'DuallySupervisedRoIHead',
     'EFM',
