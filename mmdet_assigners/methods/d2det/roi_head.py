@@ -63,6 +63,9 @@ class D2DetRoIHead(StandardRoIHead):
         self.reg_roi_extractor = MODELS.build(reg_roi_extractor)
         self.d2det_head = MODELS.build(d2det_head)
         self._shapes: list = []
+        cfg = self.train_cfg or {}
+        self.jitter = cfg.get('jitter', 0.15)
+        self.max_num_reg = cfg.get('max_num_reg', 192)
 
     def _dense_forward(
         self, x: Sequence[Tensor], rois: Tensor
@@ -76,7 +79,7 @@ class D2DetRoIHead(StandardRoIHead):
         rpn_results_list: InstanceList,
         batch_data_samples: list | None = None,
     ) -> tuple:
-        """The raw outputs: scores and the dense regression of all RoIs.
+        """The raw outputs: scores, and the regression of the first 100 RoIs.
 
         Args:
             x: Feature maps (B, channels, H_l, W_l).
@@ -89,7 +92,8 @@ class D2DetRoIHead(StandardRoIHead):
         """
         outs = super().forward(x, rpn_results_list, batch_data_samples)
         rois = bbox2roi([results.bboxes for results in rpn_results_list])
-        return *outs[:2], *self._dense_forward(x, rois), *outs[2:]
+        dense = self._dense_forward(x, rois[:100])
+        return *outs[:2], *dense, *outs[2:]
 
     def loss(
         self,
@@ -124,17 +128,16 @@ class D2DetRoIHead(StandardRoIHead):
             dict: As in ``StandardRoIHead``.
         """
         results = super().bbox_loss(x, sampling_results)
-        amplitude = self.train_cfg.get('jitter', 0.15)
         jittered, gts = [], []
         for result, shape in zip(sampling_results, self._shapes, strict=True):
             boxes = get_box_tensor(result.pos_priors)
-            noise = torch.empty_like(boxes).uniform_(-amplitude, amplitude)
+            noise = torch.empty_like(boxes).uniform_(-self.jitter, self.jitter)
             jittered.append(d2det.jitter(boxes, noise, shape))
             gts.append(get_box_tensor(result.pos_gt_bboxes))
         rois, gt_bboxes = bbox2roi(jittered), torch.cat(gts)
-        limit = self.train_cfg.get('max_num_reg', 192)
-        if len(rois) > limit:
-            chosen = torch.randperm(len(rois), device=rois.device)[:limit]
+        if len(rois) > self.max_num_reg:
+            order = torch.randperm(len(rois), device=rois.device)
+            chosen = order[: self.max_num_reg]
             rois, gt_bboxes = rois[chosen], gt_bboxes[chosen]
         reg, logits = self._dense_forward(x, rois)
         losses = self.d2det_head.loss(reg, logits, rois[:, 1:], gt_bboxes)
