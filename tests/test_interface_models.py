@@ -22,6 +22,7 @@ PARTS = [
     'CSPPeleeNet',
     'CSPResNeXt',
     'CSPResNet',
+    'D2DetRoIHead',
     'DoubleHeadExtCascadeRoIHead',
     'DoubleHeadExtRoIHead',
     'DuallySupervisedCascadeRoIHead',
@@ -47,6 +48,8 @@ PARTS = [
     'SearchableBBoxHead',
     'SearchableBackbone',
     'SearchableNeck',
+    'TSDCascadeRoIHead',
+    'TSDRoIHead',
 ]
 NAMES = DENSE_HEADS + PARTS
 for_each_model = pytest.mark.parametrize('name', NAMES)

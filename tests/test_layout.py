@@ -12,7 +12,7 @@ from mmdet_assigners.utils import config_root
 
 PACKAGE = Path(__file__).parents[1] / 'mmdet_assigners'
 # used by whoever wants it, so one method of ours is enough
-PUBLIC = ('models.backbones', 'ops.border_align')
+PUBLIC = ('models.backbones', 'ops.border_align', 'ops.deform_roi_pool')
 
 
 def module_of(path):

@@ -148,9 +148,9 @@ def background_last(state: State) -> State:
     for name, value in state.items():
         head = re.fullmatch(r'roi_head\.\w+_head\.(?:\d\.)?(\w+)\.\w+', name)
         layer = head[1] if head else ''
-        if layer.startswith('fc_cls'):
+        if 'fc_cls' in layer:
             moved[name] = value.roll(-1, 0)
-        elif layer.startswith(('fc_reg', 'fc_alpha')) and len(value) > 4:
+        elif re.search('fc_(?:reg|alpha)', layer) and len(value) > 4:
             moved[name] = value[4:]
         elif layer == 'conv_logits':
             moved[name] = value[1:]

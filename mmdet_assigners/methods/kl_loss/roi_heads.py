@@ -17,8 +17,8 @@ from ...models.roi_heads.dict_roi_head import (
     DictBBoxHeadMixin,
     DictRoIHead,
 )
+from ...ops.own_columns import own_columns
 from .coder import CornerDeltaBBoxCoder
-from .functional import own_columns
 from .loss import KLLoss
 
 _CODER = dict(type='CornerDeltaBBoxCoder', target_stds=0.1)

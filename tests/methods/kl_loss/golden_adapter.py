@@ -6,6 +6,7 @@ from golden_runner import adapter
 from mmdet_assigners.methods.kl_loss import functional as kl_loss
 from mmdet_assigners.methods.kl_loss.coder import CornerDeltaBBoxCoder
 from mmdet_assigners.methods.kl_loss.loss import KLLoss
+from mmdet_assigners.ops.own_columns import own_columns
 from mmdet_assigners.ops.var_voting import VotingOptions, var_voting
 
 
@@ -36,8 +37,8 @@ def loss(case):
     labels, target = case['labels'], case['targets']
     positive = labels > 0
     # class 0, background, has columns too: labels are column indices here
-    pred = kl_loss.own_columns(case['pred'], labels)
-    alpha = kl_loss.own_columns(case['alpha'], labels)
+    pred = own_columns(case['pred'], labels)
+    alpha = own_columns(case['alpha'], labels)
     weight = positive[:, None].expand_as(target).to(target)
     beta, total = case.params['smooth_l1_beta'], max(len(labels), 1)
     value = KLLoss(beta=beta)(pred, alpha, target, weight, avg_factor=total)

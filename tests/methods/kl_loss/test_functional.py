@@ -8,8 +8,6 @@ from golden_runner import Case, load_adapters
 from mmdet.registry import MODELS, TASK_UTILS
 from mmengine.registry import init_default_scope
 
-from mmdet_assigners.methods.kl_loss import functional as kl_loss
-
 PRIOR = torch.tensor([[10.0, 20.0, 30.0, 60.0]])  # 20 wide, 40 high
 BOX = torch.tensor([[12.0, 16.0, 33.0, 68.0]])
 
@@ -250,13 +248,3 @@ def test_nothing_is_broadcast():
         loss()(box, box[:, :1], box)
     with pytest.raises(ValueError, match=r'weight.*\(4, 4\), \(4,\)'):
         loss()(box, box, box, torch.ones(4))
-
-
-def test_own_columns():
-    values = torch.arange(24.0).view(2, 12)
-    labels = torch.tensor([1, 3])  # 3: background, any column
-    found = kl_loss.own_columns(values, labels)
-    assert found[0].tolist() == [4, 5, 6, 7]
-    assert found.shape == (2, 4)
-    agnostic = kl_loss.own_columns(values[:, :4], labels)
-    assert torch.equal(agnostic, values[:, :4])

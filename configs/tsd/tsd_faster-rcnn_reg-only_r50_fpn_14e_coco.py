@@ -1,0 +1,4 @@
+# Only regression on a proposal of its own; not in the paper.
+# 8 GPUs x 2 images, lr 0.02.
+_base_ = './tsd_faster-rcnn_no-sibling_r50_fpn_14e_coco.py'
+model = dict(roi_head=dict(bbox_head=dict(cls_offset='none')))

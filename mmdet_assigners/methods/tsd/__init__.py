@@ -1,0 +1,2 @@
+from .bbox_head import TSDBBoxHead
+from .roi_heads import TSDCascadeRoIHead, TSDRoIHead

@@ -1,0 +1,5 @@
+"""What the sweeps do differently for D2Det."""
+
+# the regression is a mean over the jittered positives of a process, whose
+# number differs by image
+BY_IMAGE = ('roi_head', 'max_num_reg', 0)
