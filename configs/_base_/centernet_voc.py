@@ -1,4 +1,4 @@
-"""CenterNet on VOC07+12, as in the official code: data, pipelines, schedule."""
+"""CenterNet on VOC07+12 as in the official code: data, pipelines, schedule."""
 
 _voc_read = dict(type='LoadImageFromFile', backend_args=None)
 _voc_boxes = dict(type='LoadAnnotations', with_bbox=True)
