@@ -14,12 +14,13 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ...models.checks import pick
+from ...models.real_boxes import RealBoxesMixin
 from ...ops.anchor_points import move_ends
 from . import functional as d2det
 
 
 @MODELS.register_module()
-class D2DetRoIHead(StandardRoIHead):
+class D2DetRoIHead(RealBoxesMixin, StandardRoIHead):
     """Classification of proposals, then dense regression of the kept boxes.
 
     D2Det: Towards High Quality Object Detection and Instance Segmentation,

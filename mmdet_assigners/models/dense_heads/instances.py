@@ -68,7 +68,10 @@ def drop_empty(gts: InstanceList) -> InstanceList:
 
 
 def _drop_empty(gt: InstanceData) -> InstanceData:
-    keep = has_area(get_box_tensor(gt.bboxes).reshape(-1, 4))
+    boxes = get_box_tensor(gt.bboxes)
+    # boxes in pairs: the first one counts
+    boxes = boxes[:, :4] if boxes.dim() == 2 else boxes.reshape(-1, 4)
+    keep = has_area(boxes)
     if keep.all():
         return gt
     on_host = keep.cpu().numpy()  # masks are arrays

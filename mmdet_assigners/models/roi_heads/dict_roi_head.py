@@ -219,7 +219,7 @@ class DictRoIHead(RealBoxesMixin, StandardRoIHead):
         )
 
 
-class DictCascadeRoIHead(CascadeRoIHead):
+class DictCascadeRoIHead(RealBoxesMixin, CascadeRoIHead):
     """``CascadeRoIHead`` whose box heads may return more than two outputs.
 
     The box heads are those of :class:`DictRoIHead`. The next stage starts
