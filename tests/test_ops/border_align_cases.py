@@ -19,6 +19,9 @@ CASES = {  # batch, channels, height, width, boxes, samples, kind of boxes
     'corners': (2, 2, 3, 7, 21, 1, 'clamped'),
     'odd channels': (2, 7, 6, 5, 11, 10, 'any'),
     'many channels': (1, 130, 3, 3, 9, 2, 'any'),
+    # programs of the gradient own 8 cells: ends far outside of several
+    'large map': (1, 2, 19, 26, 40, 10, 'any'),
+    'far outside': (1, 2, 12, 20, 30, 10, 'far'),
 }
 POOL_SIZE = 5
 
@@ -32,6 +35,10 @@ def make_case(name):
     side = torch.tensor([width, height] * 2)
     boxes = torch.rand(batch, count, 4, generator=generator)
     boxes = boxes * (side + 6) - 3
+    if kind == 'far':  # one end on the map, the other a map away
+        boxes[..., 2:] += side[2:] * torch.randint(
+            -1, 2, (batch, count, 2), generator=generator
+        )
     if kind == 'points':
         boxes[..., 2:] = boxes[..., :2]
     elif kind == 'inverted':

@@ -34,7 +34,14 @@ def _position(coordinate, size):
     limit = size.to(tl.float32)
     inside = (coordinate >= -1.0) & (coordinate <= limit)  # NaN is outside
     coordinate = tl.where(inside, coordinate, 0.0)
-    return tl.minimum(tl.maximum(coordinate, 0.0), limit - 1.0), inside
+    return _clamp(coordinate, size), inside
+
+
+@triton.jit
+def _clamp(coordinate, size):
+    """The nearest position on the map, also of a coordinate far outside."""
+    last = size.to(tl.float32) - 1.0
+    return tl.minimum(tl.maximum(coordinate, 0.0), last)
 
 
 @triton.jit
@@ -217,9 +224,10 @@ def _backward_kernel(
             step = tl.load(record_ptr + own * 4 + 1)
             low = tl.load(record_ptr + own * 4 + 2)
             upper = tl.load(record_ptr + own * 4 + 3)
-            # samples lie between the first and the last
-            head, _ = _position(start, size)
-            tail, _ = _position(start + pool_size * step, size)
+            # samples that count lie between the first and the last, which
+            # may be far outside
+            head = _clamp(start, size)
+            tail = _clamp(start + pool_size * step, size)
             touches = valid & ((low == line) | (upper > 0))
             touches &= tl.maximum(head, tail) > corner - 1
             touches &= tl.minimum(head, tail) < corner + block_x
@@ -277,8 +285,9 @@ def _gather(
     across = tl.where(low == line, 1 - upper, upper)
     position, counts = _position(start + k * step, size)
     weight = 1 - tl.abs(position[None, :] - x[:, None])
-    grad = tl.where(counts, grad * across, 0.0)
-    return total + tl.maximum(weight, 0.0) * grad[None, :]
+    share = tl.maximum(weight, 0.0) * tl.where(counts, across, 0.0)[None, :]
+    # a cell without a share gets nothing, however large the gradient
+    return total + tl.where(share > 0, share * grad[None, :], 0.0)
 
 
 @triton.jit(do_not_specialize=['columns'])
@@ -365,8 +374,7 @@ def backward(
     """Gradient of the input, the same in every run.
 
     Borders are sorted by the first line of cells that they touch; a cell then
-    finds those that may reach it next to each other. An infinite gradient
-    makes cells near its own NaN.
+    finds those that may reach it next to each other.
 
     Args:
         grad: (B, M, 4, C) gradient of the output.
