@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 from helpers import BOXES, demo_batch, losses_of, total_loss
-from mmdet.registry import MODELS
+from mmdet.datasets.transforms import Resize
+from mmdet.registry import METRICS, MODELS
 from mmengine.config import Config
 from small_scale_page import compared_rows
 from test_datasets.test_roots import coco_root
@@ -16,7 +17,7 @@ from mmdet_assigners.small_scale import (
     shrink_model,
     use_data,
 )
-from mmdet_assigners.utils import resolve_config
+from mmdet_assigners.utils import leaf_datasets, resolve_config
 
 
 def base(name):
@@ -100,7 +101,6 @@ def test_two_stage_with_masks_and_multi_scale(tmp_path):
 )
 def test_shrunk_models_build(name):
     """Different families, none of them named in the overlay."""
-    from mmdet.registry import MODELS
     from mmengine.registry import init_default_scope
 
     init_default_scope('mmdet')
@@ -172,6 +172,58 @@ def test_data_without_the_overlay(tmp_path):
     assert cfg.train_dataloader.dataset.ann_file.endswith('train.json')
     assert cfg.model.roi_head.mask_head.num_classes == 2
     assert cfg.model.backbone.depth == 50
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'mmdet::pascal_voc/faster-rcnn_r50_fpn_1x_voc0712',  # repeated, joined
+        'mmdet::wider_face/retinanet_r50_fpn_1x_widerface',
+    ],
+)
+def test_configs_of_other_formats(root, name):
+    cfg = load_config(name, mini=True, data=root)
+    for part in ('train', 'val', 'test'):
+        loader = cfg[f'{part}_dataloader']
+        ((_, dataset),) = leaf_datasets(loader)
+        assert dataset['type'] == 'CocoDataset'
+        assert dataset['metainfo'] == dict(classes=('cell', 'plate'))
+    metric = METRICS.build(cfg.val_evaluator)
+    assert type(metric).__name__ == 'CocoMetric'
+
+
+def test_no_validation(root, tmp_path):
+    path = tmp_path / 'mine.py'
+    base = resolve_config('atss-ladder_r50_fpn_1x_coco')
+    keys = ('val_dataloader', 'val_cfg', 'val_evaluator')
+    text = ''.join(f'{key} = None\n' for key in keys)
+    path.write_text(f'_base_ = {base!r}\n{text}')
+    for mini in (True, False):
+        cfg = load_config(str(path), mini=mini, data=root)
+        assert all(cfg[key] is None for key in keys)
+
+
+def test_types_with_a_scope_and_classes(root):
+    """mmengine takes them like bare names; the overlay is the same."""
+    name = 'retinanet/retinanet_r50_fpn_1x_coco'
+    plain, scoped = base(name), base(name)
+    scoped.model.backbone.type = 'mmdet.ResNet'
+    for transform in scoped.train_dataloader.dataset.pipeline:
+        transform.type = f'mmdet.{transform.type}'
+    scoped.test_dataloader.dataset.pipeline[1].type = Resize
+    for cfg in (plain, scoped):
+        apply_small_scale(cfg, root)
+    assert scoped.model == plain.model
+    resize = scoped.train_dataloader.dataset.pipeline[2]
+    assert (resize.type, resize.scale) == ('mmdet.Resize', (320, 240))
+    assert scoped.test_dataloader.dataset.pipeline[1].scale == (320, 240)
+
+
+def test_iterations_are_refused(root):
+    cfg = base('retinanet/retinanet_r50_fpn_1x_coco')
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=10)
+    with pytest.raises(ValueError, match='train_cfg has no max_epochs'):
+        apply_small_scale(cfg, root)
 
 
 @pytest.mark.parametrize('key', ['epochs', 'batch_size'])

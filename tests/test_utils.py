@@ -9,8 +9,11 @@ import mmdet_assigners
 from mmdet_assigners.utils import (
     config_path,
     get_config,
+    inference_pipeline,
+    leaf_datasets,
     registered_names,
     resolve_config,
+    type_name,
     walk_config,
 )
 
@@ -119,3 +122,29 @@ def test_without_mmdet_the_message_says_what_to_run():
         [sys.executable, '-c', code], capture_output=True, text=True
     )
     assert 'python -m mmdet_assigners check' in done.stdout
+
+
+def test_names_of_types():
+    class Resize:
+        pass
+
+    for value in ('Resize', 'mmdet.Resize', 'mmdet.datasets.x.Resize', Resize):
+        assert type_name(value) == type_name(dict(type=value)) == 'Resize'
+    assert type_name('mmpretrain.ResNet') == 'mmpretrain.ResNet'
+    assert type_name(dict(a=1)) == ''
+
+
+def test_datasets_inside_wrappers():
+    one, two = dict(type='A', pipeline=[1]), dict(type='B', pipeline=[2])
+    joined = dict(type='ConcatDataset', datasets=[one, two])
+    loader = dict(dataset=dict(type='RepeatDataset', dataset=joined))
+    assert list(leaf_datasets(loader, 'test_dataloader')) == [
+        ('test_dataloader.dataset.dataset.datasets.0', one),
+        ('test_dataloader.dataset.dataset.datasets.1', two),
+    ]
+    assert list(leaf_datasets(None, 'x')) == []
+    assert inference_pipeline(dict(test_dataloader=loader)) == [1]
+    other = dict(test_dataloader=None, val_dataloader=dict(dataset=two))
+    assert inference_pipeline(other) == [2]
+    with pytest.raises(ValueError, match='neither a test_dataloader nor a'):
+        inference_pipeline(dict(test_dataloader=None))

@@ -30,11 +30,3 @@ val_evaluator = dict(
     ann_file='data/WIDERFace/ground_truth/wider_face_val.mat',
 )
 test_evaluator = val_evaluator
-# small datasets are COCO files
-mini = dict(
-    train_dataloader=dict(dataset=dict(type='CocoDataset')),
-    val_dataloader=dict(dataset=dict(type='CocoDataset')),
-    test_dataloader=dict(dataset=dict(type='CocoDataset')),
-    val_evaluator=dict(type='CocoMetric', metric='bbox'),
-    test_evaluator=dict(type='CocoMetric', metric='bbox'),
-)
