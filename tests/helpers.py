@@ -72,10 +72,11 @@ def exception(path, name, default=None):
     Args:
         path: A config of the method.
         name: ``BY_IMAGE``: module, attribute and value that uncouple the
-            images of a process; ``UP_TO_A_FACTOR``: why gradients of two
-            processes differ by a factor; ``NO_GRADIENT``: parameter -> why it
-            gets none; ``DOES_NOT_OVERFIT``: dataset -> what was measured;
-            ``REPEATS``: config -> others with the same classes.
+            images of a process, or a list of them; ``UP_TO_A_FACTOR``: why
+            gradients of two processes differ by a factor; ``NO_GRADIENT``:
+            parameter -> why it gets none; ``DOES_NOT_OVERFIT``: dataset ->
+            what was measured; ``REPEATS``: config -> others with the same
+            classes.
         default: If there is nothing.
     """
     slug = path.parent.name

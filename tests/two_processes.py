@@ -21,8 +21,10 @@ PER_IMAGE = [BOXES, BOXES]
 def _prepared(path):
     model = mini_model(path)
     model.train()
-    if change := exception(path, 'BY_IMAGE'):
-        name, option, value = change
+    changes = exception(path, 'BY_IMAGE', [])
+    for name, option, value in (
+        changes if isinstance(changes, list) else [changes]
+    ):
         setattr(model.get_submodule(name), option, value)
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):

@@ -77,7 +77,7 @@ def gain_figure(summary: dict, rows: list):
         return None
     figure, axes = plt.subplots(
         len(DATA),
-        figsize=(WIDTH, 5 * len(DATA)),
+        figsize=(WIDTH, 7 * len(DATA)),
         sharex=True,
         layout='constrained',
     )
@@ -98,7 +98,7 @@ def gain_figure(summary: dict, rows: list):
         axis.set_title(title(data, summary), loc='left', fontsize=11)
         axis.set_ylabel('difference at small scale, mAP x 100')
         names[axis] = [
-            axis.text(*place, short_label(row), fontsize=8)
+            axis.text(*place, short_label(row), fontsize=7)
             for *place, (row, _) in zip(x, y, points, strict=True)
         ]
     axes[-1].set_xlabel('published gain, COCO box AP')
@@ -111,7 +111,7 @@ def gain_figure(summary: dict, rows: list):
             arrowprops=dict(arrowstyle='-', color='0.6'),
             expand=(1.1, 1.5),
             force_text=(0.2, 0.6),
-            iter_lim=1000,  # by default a second, too short on a busy machine
+            iter_lim=4000,  # by default a second, too short on a busy machine
         )
     return figure
 

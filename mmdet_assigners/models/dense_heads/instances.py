@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import InstanceList
 from mmengine.structures import InstanceData
@@ -64,16 +65,19 @@ def drop_empty(gts: InstanceList) -> InstanceList:
         gts: B instances with ``bboxes``; those that lack none are returned
             as they are.
     """
-    return [_drop_empty(gt) for gt in gts]
+    kept = [has_area(_first_boxes(gt)) for gt in gts]
+    if not kept or torch.cat(kept).all():  # one wait for the whole batch
+        return gts
+    return [_select(gt, keep) for gt, keep in zip(gts, kept, strict=True)]
 
 
-def _drop_empty(gt: InstanceData) -> InstanceData:
+def _first_boxes(gt: InstanceData) -> Tensor:
     boxes = get_box_tensor(gt.bboxes)
     # boxes in pairs: the first one counts
-    boxes = boxes[:, :4] if boxes.dim() == 2 else boxes.reshape(-1, 4)
-    keep = has_area(boxes)
-    if keep.all():
-        return gt
+    return boxes[:, :4] if boxes.dim() == 2 else boxes.reshape(-1, 4)
+
+
+def _select(gt: InstanceData, keep: Tensor) -> InstanceData:
     on_host = keep.cpu().numpy()  # masks are arrays
     return InstanceData(
         metainfo=gt.metainfo,

@@ -95,15 +95,14 @@ class LossInputsMixin:
         """
         classes = getattr(self, 'num_classes', None)
         for gt in gts:
-            labels = gt.labels
-            if classes is None or labels.device.type != 'cpu' or not len(gt):
+            if classes is None or gt.labels.device.type != 'cpu':
                 continue
+            labels = gt.labels.numpy()
             wrong = labels[(labels < 0) | (labels >= classes)]
-            if len(wrong):
+            if wrong.size:
                 raise ValueError(
-                    f'{type(self).__name__} has num_classes={classes}, but a '
-                    f'ground truth has the label {int(wrong[0])}, expected 0 '
-                    f'to {classes - 1}'
+                    f'labels must be from 0 to {classes - 1}, got {wrong[0]}: '
+                    f'{type(self).__name__} has num_classes={classes}'
                 )
 
     @abstractmethod
