@@ -6,9 +6,10 @@ import torch
 from mmdet.registry import METRICS
 from mmengine.registry import init_default_scope
 from scipy.io import savemat
+from test_datasets.test_roots import coco_root
 
 from mmdet_assigners.methods.hambox.wider_face_metric import WIDERFaceMetric
-from mmdet_assigners.small_scale import merge_mini
+from mmdet_assigners.small_scale import use_data
 from mmdet_assigners.utils import get_config
 
 IMAGES = {'0--Parade': ['p_1', 'p_2'], '1--Handshaking': ['h_1']}
@@ -136,12 +137,12 @@ def test_bad_arguments(tmp_path):
         metric.process({}, [dict(pred_instances={})])
 
 
-def test_small_scale_leaves_wider_face():
+def test_small_scale_leaves_wider_face(tmp_path):
     """On the overlay's COCO files the face configs are COCO configs."""
     init_default_scope('mmdet')
     cfg = get_config('hambox_r50_fpn_1x_widerface')
     assert cfg.val_evaluator.type == 'WIDERFaceMetric'
-    merge_mini(cfg)
+    use_data(cfg, str(coco_root(tmp_path)))
     for part in ('train', 'val', 'test'):
         assert cfg[f'{part}_dataloader'].dataset.type == 'CocoDataset'
     for part in ('val', 'test'):
