@@ -9,11 +9,21 @@ from typing import Any, NamedTuple
 from .utils import register_all_modules, resolve_config
 
 _MISSING: Any = object()
-# top-level keys that are read by others than mmengine's Runner
+# top-level keys that are read otherwise than as arguments of mmengine's
+# Runner: by the Runner from its config, by mmdet's tools, by us
 _READ_BY_OTHERS = {
+    'activation_checkpointing',
+    'auto_scale_lr',
+    'backend_args',
+    'compile',
     'custom_imports',
+    'data_preprocessor',
+    'efficient_conv_bn_eval',
+    'find_unused_parameters',
     'mini',
+    'model_wrapper_cfg',
     'small',
+    'sync_bn',
     'tta_model',
     'tta_pipeline',
 }
@@ -121,13 +131,17 @@ def diff_against_base(
     return diff_dicts(old, new)
 
 
-def _variables(config: dict[str, Any], old: dict[str, Any]) -> set[str]:
-    """New top-level keys that nothing reads: values that files share."""
+def keys_that_are_read() -> set[str]:
+    """Top-level keys of a config that mean something."""
     from mmengine.runner import Runner
 
-    read = set(inspect.signature(Runner.__init__).parameters)
+    return {*inspect.signature(Runner.__init__).parameters, *_READ_BY_OTHERS}
+
+
+def _variables(config: dict[str, Any], old: dict[str, Any]) -> set[str]:
+    """New top-level keys that nothing reads: values that files share."""
     inherited = {key.partition('.')[0] for key in old}
-    return set(config) - read - _READ_BY_OTHERS - inherited
+    return set(config) - keys_that_are_read() - inherited
 
 
 def mmdet_bases(path: Path) -> list[str]:

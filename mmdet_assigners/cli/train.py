@@ -56,8 +56,9 @@ def run(args: argparse.Namespace) -> int:
     with common.user_errors():
         launch.prepare(args, cfg)
         # referenced until the training ends
-        lock = claim(cfg.work_dir, args.resume)
-        last = find_last(cfg.work_dir) if args.resume else None
+        resume = args.resume or bool(cfg.get('resume'))
+        lock = claim(cfg.work_dir, resume)
+        last = find_last(cfg.work_dir) if resume else None
         if last:
             check_resume(cfg, last)
             cfg.resume, cfg.load_from = True, str(last)

@@ -137,28 +137,30 @@ def find_split(root: Path, split: str, masks: bool = False) -> Split:
 
 def _from_files(files: DataFiles, masks: bool) -> DataRoot:
     """The dataset of these files; its name is that of the image folder."""
-    splits = []
-    for ann_file in (files.train, files.val):
-        split = load_split(ann_file, files.images)
-        content = read_annotations(ann_file)
-        if masks:
-            check_masks(ann_file, content['annotations'])
-        splits.append(split)
-    return DataRoot(Path(files.images).resolve().name, *splits)
+    train, val = (
+        load_split(ann_file, files.images, masks)
+        for ann_file in (files.train, files.val)
+    )
+    return DataRoot(Path(files.images).resolve().name, train, val)
 
 
-def load_split(ann_file: str | Path, img_dir: str | Path = '') -> Split:
+def load_split(
+    ann_file: str | Path, img_dir: str | Path = '', masks: bool = False
+) -> Split:
     """A split that is given by its annotation file.
 
     Args:
         ann_file: COCO annotation file.
         img_dir: Folder of the images.
+        masks: See `resolve_data`.
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: The file isn't in COCO format.
+        ValueError: See `resolve_data`.
     """
     content = read_annotations(ann_file)
+    if masks:
+        check_masks(ann_file, content['annotations'])
     return Split(
         Path(ann_file).absolute(),
         Path(img_dir).absolute(),

@@ -107,7 +107,9 @@ def check_resume(cfg: Config, path: Path) -> None:
     broken = [
         name
         for name, value in content.get('state_dict', {}).items()
-        if value.is_floating_point() and not value.isfinite().all()
+        if torch.is_tensor(value)
+        and value.is_floating_point()
+        and not value.isfinite().all()
     ]
     if broken:
         raise CheckpointError(

@@ -72,6 +72,7 @@ def check_files(cfg: Config, *loaders: str) -> list[Problem]:
     found: list[Problem] = []
     for data in dataset_nodes(cfg, *loaders):
         found += _missing_files(data) or _check_format(data)
+    _read.cache_clear()  # the training that follows needs the memory
     return list(dict.fromkeys(found))
 
 
@@ -107,15 +108,6 @@ def trained_classes(cfg: Config) -> tuple[str, ...] | None:
         if annotated:
             return annotated
     return None
-
-
-def count_objects(data: DatasetNode) -> str:
-    """One line: images and objects of an annotation file."""
-    content = _read(data.ann_file)
-    return (
-        f'{len(content["images"])} images, {len(content["annotations"])} '
-        'objects'
-    )
 
 
 def _merge_equal(found: list[Problem]) -> list[Problem]:

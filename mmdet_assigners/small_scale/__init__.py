@@ -7,13 +7,12 @@ minutes on a laptop: for tests, demos and a first look. The published form,
 """
 
 import difflib
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
+from ..config_diff import keys_that_are_read
 from ..datasets.roots import DataFiles
 from ..diagnostics.problem import one_line
 from ..utils import register_all_modules, resolve_config
@@ -115,8 +114,9 @@ def _read(path: str) -> Config:
         raise ValueError(
             f'{path} cannot be read as a config: {one_line(error)}'
         ) from error
-    if 'model' not in cfg or 'data' in cfg:
-        older = 'it is of mmdet 2' if 'data' in cfg else 'it has no model'
+    of_mmdet_2 = 'data' in cfg and 'train_dataloader' not in cfg
+    if 'model' not in cfg or of_mmdet_2:
+        older = 'it is of mmdet 2' if of_mmdet_2 else 'it has no model'
         raise ValueError(
             f'{path} is not a config of MMDetection 3.x: {older}; expected '
             'model, train_dataloader, ...'
@@ -126,7 +126,7 @@ def _read(path: str) -> Config:
 
 def _check_keys(cfg: Config, options: Mapping[str, Any]) -> None:
     """Refuse a new top-level key, which nothing would read."""
-    known = {*cfg.keys(), *inspect.signature(Runner.__init__).parameters}
+    known = {*cfg.keys(), *keys_that_are_read()}
     for option in options:
         key = option.partition('.')[0]
         if key not in known:
