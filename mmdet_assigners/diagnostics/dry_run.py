@@ -156,7 +156,8 @@ def _build_loader(loader_cfg: Any) -> Any:
     loader = loader_cfg.to_dict()
     loader.update(num_workers=0, persistent_workers=False)
     loader.pop('prefetch_factor', None)
-    return Runner.build_dataloader(loader, seed=0)
+    with _silent():
+        return Runner.build_dataloader(loader, seed=0)
 
 
 def _batches(loader_cfg: Any, count: int) -> Iterator[Any]:

@@ -142,7 +142,7 @@ def dense_offsets(targets: CornerTargets, height: int, width: int) -> Tensor:
         width: Of the map.
 
     Returns:
-        Shape (B, 2, 2, H, W): corner, then x, y.
+        Shape (B, 2, 2, H, W), corner, then x, y.
     """
     offsets = targets.offsets.flatten(0, 1)
     index = targets.index.flatten(0, 1)
