@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -73,16 +74,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    logging.raiseExceptions = False  # a closed pipe is no logging error
     # mmengine causes it on every config; users can't avoid it
     warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
-    known = argv and argv[0] in COMMANDS
-    args = build_parser(argv[:1] if known else COMMANDS).parse_args(argv)
     if threading.current_thread() is threading.main_thread():
         # `finally` clauses run, which end trainings in other processes
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    known = argv and argv[0] in COMMANDS
+    parser = build_parser(argv[:1] if known else COMMANDS)
+    args = argparse.Namespace(command='COMMAND', traceback=False)
     try:
-        code = _command(args.command).run(args)
-        sys.stdout.flush()
+        try:
+            parser.parse_args(argv, args)
+            code = _command(args.command).run(args)
+        finally:
+            sys.stdout.flush()  # of the help, too
     except BrokenPipeError:  # `mmdet-assigners list | head`
         # Python flushes stdout once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

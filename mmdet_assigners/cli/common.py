@@ -28,6 +28,8 @@ def user_errors() -> Iterator[None]:
     """Errors inside the ``with`` block end the command, see :func:`fail`."""
     try:
         yield
+    except BrokenPipeError:  # the reader of the output is gone, no mistake
+        raise
     except _USER_ERRORS as error:
         fail(str(error))
 
