@@ -1,4 +1,4 @@
-"""Numbers about assignments: positives per object, ambiguity, agreement."""
+"""Numbers about assignments: positives per object and agreement."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -54,7 +54,7 @@ class Statistics:
         self._seconds: list[float] = []
         self._levels: list[str] = []
         self._positives = 0
-        self._ambiguous = 0
+        self._in_several = 0
 
     def add(self, assignment: ImageAssignment) -> None:
         """Add one image."""
@@ -65,12 +65,12 @@ class Statistics:
         centers = assignment.centers[assignment.positive]
         inside = inside_count(centers, assignment.boxes)
         self._positives += len(centers)
-        self._ambiguous += int((inside > 1).sum())
+        self._in_several += int((inside > 1).sum())
 
     @property
-    def ambiguous(self) -> float:
+    def in_several(self) -> float:
         """Share of the positives whose center lies in several boxes."""
-        return self._ambiguous / max(1, self._positives)
+        return self._in_several / max(1, self._positives)
 
     @property
     def seconds(self) -> float:

@@ -1,6 +1,7 @@
 """What ``viz`` and ``table`` share: detectors and images from arguments."""
 
 import argparse
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,8 +37,8 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--data',
         metavar='NAME|ROOT',
-        help='shapes (default), bccd, coco128 or the root of a COCO-format '
-        'dataset',
+        help='shapes, bccd, coco128 or the root of a COCO-format dataset '
+        '(default: the data of a config that is a file of yours, else shapes)',
     )
     parser.add_argument('--split', choices=('train', 'val'), default='val')
 
@@ -153,12 +154,42 @@ def check_ending(option: str, name: str | None, *endings: str) -> None:
 
 
 def split(args: argparse.Namespace) -> 'Split':
-    """The split that ``--ann``, or ``--data`` and ``--split``, name."""
+    """The split that the arguments name.
+
+    It is that of ``--ann``, or of ``--data`` and ``--split``; without them
+    that of the first config which is a file of the user, otherwise shapes.
+
+    Raises:
+        ValueError: The data can't be used.
+    """
     from ..datasets.roots import load_split, resolve_data
 
     if vars(args).get('ann'):
         return load_split(args.ann)
-    return getattr(resolve_data(args.data or 'shapes'), args.split)
+    own = [name for name in args.config if _is_own_file(name)]
+    if args.data or not own:
+        return getattr(resolve_data(args.data or 'shapes'), args.split)
+    from ..diagnostics.data_check import config_split
+    from ..small_scale import load_config
+
+    options = common.parse_cfg_options(args.cfg_options)
+    try:
+        found = config_split(load_config(own[0], options=options), args.split)
+    except ValueError as error:
+        raise ValueError(
+            f'{own[0]}: {error}; or name other data: --data NAME|ROOT'
+        ) from error
+    # stdout may be a table for another program
+    print(f'data of {own[0]}: {found.ann_file}', file=sys.stderr)
+    return found
+
+
+def _is_own_file(config: str) -> bool:
+    """Whether a config is given as a file that is none of this package."""
+    from ..utils import config_root
+
+    path = Path(config)
+    return path.is_file() and config_root() not in path.resolve().parents
 
 
 def images(

@@ -1,4 +1,8 @@
-"""``list``: methods with their categories, paper, status and configs."""
+"""``list``: methods with their categories, paper, status and configs.
+
+A name that fits one method also lists its configs: what each is, its
+baseline, and the numbers that others published.
+"""
 
 import argparse
 import fnmatch
@@ -9,11 +13,13 @@ from ..catalog import (
     STATUSES,
     MetafileError,
     Method,
+    Model,
     closest,
     read_catalog,
 )
 
 _HEADER = ('METHOD', 'CATEGORIES', 'STATUS', 'CONFIGS', 'PAPER')
+_CONFIG_HEADER = ('CONFIG', 'WHAT', 'PUBLISHED', 'BASELINE')
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -54,21 +60,27 @@ def _error(message: str) -> int:
     return 2
 
 
-def _table(methods: list[Method]) -> list[str]:
-    rows = [_HEADER]
-    for method in methods:
-        count = str(len(method.models))
-        names = ', '.join(method.categories)
-        rows.append(
-            (method.slug, names, method.status, count, method.paper.title)
-        )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADER))]
-    return [
-        '  '.join(
-            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
-        for row in rows
+def _aligned(rows: list[tuple[str, ...]]) -> str:
+    """Columns as wide as their longest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ['  '.join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return '\n'.join(lines)
+
+
+def _method_row(method: Method) -> tuple[str, ...]:
+    count = str(len(method.models))
+    names = ', '.join(method.categories)
+    return method.slug, names, method.status, count, method.paper.title
+
+
+def _config_row(model: Model) -> tuple[str, ...]:
+    baseline = (model.metadata or {}).get('Baseline', '-')
+    numbers = [
+        f'{one.metric} {one.value:g} ({one.dataset}; {one.source})'
+        for one in model.published
     ]
+    what = model.description or '-'
+    return model.name, what, '; '.join(numbers) or '-', baseline
 
 
 def run(args: argparse.Namespace) -> int:
@@ -111,5 +123,8 @@ def run(args: argparse.Namespace) -> int:
     if args.configs:
         print('\n'.join(name for method in found for name in method.configs))
         return 0
-    print('\n'.join(_table(found)))
+    print(_aligned([_HEADER, *map(_method_row, found)]))
+    if args.name and len(found) == 1:
+        configs = map(_config_row, found[0].models)
+        print('\n' + _aligned([_CONFIG_HEADER, *configs]))
     return 0

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from ..analysis.statistics import Statistics
 
-HELP = 'positives per object, ambiguity, agreement between configs'
+HELP = 'positives per object, their overlap, agreement between configs'
 DESCRIPTION = (
     'Runs configs on images and counts the positive priors of each object: '
     'mean, median and the share of objects without any, by size of the '
     'object (area of its box in the file: below 32^2, 96^2 px) and by level; '
-    'the share of positives whose center lies in several objects; the median '
+    'the share of positives whose center lies in several boxes; the median '
     'time of an assignment without the network; and how far the configs '
     'agree (Jaccard index of the cells that are positive for an object; '
     "'-' if they see the images in different sizes)."
@@ -67,7 +67,7 @@ def _lines(name: str, statistics: 'Statistics') -> list[dict[str, str]]:
         for level, mean in summary.per_level.items():
             line[level] = _number(mean, '.2f')
         if summary.size == 'all':
-            line['ambiguous %'] = f'{100 * statistics.ambiguous:.2f}'
+            line['in several %'] = f'{100 * statistics.in_several:.2f}'
             line['s / image'] = f'{statistics.seconds:.4f}'
         lines.append(line)
     return lines
@@ -112,7 +112,7 @@ def format_table(
 def _columns(lines: list[dict[str, str]]) -> list[str]:
     """All columns, the levels from fine to coarse."""
     first = ['config', 'size', 'objects', 'mean', 'median', 'none %']
-    last = ['ambiguous %', 's / image']
+    last = ['in several %', 's / image']
     levels = {key for line in lines for key in line} - {*first, *last}
     ordered = sorted(levels, key=lambda name: float(name.removeprefix('P')))
     return [*first, *ordered, *last]

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--html',
         metavar='FILE',
-        help='one self-contained page; arrow keys flip configs and images',
+        help='one self-contained page to flip between configs and images',
     )
 
 

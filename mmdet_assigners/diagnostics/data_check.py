@@ -20,6 +20,7 @@ from ..datasets.annotations import (
     read_annotations,
     reads_coco,
 )
+from ..datasets.roots import Split
 from ..utils import leaf_datasets, walk_config
 from .problem import Problem
 
@@ -101,13 +102,42 @@ def check_data(cfg: Config) -> list[Problem]:
 def trained_classes(cfg: Config) -> tuple[str, ...] | None:
     """Names of the classes of the training data, None if not known."""
     for data in dataset_nodes(cfg, 'train_dataloader'):
-        names, annotated = _class_names(data.node), _annotated_names(data)
-        # the annotated ones if those of the config don't fit
-        if annotated is None or (names and set(names) <= set(annotated)):
-            annotated = names
-        if annotated:
-            return annotated
+        classes = _classes_of(data)
+        if classes:
+            return classes
     return None
+
+
+def config_split(cfg: Config, name: str) -> Split:
+    """One split of the data that a config names.
+
+    Args:
+        cfg: The config; in several concatenated datasets the first counts.
+        name: ``'train'`` or ``'val'``.
+
+    Raises:
+        ValueError: The config has no such data in COCO format.
+    """
+    loaders = ['train_dataloader']
+    if name == 'val':
+        loaders = ['val_dataloader', 'test_dataloader']
+    for data in dataset_nodes(cfg, *loaders):
+        for problem in _missing_files(data) or _check_format(data):
+            raise ValueError(problem.what)
+        classes = _classes_of(data) if reads_coco(data.node) else None
+        if classes:
+            return Split(data.ann_file, data.img_dir, classes)
+    raise ValueError(
+        f'no {loaders[0]} of the config reads annotations in COCO format'
+    )
+
+
+def _classes_of(data: DatasetNode) -> tuple[str, ...] | None:
+    """The annotated classes, in the config's choice if that fits them."""
+    names, annotated = _class_names(data.node), _annotated_names(data)
+    if annotated is None or (names and set(names) <= set(annotated)):
+        return names
+    return annotated
 
 
 def _merge_equal(found: list[Problem]) -> list[Problem]:

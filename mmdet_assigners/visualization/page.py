@@ -24,7 +24,9 @@ nav b { display: inline-block; width: 5em; color: var(--gray);
 button { font: inherit; margin: 2px; padding: 3px 9px; cursor: pointer;
   border: 1px solid var(--light); border-radius: 4px; background: white; }
 button[aria-pressed=true] { background: var(--ink); color: white; }
-img { max-width: 100%; display: block; }
+main, section { overflow-x: auto; }
+img { max-width: 100%; display: block; cursor: zoom-in; }
+main.zoomed img { max-width: none; cursor: zoom-out; }
 img[hidden] { display: none; }
 table { border-collapse: collapse; margin-top: 16px; }
 th, td { padding: 3px 12px 3px 0; text-align: right; }
@@ -33,6 +35,12 @@ th:first-child, td:first-child, th:nth-child(2), td:nth-child(2)
 tr { border-bottom: 1px solid var(--light); }
 tr[aria-current] { background: #eef2f8; }
 p { color: var(--gray); }
+@media (max-width: 600px) {
+  body { margin: 8px; }
+  nav { position: static; }
+  nav b { display: block; }
+  main { margin: 0 -8px; }
+}
 """
 _SCRIPT = """
 const at = {image: 0, config: 0};
@@ -55,14 +63,17 @@ function go(what, index) {
 }
 for (const what in at)
   pick(what).forEach((b, i) => b.onclick = () => go(what, i));
+const main = document.querySelector('main');
+main.onclick = () => main.classList.toggle('zoomed');
+// keys that scroll, and those with Ctrl or Alt, are the browser's
 document.onkeydown = (event) => {
   const [what, step] = {
     ArrowLeft: ['config', -1], ArrowRight: ['config', 1],
-    ArrowUp: ['image', -1], ArrowDown: ['image', 1],
+    p: ['image', -1], n: ['image', 1],
   }[event.key] ?? [];
-  if (!what) return;
-  event.preventDefault();
-  go(what, at[what] + step);
+  const scrolls = what == 'config' && main.scrollWidth > main.clientWidth;
+  if (what && !scrolls && !event.ctrlKey && !event.metaKey && !event.altKey)
+    go(what, at[what] + step);
 };
 show();
 """
@@ -76,8 +87,9 @@ def write_page(
 ) -> Path:
     """Write assignments as one self-contained HTML page.
 
-    Left and right arrows flip configs, up and down images; buttons do the
-    same. The PNGs are inside the page, which needs nothing else.
+    Buttons and keys flip configs (left and right arrow) and images (n and
+    p); keys that scroll are left alone. A click on an image shows it in full
+    size. The PNGs are inside the page, which needs nothing else.
 
     Args:
         names: Name of each image.
@@ -119,6 +131,7 @@ def write_page(
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Label assignment</title>
 <style>{_COLORS}{_STYLE}</style>
 </head>
@@ -127,13 +140,18 @@ def write_page(
 {_buttons('config', configs)}
 {_buttons('image', names)}
 </nav>
+<main>
 {chr(10).join(images)}
-<p>Left and right arrows: next config. Up and down: next image.</p>
+</main>
+<p>Left and right arrow flip configs, n and p images; a click shows full
+size.</p>
+<section>
 <table>
 <tr><th>image</th><th>config</th><th>objects</th><th>without positives</th>
 <th>positives</th><th>per object</th><th>median</th></tr>
 {chr(10).join(lines)}
 </table>
+</section>
 <script>{_SCRIPT}</script>
 </body>
 </html>

@@ -105,14 +105,17 @@ def _draw_panel(
         color = colors[label]
         draw_box(axes, box, edgecolor=color, linewidth=1.3, zorder=3)
         _draw_bands(axes, box, sigma, color)
+        # beside the band of the upper side: above, or else inside the box
+        above = box[1] - sigma[1] > height * 0.04
         draw_tag(
             axes,
             np.clip(box[0], 1, width * 0.95),
-            np.clip(box[1], height * 0.04, height),
+            np.clip(box[1] + (-sigma[1] if above else sigma[1]), 1, height),
             f'{class_names[label]} {found.scores[i]:.2f} '
             f'±{sigma.mean():.3g} px',
             color,
             fontsize=5,
+            va='bottom' if above else 'top',
         )
 
 

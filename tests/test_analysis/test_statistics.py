@@ -40,7 +40,7 @@ def test_summaries_by_hand():
     assert (large.size, large.median) == ('large', 0)
     # (40, 8) and (56, 8) are inside the second box only, the other three
     # positives inside the first only
-    assert numbers.ambiguous == 0
+    assert numbers.in_several == 0
     assert numbers.seconds == 0.5
 
 
@@ -57,10 +57,10 @@ def test_no_image_at_all():
         Statistics().by_size()
 
 
-def test_ambiguous_positives():
+def test_positives_in_several_boxes():
     boxes = ((0, 0, 64, 48), (0, 0, 16, 16))
     numbers = statistics(make_assignment([1, 0, *[-1] * 12], boxes))
-    assert numbers.ambiguous == 0.5
+    assert numbers.in_several == 0.5
     points = np.array([[8.0, 8.0], [16.0, 8.0], [64.0, 8.0]])
     assert inside_count(points, np.array(boxes)).tolist() == [2, 1, 0]
 

@@ -9,16 +9,28 @@ from pathlib import Path
 
 import pytest
 
-from mmdet_assigners.catalog import MetafileError, Method, Model, Reference
+from mmdet_assigners.catalog import (
+    MetafileError,
+    Method,
+    Model,
+    Published,
+    Reference,
+)
 from mmdet_assigners.cli import list as list_command
 
 ROOT = Path(__file__).parents[2]
 
 
-def model(name):
-    return Model(name, f'configs/x/{name}.py')
+def model(name, **facts):
+    return Model(name, f'configs/x/{name}.py', **facts)
 
 
+TOY_A = model(
+    'toy_a',
+    description='the neck alone',
+    metadata={'Baseline': 'mmdet::toy.py'},
+    published=(Published('box AP', 40.2, 'COCO val', 'paper, table 3'),),
+)
 METHODS = [
     Method(
         'toy',
@@ -30,7 +42,7 @@ METHODS = [
         'M1',
         ('ToyNeck',),
         (),
-        (model('toy_a'), model('toy_b')),
+        (TOY_A, model('toy_b')),
     ),
     Method(
         'game',
@@ -71,6 +83,25 @@ def test_table(run):
         ],
         '',
     )
+
+
+def test_one_method_lists_its_configs(run):
+    assert run('toy') == (
+        0,
+        [
+            'METHOD  CATEGORIES  STATUS  CONFIGS  PAPER',
+            'toy     neck, head  M1      2        Toys for All',
+            '',
+            'CONFIG  WHAT            PUBLISHED                               '
+            'BASELINE',
+            'toy_a   the neck alone  box AP 40.2 (COCO val; paper, table 3) '
+            ' mmdet::toy.py',
+            'toy_b   -               -                                       '
+            '-',
+        ],
+        '',
+    )
+    assert len(run('*')[1]) == 3
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,34 @@ def test_data_root_and_checkpoint(assign, coco, config, tmp_path, capsys):
     assert 'not trained' not in capsys.readouterr().err
 
 
+@pytest.fixture
+def own_config(coco, tmp_path):
+    """A config of a user that names its data and two of three classes."""
+    node = dict(
+        ann_file=str(coco.ann_file),
+        data_prefix=dict(img=str(coco.img_dir)),
+        metainfo=dict(classes=coco.classes[:2]),
+    )
+    path = tmp_path / 'own.py'
+    path.write_text(
+        f"_base_ = '{FCOS}'\n"
+        'model = dict(bbox_head=dict(num_classes=2))\n'
+        f'val_dataloader = dict(dataset={node!r})\n'
+    )
+    return path
+
+
+def test_data_of_the_users_config(assign, refused, own_config, coco, capsys):
+    code, out = assign('--mini', own_config)
+    assert code == 0 and out.is_file()
+    text, errors = capsys.readouterr()
+    assert f'data of {own_config}: {coco.ann_file}' in errors
+    assert text.splitlines()[0].endswith('objects')
+    message = refused('--mini', own_config, '--split', 'train')
+    assert 'there is no annotation file data/coco/' in message
+    assert message.endswith('or name other data: --data NAME|ROOT\n')
+
+
 def test_image_without_objects(assign, coco, capsys):
     code, out = assign(
         '--mini',
