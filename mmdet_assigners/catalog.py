@@ -53,6 +53,8 @@ __all__ = [
 # the one in C is faster; not every build of PyYAML has it
 _LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 BASELINES = 'baselines.yml'
+# the paper of a method whose metafile has none
+UNPUBLISHED = Reference('unpublished', '')
 # keys of mim and mmengine, then ours
 _COLLECTION_KEYS = (
     *('Name', 'Metadata', 'Paper', 'README', 'Code'),
@@ -336,7 +338,9 @@ def read_method(
     (collection,) = collections
     name = collection.only(*_COLLECTION_KEYS).get('Name', str)
     metadata = collection.entry('Metadata')
-    paper = _reference(collection.entry('Paper'))
+    paper = UNPUBLISHED
+    if 'Paper' in collection.content:
+        paper = _reference(collection.entry('Paper'))
     categories = metadata.names('Categories')
     classes = metadata.names('Classes')
     status = metadata.get('Status', str)
@@ -346,7 +350,8 @@ def read_method(
             raise MetafileError(
                 f'{where}: {value!r} is none of {", ".join(known)}'
             )
-    sources = {**(sources or {}), 'paper': paper, **_sources(collection)}
+    own = {'paper': paper} if paper is not UNPUBLISHED else {}
+    sources = {**(sources or {}), **own, **_sources(collection)}
     models = []
     for entry in content.entries('Models'):
         models.append(_model(entry, sources))

@@ -148,7 +148,7 @@ class Method:
         summary: What it is, in one line.
         venue: Conference and year.
         categories: Some of :data:`CATEGORIES`.
-        paper: The paper.
+        paper: The paper; 'unpublished' without a URL if there is none.
         status: A key of :data:`STATUSES`.
         classes: The classes that it registers.
         files: The files of these classes.

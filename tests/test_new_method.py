@@ -146,6 +146,7 @@ def test_changes_nothing_outside_its_folders(tmp_path):
     assert call(tree, 'tools/dev/generate_index.py').returncode == 0
     before = contents(tree)
     command = ('tools/dev/new_method.py', 'toy', '--category', 'neck')
+    command += ('--unpublished',)
     done = call(tree, *command)
     assert done.returncode == 0, done.stdout + done.stderr
     own = tuple(f'{f}/'.replace('$slug', 'toy') for f in FOLDERS.values())
@@ -156,6 +157,8 @@ def test_changes_nothing_outside_its_folders(tmp_path):
     assert outside == GENERATED
     listed = set(done.stdout.splitlines()) & after.keys()
     assert listed == changed - outside
+    assert '| unpublished |' in after['METHODS.md'].decode()
+    assert not any('convert' in name for name in listed)
 
     # what is left to do is in the three folders, and listed from there
     done = call(tree, 'tools/dev/check_repo.py')
@@ -167,6 +170,23 @@ def test_changes_nothing_outside_its_folders(tmp_path):
         marked = MARK in after[file].decode()
         assert any(line.startswith(file) for line in toy) == marked
     assert any('manifest.json' in line for line in toy)
+
+    # the way back leaves what was changed
+    mine = tree / 'mmdet_assigners/methods/toy/functional.py'
+    mine.write_text('mine')
+    done = call(tree, *command, '--undo')
+    assert done.returncode == 0, done.stdout + done.stderr
+    name = mine.relative_to(tree).as_posix()
+    assert done.stdout.splitlines()[:2] == [
+        name,
+        'These were changed since they were written: they stay.',
+    ]
+    assert contents(tree).keys() == before.keys() | {name}
+    mine.unlink()
+    done = call(tree, *command, '--undo')
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert contents(tree) == before
+    assert not mine.parent.exists()
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def render_methods(methods: list) -> str:
     rows += [
         (
             f'[{m.name}](configs/{m.slug}/README.md)',
-            f'[{m.venue}]({m.paper.url})',
+            f'[{m.venue}]({m.paper.url})' if m.paper.url else m.venue,
             ', '.join(m.categories),
             m.status,
             str(len(m.models)),

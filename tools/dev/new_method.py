@@ -4,7 +4,8 @@
 
 The files are those of ``template/method`` and of ``template/<category>``,
 with ``$names`` filled in by :class:`string.Template`. What is left to write
-is marked, and ``check_repo.py`` reports it.
+is marked, and ``check_repo.py`` reports it. ``--unpublished`` leaves out what
+only a paper or released weights need; ``--undo`` removes the files again.
 """
 
 import argparse
@@ -14,12 +15,14 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
 from facts import PACKAGE, ROOT, catalog
+from readme_blocks import BLOCK
 
 TEMPLATE = Path(__file__).parent / 'template'
 SUFFIX = '.tmpl'
@@ -30,6 +33,8 @@ FOLDERS = {
     'tests': 'tests/methods/$slug',
 }
 CATEGORIES = sorted(p.name for p in TEMPLATE.iterdir() if p.name != 'method')
+# Ends lines of templates that work without a paper doesn't need.
+PUBLISHED = '$published'
 MARK = 'TODO' + '(new-method)'  # in two parts: this file is no stub
 _SLUG = re.compile(r'[a-z][a-z0-9]*(_[a-z0-9]+)*')
 _MAX_NAME = 23  # longer names break the 79 columns of generated lines
@@ -132,13 +137,21 @@ def _read(*candidates: str) -> str:
     return path.read_text(encoding='utf-8').rstrip('\n')
 
 
-def _templates(category: str) -> Iterator[tuple[str, str]]:
+def _templates(category: str, published: bool) -> Iterator[tuple[str, str]]:
     """Path, with ``$names``, and text of each template of a category."""
     for part in ('method', category):
         for folder, target in FOLDERS.items():
             for path in sorted((TEMPLATE / part / folder).glob('*' + SUFFIX)):
                 name = path.name.removesuffix(SUFFIX)
-                yield f'{target}/{name}', path.read_text(encoding='utf-8')
+                if name.endswith('convert.py') and not published:
+                    continue  # nobody released weights
+                lines = path.read_text(encoding='utf-8').splitlines(True)
+                text = ''.join(
+                    line.replace(PUBLISHED, '')
+                    for line in lines
+                    if published or PUBLISHED not in line
+                )
+                yield f'{target}/{name}', text
 
 
 def plan(
@@ -147,6 +160,8 @@ def plan(
     category: str,
     base: str | None = None,
     title: str | None = None,
+    published: bool = True,
+    undo: bool = False,
 ) -> dict[Path, str]:
     """The contents of all files of a new method, nothing written.
 
@@ -156,6 +171,8 @@ def plan(
         category: One of :data:`CATEGORIES`.
         base: A key of :data:`BASES`; the first that fits by default.
         title: Start of the class name; made from the slug by default.
+        published: Whether there are a paper and released weights.
+        undo: Whether the files are there already.
 
     Raises:
         ValueError: A wrong argument, or the class name is taken.
@@ -176,6 +193,7 @@ def plan(
         'mark': MARK,
         'slug': slug,
         'title': title,
+        'venue': f'{MARK} conference and year' if published else 'unpublished',
     }
 
     def fill(text: str) -> str:
@@ -183,13 +201,17 @@ def plan(
 
     piece = _read(f'{category}/package/{category}.py')
     names['cls'] = fill(re.search(r'^class (\S+)\(', piece, re.M)[1])
-    names['paper'] = fill(_read('method/paper'))
+    names['paper'] = fill(
+        _read('method/paper' if published else 'method/unpublished')
+    )
     diffs = (f'{category}/diff_two_stage.py', f'{category}/diff.py')
     names['diff'] = fill(_read(*diffs[not start.two_stage :]))
-    _refuse_collisions(root, [fill(f) for f in FOLDERS.values()], names['cls'])
+    if not undo:
+        folders = [fill(folder) for folder in FOLDERS.values()]
+        _refuse_collisions(root, folders, names['cls'])
     return {
         root / fill(target): fill(text)
-        for target, text in _templates(category)
+        for target, text in _templates(category, published)
     }
 
 
@@ -235,6 +257,40 @@ def write(files: dict[Path, str]) -> None:
         raise
 
 
+def _written(path: Path) -> str:
+    """The text of a file without its generated parts."""
+    return BLOCK.sub('', path.read_text(encoding='utf-8'))
+
+
+def remove(files: dict[Path, str], root: Path) -> list[Path]:
+    """Remove the files that are as :func:`write` wrote them.
+
+    Args:
+        files: What :func:`plan` returned.
+        root: The source tree.
+
+    Returns:
+        The files that stay: they were changed, or others made them.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = {
+            Path(folder, p.relative_to(root)): t for p, t in files.items()
+        }
+        shutil.copy(root / 'pyproject.toml', folder)  # how lines are broken
+        write(fresh)
+        for path, copy in zip(files, fresh, strict=True):
+            if path.is_file() and _written(path) == _written(copy):
+                path.unlink()
+    kept = []
+    for path in sorted({path.parent for path in files}):
+        shutil.rmtree(path / '__pycache__', ignore_errors=True)
+        rest = sorted(path.rglob('*'))
+        kept += [one for one in rest if one.is_file()]
+        if path.is_dir() and not rest:
+            path.rmdir()
+    return kept
+
+
 def main(argv: list[str] | None = None, root: Path = ROOT) -> int:
     """Write the files and regenerate the indexes.
 
@@ -257,22 +313,48 @@ def main(argv: list[str] | None = None, root: Path = ROOT) -> int:
         help='name as in the paper, which starts the class name, e.g. SAPD; '
         'default: NAME in camel case',
     )
+    parser.add_argument(
+        '--unpublished',
+        action='store_true',
+        help='work of your own: no paper, no converter of released weights',
+    )
+    parser.add_argument(
+        '--undo',
+        action='store_true',
+        help='with the same arguments: remove the files that are still as '
+        'they were written',
+    )
     args = parser.parse_args(argv)
+    kept = []
     try:
-        files = plan(root, args.name, args.category, args.base, args.title)
-        write(files)
+        files = plan(
+            root,
+            args.name,
+            args.category,
+            args.base,
+            args.title,
+            not args.unpublished,
+            args.undo,
+        )
+        if args.undo:
+            kept = remove(files, root)
+        else:
+            write(files)
     except ValueError as error:
         print(f'new_method: {error}', file=sys.stderr)
         return 2
     except (OSError, subprocess.CalledProcessError) as error:
         print(f'new_method: {error}', file=sys.stderr)
         return 1
-    for path in files:
+    for path in kept if args.undo else files:
         print(path.relative_to(root).as_posix())
-    print(
-        f'Every {MARK} is yours; `python tools/dev/check_repo.py` lists what '
-        'is missing.'
-    )
+    if kept:
+        print('These were changed since they were written: they stay.')
+    elif not args.undo:
+        print(
+            f'Every {MARK} is yours; `python tools/dev/check_repo.py` lists '
+            'what is missing.'
+        )
     index = root / 'tools' / 'dev' / 'generate_index.py'
     return subprocess.run([sys.executable, index], check=False).returncode
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from facts import catalog
 
-_BLOCK = re.compile(r'<!-- (.+?) -->\n(.*?)<!-- end -->', re.DOTALL)
+BLOCK = re.compile(r'<!-- (.+?) -->\n(.*?)<!-- end -->', re.DOTALL)
 LEGEND = (
     'Numbers under "published" are those of others, with their source; '
     '"our AP" is what was measured for this project. Empty: no number that a '
@@ -32,7 +32,7 @@ def fill(name: str, text: str, blocks: dict[str, list[str]]) -> str:
     Raises:
         ValueError: A marker is missing or unknown.
     """
-    found = [match[1] for match in _BLOCK.finditer(text)]
+    found = [match[1] for match in BLOCK.finditer(text)]
     for marker in blocks:
         if marker not in found:
             raise ValueError(
@@ -46,7 +46,7 @@ def fill(name: str, text: str, blocks: dict[str, list[str]]) -> str:
         lines = [f'<!-- {match[1]} -->', *blocks[match[1]], '<!-- end -->']
         return '\n'.join(lines)
 
-    return _BLOCK.sub(replace, text)
+    return BLOCK.sub(replace, text)
 
 
 def table(rows: Iterable[Sequence[str]]) -> list[str]:
