@@ -49,6 +49,11 @@ def test_command(official, tmp_path, capsys):
         dataset_meta=dict(classes=('a', 'b')),
     )
     build(CONFIG).load_state_dict(content['state_dict'], assign=True)
+    before = out.read_bytes()
+    with pytest.raises(SystemExit):
+        main(['convert', 'gfl', str(official), str(out)])
+    assert 'exists, expected the name of a new file' in capsys.readouterr().err
+    assert out.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -153,14 +158,11 @@ def test_geometry_names_what_boxes_depend_on():
 
 
 def test_file_is_written_whole_or_not_at_all(official, tmp_path, monkeypatch):
-    out = tmp_path / 'out.pth'
-    torch.save(dict(state_dict={'a': torch.ones(1)}), out)
-
-    def fail(*args):
+    def fail(content, path):
+        path.write_text('half')
         raise OSError('disk full')
 
     monkeypatch.setattr(torch, 'save', fail)
     with pytest.raises(OSError, match='disk full'):
-        convert_file('gfl', official, out)
-    assert torch.load(out)['state_dict']['a'] == 1
-    assert [path.name for path in tmp_path.iterdir()] == ['out.pth']
+        convert_file('gfl', official, tmp_path / 'out.pth')
+    assert list(tmp_path.iterdir()) == []

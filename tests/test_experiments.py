@@ -81,7 +81,7 @@ def test_demo(tmp_path, capsys, monkeypatch):
     assert 'has learned nothing' in capsys.readouterr().err
     for name in ('curves', 'detections', 'assignment'):
         assert (out / f'{name}.png').stat().st_size > 5000
-    assert 'sepc-lite_atss' in (out / 'table.md').read_text()
+    assert 'dr-loss_retinanet' in (out / 'table.md').read_text()
     before = {p: p.stat().st_mtime for p in out.glob('*/epoch_1.pth')}
     assert len(before) == 2
     results = out / 'results.json'

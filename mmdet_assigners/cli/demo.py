@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 # An untrained model doesn't reach this: random boxes stay below 0.01.
 LEARNED_AP50 = 0.1
-SCORE_THR = 0.25
 NUM_IMAGES = 4
 
 
@@ -28,9 +27,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description=__doc__,
     )
     parser.add_argument('--work-dir', default='work_dirs/demo')
-    parser.add_argument('--config', default='sepc-lite_atss_r50_fpn_1x_coco')
     parser.add_argument(
-        '--baseline', default='mmdet::atss/atss_r50_fpn_1x_coco.py'
+        '--config', default='dr-loss_retinanet_r50_fpn_1x_coco'
+    )
+    parser.add_argument(
+        '--baseline', default='mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
     )
     parser.add_argument('--data', default='shapes', metavar='NAME|ROOT')
     parser.add_argument('--epochs', type=int, default=5)
@@ -112,13 +113,11 @@ def _draw_detections(
     register_all_modules()
     with_objects = (i for i in read_images(split) if i['instances'])
     infos = list(itertools.islice(with_objects, NUM_IMAGES))
-    truths = map(ground_truths, infos)
-    columns: dict[str, Sequence[Any]] = {
-        'ground truth': [
-            InstanceData(bboxes=boxes, labels=labels)
-            for boxes, labels in truths
-        ]
-    }
+    truths = [
+        InstanceData(bboxes=boxes, labels=labels)
+        for boxes, labels in map(ground_truths, infos)
+    ]
+    columns: dict[str, Sequence[Any]] = {'ground truth': truths}
     for name, run in runs.items():
         folder = work_dir / run.name
         model = init_detector(
@@ -130,7 +129,11 @@ def _draw_detections(
             inference_detector(model, info['img_path']).pred_instances
             for info in infos
         ]
-        columns[name] = [one[one.scores > SCORE_THR] for one in found]
+        # as many as there are objects: scores of two losses don't compare
+        columns[name] = [
+            one[one.scores.argsort(descending=True)[: len(truth)]]
+            for one, truth in zip(found, truths, strict=True)
+        ]
     images = [mmcv.imread(i['img_path'], channel_order='rgb') for i in infos]
     plot_detections(
         images, columns, split.classes, work_dir / 'detections.png'

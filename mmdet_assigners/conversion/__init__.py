@@ -81,10 +81,13 @@ def convert_file(
         Number of tensors that were written, and the config that they fit.
 
     Raises:
+        FileExistsError: ``out`` is there already.
         ValueError: No converter, not a file of this method, or it does not
             fit the config or its geometry; ``out`` is left as it was.
     """
     converter = load_converter(method)
+    if Path(out).is_file():
+        raise FileExistsError(f'{out} exists, expected the name of a new file')
     content = getattr(converter, 'read', load)(source)
     state = converter.convert(state_dict_of(content))
     guess = converter.guess_config(state)

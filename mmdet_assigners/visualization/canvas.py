@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -80,6 +81,24 @@ def draw_box(axes: Axes, box: np.ndarray, **style: Any) -> None:
     x1, y1, x2, y2 = box
     options = dict(fill=False) | style
     axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, **options))
+
+
+def draw_boxes(
+    axes: Axes, boxes: np.ndarray, colors: np.ndarray, **style: Any
+) -> None:
+    """Draw the outlines of many boxes at once.
+
+    Args:
+        axes: Where to draw.
+        boxes: (N, 4) x1, y1, x2, y2 in the units of the axes.
+        colors: (N, 3) of the outlines.
+        **style: Of matplotlib's ``PolyCollection``.
+    """
+    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
+    outlines = PolyCollection(
+        corners, facecolors='none', edgecolors=colors, **style
+    )
+    axes.add_collection(outlines, autolim=False)
 
 
 def draw_tag(

@@ -1,6 +1,7 @@
 """The panels of an assignment image: the objects, and one pyramid level."""
 
 import math
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,23 +9,29 @@ from matplotlib.collections import EllipseCollection
 
 from ..analysis.assignment import ImageAssignment
 from ..ops.anchor_match import IGNORED
-from .canvas import draw_box, draw_tag, show_image
+from .canvas import draw_box, draw_boxes, draw_tag, show_image
 from .colors import DARK, GRAY, INK, LIGHT, distinct_colors
 
-_DOTTED = dict(lw=0.7, ls=(0, (1, 2)), alpha=0.8)
+_MAX_NUMBERS = 300
+_DOTTED: dict[str, Any] = dict(lw=0.7, ls=(0, (1, 2)), alpha=0.8)
 
 
 def draw_overview(axes: Axes, assignment: ImageAssignment) -> None:
-    """Draw the image with its numbered objects; dashed: no positives."""
+    """Draw the image with its objects; dashed: no positives.
+
+    They are numbered, unless there are so many that the numbers would hide
+    them.
+    """
     height, width = assignment.image.shape[:2]
     title = f'objects · input {width}x{height}'
     _prepare(axes, assignment, assignment.image, title, INK)
     boxes = assignment.boxes
     lost = assignment.counts().sum(1) == 0
     colors = distinct_colors(len(boxes))
-    for i, box in enumerate(boxes):
-        style = '--' if lost[i] else '-'
-        draw_box(axes, box, ec=colors[i], lw=1.3, ls=style, zorder=2)
+    for own, style in ((lost, '--'), (~lost, '-')):
+        draw_boxes(axes, boxes[own], colors[own], lw=1.3, ls=style, zorder=2)
+    if len(boxes) > _MAX_NUMBERS:
+        return
     # small objects last: their tags stay readable
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     for i in np.argsort(-areas):
@@ -53,10 +60,9 @@ def draw_level(axes: Axes, assignment: ImageAssignment, level: int) -> None:
     pale = np.repeat(185 + gray * 0.27, 3, 2).astype(np.uint8)
     _prepare(axes, assignment, pale, title, INK if positive.any() else GRAY)
     colors = distinct_colors(len(assignment.boxes))
-    present = np.unique(assignment.assigned_gt[positive])
-    for i, box in enumerate(assignment.boxes):
-        style = dict(lw=1.3) if i in present else _DOTTED
-        draw_box(axes, box, ec=colors[i], zorder=2, **style)
+    present = assignment.counts()[:, level] > 0
+    for own, style in ((~present, _DOTTED), (present, dict(lw=1.3))):
+        draw_boxes(axes, assignment.boxes[own], colors[own], zorder=2, **style)
     _draw_priors(axes, assignment, here)
 
 

@@ -94,21 +94,32 @@ def test_keys_flip(page, tmp_path):
       ({tagName: 'IMG', dataset: {image: `${p}`, config: `${m}`}})));
     const buttons = () => [0, 1].map(() => ({setAttribute() {}}));
     const sets = {image: buttons(), config: buttons()};
-    globalThis.document = {querySelectorAll: (q) => q == '[data-image]'
-      ? parts : sets[q.match(/data-set=(\\w+)/)[1]]};
+    const main_part = {scrollWidth: 9, clientWidth: 9};
+    globalThis.document = {
+      querySelector: () => main_part,
+      querySelectorAll: (q) => q == '[data-image]'
+        ? parts : sets[q.match(/data-set=(\\w+)/)[1]],
+    };
     """
     press = """
     const shown = () => parts.findIndex(p => !p.hidden);
     const seen = [shown()];
-    for (const key of ['ArrowRight', 'ArrowDown', 'ArrowRight', 'a'])
-      { document.onkeydown({key, preventDefault() {}}); seen.push(shown()); }
-    sets.image[0].onclick(); seen.push(shown());
+    const press = (key, more) => {
+      document.onkeydown({key, ...more}); seen.push(shown());
+    };
+    for (const key of ['ArrowRight', 'n', 'ArrowRight', 'a', 'ArrowDown'])
+      press(key);
+    press('ArrowRight', {altKey: true}); // back in the browser's history
+    main_part.scrollWidth = 10;
+    press('ArrowRight'); // scrolls
+    press('p');
+    sets.image[1].onclick(); seen.push(shown());
     console.log(seen.join());
     """
     file = tmp_path / 'run.js'
     file.write_text(stub + Page(page).script + press)
     done = subprocess.run(['node', file], capture_output=True, text=True)
-    assert done.stdout.strip() == '0,1,3,2,2,0', done.stderr
+    assert done.stdout.strip() == '0,1,3,2,2,2,2,2,0,2', done.stderr
 
 
 def test_refuses(tmp_path):
