@@ -1,0 +1,2 @@
+from .heads import DSCBBoxHead, DSCMaskHead
+from .roi_extractors import RelativeRoIExtractor, ShapeGuidedRoIExtractor
