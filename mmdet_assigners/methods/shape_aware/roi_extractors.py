@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from mmdet.models.roi_heads.roi_extractors import (
     BaseRoIExtractor,
