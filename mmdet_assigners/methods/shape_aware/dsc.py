@@ -333,15 +333,18 @@ class DSCRoIHead(ShapeCascadeRoIHead):
             batch_data_samples: B images.
 
         Returns:
-            tuple: Scores, deltas and, with a mask head, mask logits of the
-            RoIs of the last stage, B of each.
+            tuple: Scores and deltas, B of each, and, with a mask head, mask
+            logits of the first 100 RoIs of the last stage.
         """
         metas = [sample.metainfo for sample in batch_data_samples]
         proposals = [get_box_tensor(r.bboxes) for r in rpn_results_list]
         sizes = [len(boxes) for boxes in proposals]
         feat = self.semantic_head(x)[1] if self.with_semantic else None
         inputs = Inputs(x, feat, metas)
-        rois, *outs, shape = self._cascade(inputs, proposals)
-        if self.with_mask:
-            outs.append(self._final_masks(inputs, rois, shape))
-        return tuple(out.split(sizes) for out in outs)
+        rois, scores, deltas, shape = self._cascade(inputs, proposals)
+        outs = (scores.split(sizes), deltas.split(sizes))
+        if not self.with_mask:
+            return outs
+        first = torch.arange(min(100, len(rois)), device=rois.device)
+        masks = self._final_masks(inputs, rois[first], shape.take(first))
+        return *outs, masks

@@ -356,8 +356,8 @@ class MaskRefiningRoIHead(RealBoxesMixin, CascadeRoIHead):
             batch_data_samples: B images.
 
         Returns:
-            tuple: Logarithms of the mean probabilities, deltas and, with mask
-            heads, mask logits, B of each.
+            tuple: Logarithms of the mean probabilities and deltas, B of each,
+            and, with mask heads, mask logits of the first 100 RoIs.
         """
         metas = [sample.metainfo for sample in batch_data_samples]
         proposals = [results.bboxes for results in rpn_results_list]
@@ -367,6 +367,6 @@ class MaskRefiningRoIHead(RealBoxesMixin, CascadeRoIHead):
         )
         if not self.with_mask:
             return scores, deltas
-        classes = torch.cat(scores)[:, :-1].argmax(1)
-        masks = self._refined_masks(x, torch.cat(rois), classes)
-        return scores, deltas, masks.split(sizes)
+        first = torch.cat(rois)[:100]
+        classes = torch.cat(scores)[:100, :-1].argmax(1)
+        return scores, deltas, self._refined_masks(x, first, classes)

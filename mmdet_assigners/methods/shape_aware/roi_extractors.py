@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from mmdet.models.roi_heads.roi_extractors import (
     BaseRoIExtractor,
@@ -84,7 +85,8 @@ class ShapeGuidedRoIExtractor(SingleRoIExtractor):
             )
         if self.detach_mask:
             masks = masks.detach()
-        masks = masks.sigmoid().to(feats[0].dtype)
+        wide = torch.promote_types(masks.dtype, torch.float32)
+        masks = masks.to(wide).sigmoid().to(feats[0].dtype)
         if self.by_sample:
             found = self._by_sample(feats, rois, roi_scale_factor, masks)
             if not self.context:
@@ -164,5 +166,7 @@ class RelativeRoIExtractor(BaseRoIExtractor):
         if len(rois) == 0:
             size = layer.output_size
             return feats.new_zeros(0, self.out_channels, *size)
+        # RoIAlign knows no bfloat16
+        wide = torch.promote_types(feats.dtype, torch.float32)
         relative = relative_rois(rois, frames, tuple(feats.shape[-2:]))
-        return layer(feats, relative.to(feats.dtype))
+        return layer(feats.to(wide), relative.to(wide)).to(feats.dtype)
