@@ -11,7 +11,7 @@ def with_every_loss(
     """Losses, and a 0 for each that is missing.
 
     Args:
-        losses: Losses by name.
+        losses: Losses by name, () each.
         names: Those of every batch.
         head: Its parameters stay in the graph, for DDP.
     """

@@ -44,7 +44,7 @@ class Shape(NamedTuple):
     frames: Tensor
 
     def take(self, rows: Tensor) -> 'Shape':
-        """Those of some RoIs."""
+        """Those of RoIs (M,) by their rows, int64."""
         return Shape(*(value[rows] for value in self))
 
 
