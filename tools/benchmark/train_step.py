@@ -4,12 +4,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from _harness import Case, main
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmdet.structures.mask import BitmapMasks
 from mmdet.utils import register_all_modules
 from mmengine.structures import InstanceData
 
@@ -30,15 +28,12 @@ def step(config: str, batch: int) -> Callable[[], None]:
     inputs = torch.randn(batch, 3, 256, WIDTH)
     corner = torch.rand(batch, GTS, 2) * torch.tensor([240.0, 180.0])
     boxes = torch.cat((corner, corner + 20 + 40 * torch.rand_like(corner)), 2)
-    masks = np.ones((GTS, HEIGHT, WIDTH), np.uint8)
     samples = []
     for image in boxes:
         size = dict(img_shape=(HEIGHT, WIDTH), pad_shape=(256, WIDTH))
         sample = DetDataSample(metainfo=size)
         sample.gt_instances = InstanceData(
-            bboxes=image,
-            labels=torch.arange(GTS) % 3,
-            masks=BitmapMasks(masks, HEIGHT, WIDTH),
+            bboxes=image, labels=torch.arange(GTS) % 3
         )
         samples.append(sample)
 
