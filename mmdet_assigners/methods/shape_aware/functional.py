@@ -93,7 +93,7 @@ def masked_roi_align(
         for rows in (grids == grid).all(1).nonzero()[:, 0].split(step):
             frames = rois.new_tensor([0, 0, 0, side, side])
             frames = frames.repeat(len(rows), 1)
-            frames[:, 0] = torch.arange(len(rows))
+            frames[:, 0] = torch.arange(len(rows), device=rois.device)
             values = roi_align(
                 feat, rois[rows], fine, spatial_scale, 1, 'avg', aligned
             )
