@@ -19,11 +19,11 @@ env:  ## the environment in .venv (made once, then only checked)
 demo: env  ## train a method and its baseline on generated images, ~4 minutes
 	$(PY) -m mmdet_assigners demo
 
-test: env  ## the tests, with coverage, under 10 minutes on two cores
-	$(PYTEST) -m 'not slow and not gpu' --cov --cov-report=term
+test: env  ## the tests, under 15 minutes on two cores
+	$(PYTEST) -m 'not slow and not gpu'
 
-test-all: env  ## every test, also those that take minutes or want a GPU
-	$(PYTEST)
+test-all: env  ## every test, also those that take minutes; with coverage
+	$(PYTEST) --cov --cov-report=term
 
 lint: env  ## ruff, mypy, codespell and the repository's own checks
 	$(PY) -m ruff check .
