@@ -34,6 +34,7 @@ PARTS = [
     'HitPAFPN',
     'InclusiveRoIExtractor',
     'KLRoIHead',
+    'MaskBoundaryRefinement',
     'PSFPN',
     'PairedRoIHead',
     'PSResNet',
@@ -78,6 +79,8 @@ def for_boxes(name):
     cfg = config_for(name)
     for key in ('mask_head', 'mask_roi_extractor'):
         cfg.get('roi_head', {}).pop(key, None)
+    if cfg.pop('mask_head', None):
+        cfg.type = 'SingleStageDetector'
     return cfg
 
 
