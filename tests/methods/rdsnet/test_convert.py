@@ -10,8 +10,8 @@ from official_boxes import (
     class_maps,
     deltas,
     detectron_decode,
-    detectron_retina_anchor,
     maps,
+    mmdet_v1_anchor,
     official_file,
     result_file,
     write_inclusive,
@@ -127,7 +127,7 @@ def test_boxes_are_those_that_the_official_code_writes():
         places,
         values,
         lambda place, delta: detectron_decode(
-            detectron_retina_anchor(*place), bounded(delta), (1, 1, 1, 1)
+            mmdet_v1_anchor(*place), bounded(delta), (1, 1, 1, 1)
         ),
         write_inclusive,
     )

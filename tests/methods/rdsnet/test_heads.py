@@ -194,7 +194,9 @@ def test_bad_options(changes, message):
 def test_bad_parts():
     with pytest.raises(TypeError, match='mbrm must be a MaskBoundaryRef'):
         mask_head(mbrm=dict(type='GIoULoss'))
-    with pytest.raises(ValueError, match='end_level must be below .*3, got 3'):
+    with pytest.raises(
+        ValueError, match=r'end_level must be below .*3, got 3'
+    ):
         mask_head(end_level=3).embed(make_feats())
     with pytest.raises(ValueError, match='rep_channels must be at least 1'):
         build('RDSRetinaHead', rep_channels=0)
