@@ -60,6 +60,7 @@ def inside_crop(
     Returns:
         Tensor: (N, H, W) bool.
     """
+    boxes = boxes.float()  # whole pixels: rounding matters
     insides = []
     for axis, size in ((1, height), (0, width)):
         start, end = boxes[:, axis::2].aminmax(dim=1)

@@ -65,6 +65,9 @@ class RDSMaskHead(BaseMaskHead):
         TypeError: ``mbrm`` is of another type.
     """
 
+    # officially the loss is divided by the number of masks plus one
+    extra_count = 1
+
     def __init__(
         self,
         in_channels: int,
@@ -278,7 +281,7 @@ class RDSMaskHead(BaseMaskHead):
                     )
                 ]
             )
-        mean = losses.sum() / (len(losses) + 1)
+        mean = losses.sum() / (len(losses) + self.extra_count)
         return dict(loss_mask=self.loss_weight * mean)
 
     def _losses(
