@@ -22,7 +22,7 @@ RULES: Rules = (
         rf'mask_head\.final_convs\.(\d+)\.0\.{_LAYER}',
         r'mask_head.final_convs.\1.\2',
     ),
-    # written into the official code and ours, never trained
+    # numbers of the code, official and ours, which nothing trains
     (r'mbrm\.(?:weight|bias)', None),
 )
 

@@ -1,5 +1,7 @@
 """Boxes refined by their masks (MBRM)."""
 
+from collections.abc import Sequence
+
 import torch
 from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
@@ -9,7 +11,7 @@ from ...ops.anchor_points import move_ends
 from . import functional as rdsnet
 
 # the official kernel, at offsets -4 to 4, and its bias
-_WEIGHT = (
+_KERNEL = (
     *(-0.2968, -0.2892, -0.2635, -3.2545),
     -0.1874,
     *(2.5041, 0.0196, 0.0651, 0.0917),
@@ -24,32 +26,39 @@ class MaskBoundaryRefinement(nn.Module):
     MBRM of RDSNet, AAAI 2020, arXiv 1912.05070: by Bayes, a Gaussian around
     the predicted border times the likelihood of the mask near a position,
     which is a convolution over the projection of the mask. Scores stay. The
-    kernel was learned from masks and boxes, not with a detector; the official
-    code has its numbers, which are the default and are not trained here.
-    Borders become whole pixels.
+    kernel was learned from masks and boxes, not with a detector; the numbers
+    of the official code are the default. They are not trained here and not in
+    checkpoints. Borders become whole pixels.
 
     Args:
         gamma: Standard deviation of the Gaussian in sides of the box.
         sigma_min: The smallest one in pixels.
         prior_cut: Values of the Gaussian up to this one become 0.
-        kernel_size: Width of the kernel, odd. Other than 9 it starts from
-            zero, for a kernel from a checkpoint.
+        kernel: Weights of the convolution for left and top borders, an odd
+            number of them, from outside to inside.
+        bias: Of the convolution.
 
     Raises:
-        ValueError: ``kernel_size`` is even, ``gamma`` is negative or
+        ValueError: ``kernel`` has an even length, ``gamma`` is negative or
             ``sigma_min`` is not positive.
     """
+
+    weight: Tensor
+    bias: Tensor
 
     def __init__(
         self,
         gamma: float = 0.05,
         sigma_min: float = 1.0,
         prior_cut: float = 0.0044,
-        kernel_size: int = 9,
+        kernel: Sequence[float] = _KERNEL,
+        bias: float = _BIAS,
     ) -> None:
         super().__init__()
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f'kernel_size must be odd, got {kernel_size}')
+        if len(kernel) % 2 == 0:
+            raise ValueError(
+                f'kernel must have an odd number of weights, got {len(kernel)}'
+            )
         if gamma < 0:
             raise ValueError(f'gamma must be at least 0, got {gamma}')
         if sigma_min <= 0:
@@ -57,13 +66,9 @@ class MaskBoundaryRefinement(nn.Module):
         self.gamma = gamma
         self.sigma_min = sigma_min
         self.prior_cut = prior_cut
-        weight = torch.zeros(1, 1, kernel_size)
-        bias = torch.zeros(1)
-        if kernel_size == len(_WEIGHT):
-            weight[0, 0] = torch.tensor(_WEIGHT)
-            bias[0] = _BIAS
-        self.weight = nn.Parameter(weight, requires_grad=False)
-        self.bias = nn.Parameter(bias, requires_grad=False)
+        weight = torch.tensor(kernel, dtype=torch.float32)
+        self.register_buffer('weight', weight[None, None], persistent=False)
+        self.register_buffer('bias', torch.tensor([bias]), persistent=False)
 
     def posteriors(self, masks: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
         """Probabilities of the borders, see ``border_posteriors``.
@@ -78,8 +83,8 @@ class MaskBoundaryRefinement(nn.Module):
         return rdsnet.border_posteriors(
             masks,
             boxes,
-            self.weight,
-            self.bias,
+            self.weight.float(),
+            self.bias.float(),
             self.gamma,
             self.prior_cut,
             self.sigma_min,
@@ -109,8 +114,8 @@ class MaskBoundaryRefinement(nn.Module):
             return boxes
         with torch.autocast(masks.device.type, enabled=False):
             last = move_ends(boxes.float(), -1)
-            masks = masks.to(self.weight)
-            found = rdsnet.refined_boxes(self.posteriors(masks, last), last)
+            rows = self.posteriors(masks.float(), last)
+            found = rdsnet.refined_boxes(rows, last)
             return move_ends(found, 1).to(boxes)
 
     def refine(self, results: InstanceData) -> InstanceData:

@@ -5,10 +5,10 @@ import re
 import torch
 from golden_runner import adapter
 from mmengine.structures import InstanceData
+from torch import nn
 
 from mmdet_assigners.methods.rdsnet import functional as rdsnet
 from mmdet_assigners.methods.rdsnet.mask_head import RDSMaskHead
-from mmdet_assigners.methods.rdsnet.refinement import MaskBoundaryRefinement
 
 
 def our_name(name):
@@ -97,14 +97,28 @@ def get_masks(case):
     return case.results({'prob': masks * inside})
 
 
+class Kernel(nn.Module):
+    """Of the likelihood."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1, 1, size))
+        self.bias = nn.Parameter(torch.zeros(1))
+
+
 @adapter('rdsnet.mbrm')
 def mbrm(case):
     p = case.params
-    module = MaskBoundaryRefinement(
-        p['gamma'], p['sigma_min'], p['prior_cut'], p['kernel_size']
+    kernel = case.load(Kernel(p['kernel_size']))
+    found = rdsnet.border_posteriors(
+        case['masks'],
+        case['boxes'],
+        kernel.weight,
+        kernel.bias,
+        p['gamma'],
+        p['prior_cut'],
+        p['sigma_min'],
     )
-    case.load(module).requires_grad_()
-    found = module.posteriors(case['masks'], case['boxes'])
     names = ('post_l', 'post_t', 'post_r', 'post_b')
     return case.results(
         {

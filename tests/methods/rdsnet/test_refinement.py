@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.runner.checkpoint import load_state_dict
 from mmengine.structures import InstanceData
 
+from mmdet_assigners.diagnostics.checkpoints import check_weights
 from mmdet_assigners.methods.rdsnet import MaskBoundaryRefinement
 from mmdet_assigners.methods.rdsnet import functional as rdsnet
 from mmdet_assigners.utils import config_path, resolve_config
@@ -63,14 +64,14 @@ def test_options():
     assert refine(box, gamma=0.0, sigma_min=0.5)[0] > 34
     assert abs(refine(box, gamma=0.2)[0] - 30) <= 1
     assert refine(box, gamma=0.0, sigma_min=0.5, prior_cut=0.99) == box
-    # a kernel of another size has yet to be loaded
-    assert refine(box, kernel_size=5) == box
+    # a step from 0 to 1
+    assert refine(box, kernel=(-9, 9, 0), bias=-3.0, gamma=0.2)[0] == 30
 
 
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(kernel_size=8), 'kernel_size must be odd, got 8'),
+        (dict(kernel=[1, 2]), r'kernel must have an odd number of .* got 2'),
         (dict(gamma=-1), 'gamma must be at least 0, got -1'),
         (dict(sigma_min=0), 'sigma_min must be positive, got 0'),
     ],
@@ -138,6 +139,12 @@ def test_refinement_changes_boxes_alone(model, rescale):
     assert (refined.bboxes - expected.bboxes).abs().max() < 0.25 * max(shape)
 
 
+def test_checkpoints_are_the_same_with_and_without_it(model):
+    plain = mini_model(Path(config_path('rdsnet_r50_fpn_1x_coco')))
+    assert plain.mask_head.mbrm is None
+    assert plain.state_dict().keys() == model.state_dict().keys()
+
+
 def test_masks_of_many_objects_are_made_in_parts(model, monkeypatch):
     expected = detections(model)
     name = 'mmdet_assigners.methods.rdsnet.mask_head._MAX_PIXELS'
@@ -156,7 +163,7 @@ def mask_rcnn():
     return cfg
 
 
-def test_around_mask_rcnn(mask_rcnn):
+def test_around_mask_rcnn(mask_rcnn, tmp_path):
     torch.manual_seed(0)
     detector = MODELS.build(mask_rcnn)
     detector.init_weights()
@@ -167,7 +174,9 @@ def test_around_mask_rcnn(mask_rcnn):
             refinement=dict(gamma=0.1),
         )
     ).eval()
-    # as the runner loads a checkpoint of the detector
+    torch.save(dict(state_dict=detector.state_dict()), tmp_path / 'it.pth')
+    check_weights(wrapper, tmp_path / 'it.pth')
+    # as the runner loads it
     load_state_dict(wrapper, detector.state_dict(), strict=True)
     with torch.no_grad():
         (found,) = wrapper.test_step(demo_batch([BOXES]))
