@@ -13,7 +13,7 @@ class BoxSigmaMixin(BoxFieldsMixin):
 
     Candidates get ``box_sigmas`` (N, 4), the standard deviations of x1, y1,
     x2, y2 in pixels of the network's input, and may get
-    ``box_sigmas_normalized`` in units of the deltas: from :meth:`decode_level`
+    ``box_sigmas_normalized`` in units of the deltas: from ``decode_level``
     in a head with mmdet's ``predict_by_feat``, or from the head itself before
     :meth:`_bbox_post_process`. Sigmas are rescaled together with the boxes,
     and boxes vote if ``test_cfg.nms=dict(type='var_voting', ...)`` (keys:
