@@ -222,6 +222,20 @@ def detectron_retina_anchor(level, y, x, index):
     return [side + move for side, move in zip(box, shift, strict=True)]
 
 
+def mmdet_v1_anchor(level, y, x, index):
+    """One of nine of RetinaNet in mmdet 1.x: inclusive, corners rounded."""
+    stride = STRIDES[level]
+    ratio, scale = divmod(index, 3)
+    ratio = (0.5, 1.0, 2.0)[ratio]
+    side = 4 * stride * 2 ** (scale / 3)
+    center = 0.5 * (stride - 1)
+    half_w = 0.5 * (side / math.sqrt(ratio) - 1)
+    half_h = 0.5 * (side * math.sqrt(ratio) - 1)
+    box = (center - half_w, center - half_h, center + half_w, center + half_h)
+    shift = (x * stride, y * stride) * 2
+    return [round(side) + at for side, at in zip(box, shift, strict=True)]
+
+
 def detectron_decode(anchor, delta, weights=(10.0, 10.0, 5.0, 5.0)):
     """``BoxCoder.decode`` of maskrcnn-benchmark: inclusive boxes."""
     width = anchor[2] - anchor[0] + 1

@@ -35,6 +35,7 @@ PARTS = [
     'HitPAFPN',
     'InclusiveRoIExtractor',
     'KLRoIHead',
+    'MaskBoundaryRefinement',
     'MaskRefiningRoIHead',
     'PSFPN',
     'PairedRoIHead',
@@ -80,6 +81,8 @@ def for_boxes(name):
     cfg = config_for(name)
     for key in ('mask_head', 'mask_roi_extractor'):
         cfg.get('roi_head', {}).pop(key, None)
+    if cfg.pop('mask_head', None):
+        cfg.type = 'SingleStageDetector'
     return cfg
 
 

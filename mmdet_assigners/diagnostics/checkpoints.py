@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
 from ..compat import allow_checkpoint_globals
@@ -187,7 +187,7 @@ def check_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
     """
     content = load(path)
     found = content.get('state_dict', content)
-    if is_model_wrapper(model):
+    if is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
     wrong = []
     for name, value in model.state_dict().items():

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-import torch
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ...models.checks import check_parts
+from ...models.dense_heads.box_fields import join_maps
 from ...models.dense_heads.box_sigmas import BoxSigmaMixin
 from ...models.dense_heads.flat_head import FlatBatch
 from ...models.dense_heads.flat_retina_head import FlatRetinaHead
@@ -141,15 +141,9 @@ class KLRetinaHead(BoxSigmaMixin, FlatRetinaHead):
         Returns:
             list: B instances with ``box_sigmas`` among their fields.
         """
-        joined = [
-            torch.cat(
-                [x.unflatten(1, (-1, 4)) for x in (deltas, alpha)], 2
-            ).flatten(1, 2)
-            for deltas, alpha in zip(bbox_preds, alphas, strict=True)
-        ]
         return super().predict_by_feat(
             cls_scores,
-            joined,
+            join_maps(self.num_base_priors, bbox_preds, alphas),
             batch_img_metas=batch_img_metas,
             cfg=cfg,
             rescale=rescale,

@@ -1,6 +1,5 @@
 """The converter on random weights with the official names and shapes."""
 
-import math
 import re
 
 import pytest
@@ -13,6 +12,7 @@ from official_boxes import (
     deltas,
     detectron_decode,
     maps,
+    mmdet_v1_anchor,
     official_file,
     result_file,
     write_inclusive,
@@ -188,20 +188,6 @@ def test_config_of_another_row(body, tmp_path):
 UNPADDED = dict(strides=STRIDES[:4], margin=2)
 
 
-def anchor(level, y, x, index):
-    """mmdet 1.x: inclusive corners, rounded half to even."""
-    stride = STRIDES[level]
-    ratio, scale = divmod(index, 3)
-    ratio = (0.5, 1.0, 2.0)[ratio]
-    side = 4 * stride * 2 ** (scale / 3)
-    center = 0.5 * (stride - 1)
-    half_w = 0.5 * (side / math.sqrt(ratio) - 1)
-    half_h = 0.5 * (side * math.sqrt(ratio) - 1)
-    box = (center - half_w, center - half_h, center + half_w, center + half_h)
-    shift = (x * stride, y * stride) * 2
-    return [round(side) + at for side, at in zip(box, shift, strict=True)]
-
-
 def with_empty_top(levels):
     """Without padding the coarsest level of so small an image is empty."""
     return [*levels, levels[0].new_zeros(1, levels[0].shape[1], 0, 1)]
@@ -215,7 +201,9 @@ def test_boxes_of_the_official_result_file(row, head):
     places, values, theirs = official_file(
         places,
         deltas(places, tuple(0.5 * unit for unit in std)),
-        lambda place, delta: detectron_decode(anchor(*place), delta, std),
+        lambda place, delta: detectron_decode(
+            mmdet_v1_anchor(*place), delta, std
+        ),
         write_inclusive,
     )
     options = dict(anchors=9, **UNPADDED)
