@@ -118,7 +118,7 @@ class D2DetRoIHead(RealBoxesMixin, StandardRoIHead):
         rois = bbox2roi([results.bboxes for results in rpn_results_list])
         scores = self._bbox_forward(x, rois)['cls_score']
         reg, logits, feats = self._dense_forward(x, rois[:100])
-        outs = (scores, None, reg, logits)
+        outs: tuple = (scores, None, reg, logits)
         if self.with_mask:
             labels = scores[:100, :-1].argmax(1)
             outs += (self.mask_head(feats, labels)[0],)
