@@ -28,15 +28,16 @@ OPTIONS = (
 # what a method inherits (flips; YOLOv3: crops, zooms, colors) would make of
 # 16 images too many: on the first of BCCD, in batches of 4, Sampling-Free
 # has 0.77 with flips, 0.92 without
-PLAIN = """
-_base_ = {base!r}
-custom_hooks = {hooks!r}
-mini = dict(train_dataloader=dict(dataset=dict(pipeline=[
+PIPELINE = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='Resize', scale=(320, 240), keep_ratio=True),
     dict(type='PackDetInputs'),
-])))
+]
+PLAIN = """
+_base_ = {base!r}
+custom_hooks = {hooks!r}
+mini = dict(train_dataloader=dict(dataset=dict(pipeline={pipeline!r})))
 """
 
 
@@ -92,7 +93,12 @@ def plain_config(path, folder):
     if not any(hook['type'] == 'TrainProgressHook' for hook in hooks):
         hooks.append(stop)
     config = folder / path.name
-    config.write_text(PLAIN.format(base=str(path.resolve()), hooks=hooks))
+    content = PLAIN.format(
+        base=str(path.resolve()),
+        hooks=hooks,
+        pipeline=exception(path, 'PLAIN_PIPELINE', PIPELINE),
+    )
+    config.write_text(content)
     return config
 
 

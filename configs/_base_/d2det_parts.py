@@ -1,7 +1,11 @@
 """What the configs of D2Det share: RoI head and schedule."""
 
 d2det_pool = dict(
-    _delete_=True, output_size=7, in_channels=256, sampling_ratio=2
+    _delete_=True,
+    output_size=7,
+    in_channels=256,
+    fc_out_channels=1024,
+    sampling_ratio=2,
 )
 d2det_roi_head = dict(
     type='D2DetRoIHead',
