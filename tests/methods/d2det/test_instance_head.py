@@ -47,6 +47,33 @@ def test_losses(count):
     assert all(p.grad is not None for p in head.parameters())
 
 
+def test_weights_of_the_iou():
+    """Logits of 0.4 are no mask at 0.5, and all of it at 0.3."""
+    labels = torch.tensor([1])
+    masks, targets = torch.full((1, 3, 28, 28), 0.4), torch.ones(1, 28, 28)
+    ious = torch.tensor([[0.0, 0.25, 0]])
+    for options, expected in (
+        (dict(), 0.0),  # a target of 0 does not count
+        (dict(mask_logit_thr=0.3), 0.5 * 0.75**2),
+        (dict(mask_logit_thr=0.3, iou_loss_weight=2.0), 2 * 0.75**2),
+    ):
+        head = branch(**options)
+        losses = head.loss(masks, ious, labels, targets, torch.ones(1))
+        assert losses['loss_mask_iou'].item() == pytest.approx(expected)
+    head = branch(iou_score_weight=0.5)
+    found = InstanceData(
+        bboxes=torch.tensor([[2.0, 2, 30, 30]]),
+        scores=torch.tensor([0.6]),
+        labels=labels,
+    )
+    meta = dict(ori_shape=(40, 40), scale_factor=(1.0, 1.0))
+    cfg = ConfigDict(mask_thr_binary=0.5)
+    (found,) = head.predict_by_feat(
+        [masks], [found], [meta], cfg, mask_ious=[ious]
+    )
+    assert found.mask_scores.item() == pytest.approx(0.6 + 0.5 * 0.25)
+
+
 def test_iou_does_not_train_masks():
     head = branch()
     _, ious = head(noise(2, 4, 7, 7), torch.tensor([0, 2]))
