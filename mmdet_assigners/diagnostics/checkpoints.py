@@ -217,7 +217,7 @@ def check_weights(
         if counts and len(wrong) == len(shapes):
             several = ' or '.join(map(str, sorted(counts)))
             raise CheckpointError(
-                f'{path} is of {several} classes, but {key} is {number}',
+                f'{path} has num_classes {several}, but {key} is {number}',
                 'use the config and the --mini/--data options of its '
                 'training; to train on other classes from its weights: train '
                 f'--cfg-options load_from={path}',

@@ -82,13 +82,48 @@ def apply_nms(
 
 
 def read_truth(ann_file: str | Path) -> COCO:
-    """Ground truths, with full boxes as ``bbox``."""
+    """Ground truths, full boxes as ``bbox`` beside ``visible``, xywh."""
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(str(ann_file))
     for annotation in coco.dataset['annotations']:
-        full, _ = pair_of(annotation)
-        annotation.update(bbox=list(full), area=full[2] * full[3])
+        full, visible = pair_of(annotation)
+        annotation.update(
+            bbox=list(full), area=full[2] * full[3], visible=list(visible)
+        )
     return coco
+
+
+def objects_of(coco: COCO, img_id: int) -> InstanceData:
+    """The objects of an image as if they were detected, all as sure.
+
+    Args:
+        coco: Of :func:`read_truth`.
+        img_id: The image.
+    """
+    objects = coco.imgToAnns[img_id]
+    corners, sides = (
+        torch.tensor([[gt['bbox'][i:j], gt['visible'][i:j]] for gt in objects])
+        .float()
+        .view(-1, 2, 2)
+        for i, j in ((0, 2), (2, 4))
+    )
+    boxes = torch.cat((corners, corners + sides), 2)
+    return InstanceData(
+        bboxes=boxes[:, 0],
+        visible_bboxes=boxes[:, 1],
+        scores=torch.ones(len(objects)),
+        labels=torch.tensor([gt['category_id'] for gt in objects]).long(),
+    )
+
+
+def share_kept(coco: COCO, kind: str, threshold: float) -> float:
+    """Share of the objects that NMS would leave of perfect detections."""
+    kept = total = 0
+    for img_id in coco.getImgIds():
+        objects = objects_of(coco, img_id)
+        total += len(objects)
+        kept += len(apply_nms(objects, kind, threshold))
+    return kept / max(total, 1)
 
 
 def evaluate(coco: COCO, images: Sequence[InstanceData]) -> dict[str, float]:
@@ -137,6 +172,8 @@ def compare(
 ) -> list[dict[str, Any]]:
     """A row for each NMS and threshold.
 
+    ``kept`` is :func:`share_kept`, the rest of :func:`evaluate`.
+
     Args:
         coco: Of :func:`read_truth`.
         images: Of :func:`candidates`.
@@ -145,6 +182,7 @@ def compare(
         dict(
             nms=kind,
             iou_threshold=threshold,
+            kept=share_kept(coco, kind, threshold),
             **evaluate(
                 coco, [apply_nms(one, kind, threshold) for one in images]
             ),
@@ -180,20 +218,18 @@ def draw(
     """
     import mmcv
 
-    def boxes_of(one: InstanceData) -> torch.Tensor:
-        objects = coco.imgToAnns[one.img_id]
-        boxes = torch.tensor([gt['bbox'] for gt in objects]).view(-1, 4)
-        return torch.cat((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), 1)
-
     def lead(one: InstanceData) -> int:
         found = [
-            found_objects(apply_nms(one, kind, threshold), boxes_of(one))
+            found_objects(
+                apply_nms(one, kind, threshold),
+                objects_of(coco, one.img_id).bboxes,
+            )
             for kind in ('r2nms', 'nms')
         ]
         return int(found[0].sum()) - int(found[1].sum())
 
     best = max(images, key=lead)
-    boxes = boxes_of(best).float()
+    boxes = objects_of(coco, best.img_id).bboxes
     figure = canvas.new_figure(7.4, 3.0)
     axes = figure.subplots(1, 2)
     for one, kind in zip(axes, ('nms', 'r2nms'), strict=True):

@@ -98,6 +98,9 @@ def test_only_r2nms_tells_neighbors_from_copies(tmp_path):
         for row in compare_nms.compare(coco, images)
     }
     assert len(rows) == 15
+    # of the ground truths, whose full boxes have an IoU of 80 / 120
+    assert rows['nms', 0.5]['kept'] == 0.5
+    assert rows['nms', 0.7]['kept'] == rows['r2nms', 0.3]['kept'] == 1
     assert rows['nms', 0.5]['recall'] == 0.5
     assert rows['nms', 0.7]['recall'] == 1
     assert rows['r2nms', 0.5]['recall'] == rows['r2nms', 0.5]['AP50'] == 1
