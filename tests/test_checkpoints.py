@@ -4,15 +4,18 @@ import os
 
 import pytest
 import torch
+from helpers import mini_model
 from mmengine.config import Config
 
 from mmdet_assigners.diagnostics.checkpoints import (
     CheckpointError,
     check_resume,
+    check_weights,
     find_last,
     load,
     read_literal,
 )
+from mmdet_assigners.utils import config_path
 
 MODEL = dict(type='A', size=(1, 2), parts=[dict(type='B', a=-0.5, n=None)])
 
@@ -92,3 +95,63 @@ def test_literals():
     assert read_literal(text, 'model') == expected
     for other in ('model = f()', 'model = dict(x, y=1)', 'model = (', 'x = 1'):
         assert read_literal(other, 'model') is None
+
+
+def saved_model(path, file, num_classes, **meta):
+    state = mini_model(path, num_classes).state_dict()
+    torch.save(dict(state_dict=state, meta=meta), file)
+    return file
+
+
+@pytest.mark.parametrize(
+    ('name', 'numbers', 'message'),
+    [
+        # logits of classes and background, masks
+        ('d2det-instance_r101_fpn_2x_coco', (5, 3), '5'),
+        # fewer outputs than the background could be told from
+        ('d2det_r50_fpn_2x_coco', (7, 1), '4 or 7'),
+        # anchors
+        ('sepc_retinanet_r50_fpn_1x_coco', (7, 1), '7'),
+        # anchors, with boxes in the same layer
+        ('gaussian-yolov3_d53_ms-608-273e_coco', (8, 2), '8'),
+    ],
+)
+def test_number_of_classes_disagrees(name, numbers, message, tmp_path):
+    path = config_path(name)
+    file = saved_model(path, tmp_path / 'other.pth', numbers[0])
+    with pytest.raises(CheckpointError) as error:
+        check_weights(mini_model(path, numbers[1]), file)
+    head = 'bbox_head' if 'd2det' not in name else 'roi_head.bbox_head'
+    line = (
+        f'other.pth has num_classes {message}, but model.{head}.num_classes is'
+    )
+    assert f'{line} {numbers[1]};' in str(error.value)
+
+
+def test_other_shapes_are_not_classes(tmp_path):
+    """Twice the anchors, and another width."""
+    path = config_path('sepc_retinanet_r50_fpn_1x_coco')
+    state = mini_model(path).state_dict()
+    for names in (('retina_cls', 'retina_reg'), ('neck',)):
+        wider = {
+            name: torch.cat((value, value))
+            if value.ndim and any(part in name for part in names)
+            else value
+            for name, value in state.items()
+        }
+        meta = dict(dataset_meta=dict(classes=('cat', 'dog')))
+        torch.save(dict(state_dict=wider, meta=meta), tmp_path / 'other.pth')
+        with pytest.raises(CheckpointError, match='does not fit the config'):
+            check_weights(mini_model(path), tmp_path / 'other.pth')
+
+
+def test_order_of_the_classes(tmp_path):
+    path = config_path('sepc_retinanet_r50_fpn_1x_coco')
+    file = saved_model(
+        path, tmp_path / 'a.pth', 2, dataset_meta=dict(classes=('cat', 'dog'))
+    )
+    model = mini_model(path)
+    check_weights(model, file, ('cat', 'dog'))
+    check_weights(model, file, ('Cat', 'Hund'))  # renamed
+    with pytest.raises(CheckpointError, match="first 'cat' instead of 'dog'"):
+        check_weights(model, file, ('dog', 'cat'))

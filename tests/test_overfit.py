@@ -31,12 +31,7 @@ OPTIONS = (
 PLAIN = """
 _base_ = {base!r}
 custom_hooks = {hooks!r}
-mini = dict(train_dataloader=dict(dataset=dict(pipeline=[
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask={masks}),
-    dict(type='Resize', scale=(320, 240), keep_ratio=True),
-    dict(type='PackDetInputs'),
-])))
+mini = dict(train_dataloader=dict(dataset=dict(pipeline={pipeline!r})))
 """
 
 
@@ -100,11 +95,22 @@ def plain_config(path, folder):
     if not any(hook['type'] == 'TrainProgressHook' for hook in hooks):
         hooks.append(stop)
     config = folder / path.name
-    config.write_text(
-        PLAIN.format(
-            base=str(path.resolve()), hooks=hooks, masks=trains_masks(path)
-        )
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(
+            type='LoadAnnotations',
+            with_bbox=True,
+            with_mask=trains_masks(path),
+        ),
+        dict(type='Resize', scale=(320, 240), keep_ratio=True),
+        dict(type='PackDetInputs'),
+    ]
+    content = PLAIN.format(
+        base=str(path.resolve()),
+        hooks=hooks,
+        pipeline=exception(path, 'PLAIN_PIPELINE', pipeline),
     )
+    config.write_text(content)
     return config
 
 

@@ -1,7 +1,11 @@
 """What the configs of D2Det share: RoI head and schedule."""
 
 d2det_pool = dict(
-    _delete_=True, output_size=7, in_channels=256, sampling_ratio=2
+    _delete_=True,
+    output_size=7,
+    in_channels=256,
+    fc_out_channels=1024,
+    sampling_ratio=2,
 )
 d2det_roi_head = dict(
     type='D2DetRoIHead',
@@ -25,6 +29,12 @@ d2det_test = dict(
     ),
     final_max=100,
 )
+d2det_instance_roi_head = dict(
+    d2det_roi_head,
+    mask_roi_extractor=None,
+    mask_head=dict(_delete_=True, type='D2DetInstanceHead', num_classes=80),
+)
+d2det_instance_test = dict(nms=dict(iou_threshold=0.3))
 d2det_schedule = [
     dict(
         type='LinearLR', start_factor=1 / 80, by_epoch=False, begin=0, end=1000
@@ -40,6 +50,9 @@ d2det_schedule = [
 ]
 d2det_mini = dict(
     roi_head=dict(d2det_head=dict(conv_channels=72, num_convs=2))
+)
+d2det_instance_mini = dict(
+    roi_head=dict(**d2det_mini['roi_head'], mask_head=dict(in_channels=72))
 )
 
 # Boxes of the released weights (mmdet 1.x). Inclusive corners, [x1, x2] with

@@ -40,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
     with common.user_errors():
         launch.prepare(args, cfg)
         runner = Runner.from_cfg(cfg)
-        check_weights(runner.model, args.checkpoint)
+        data = runner.test_loop.dataloader.dataset
+        classes = getattr(data, 'metainfo', {}).get('classes')
+        check_weights(runner.model, args.checkpoint, classes)
     runner.test()
     return 0

@@ -1,6 +1,7 @@
 """Checks that turn a wrong checkpoint into a clear message."""
 
 import ast
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -173,33 +174,135 @@ def read_literal(text: str, name: str) -> Any:
     return None
 
 
-def check_weights(model: nn.Module, path: str | Path) -> dict[str, Any]:
+def check_weights(
+    model: nn.Module,
+    path: str | Path,
+    classes: Sequence[str] | None = None,
+) -> dict[str, Any]:
     """Check that a checkpoint has every parameter and buffer of a model.
 
     mmengine only logs what is missing, and evaluates random weights.
+
+    Args:
+        model: The model.
+        path: The checkpoint.
+        classes: Names of the classes of the data, in the order of its labels;
+            None: not compared.
 
     Returns:
         dict: The state dict of the checkpoint, tensors (...) by name.
 
     Raises:
         CheckpointError: The file can't be read or doesn't fit; the message
-            names the first tensors that are missing or of another shape.
+            names the numbers of classes if only they differ, else the first
+            tensors that are missing or of another shape.
     """
     content = load(path)
     found = content.get('state_dict', content)
     if is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
-    wrong = []
+    wrong, shapes = [], {}
     for name, value in model.state_dict().items():
         if name not in found:
             wrong.append(f'{name} is missing')
         elif found[name].shape != value.shape:
-            shapes = f'{tuple(found[name].shape)}, not {tuple(value.shape)}'
-            wrong.append(f'{name} is {shapes}')
+            pair = tuple(found[name].shape), tuple(value.shape)
+            shapes[name] = pair
+            wrong.append(f'{name} is {pair[0]}, not {pair[1]}')
     if wrong:
+        counts, key, number = _class_counts(model, shapes)
+        trained = _trained_classes(content)
+        if trained:  # else all that the shapes allow
+            counts &= {len(trained)}
+        if counts and len(wrong) == len(shapes):
+            several = ' or '.join(map(str, sorted(counts)))
+            raise CheckpointError(
+                f'{path} has num_classes {several}, but {key} is {number}',
+                'use the config and the --mini/--data options of its '
+                'training; to train on other classes from its weights: train '
+                f'--cfg-options load_from={path}',
+            )
         more = f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''
         raise CheckpointError(
             f'{path} does not fit the config: {"; ".join(wrong[:3])}{more}',
             'use the config and the --mini/--data options of its training',
         )
+    _check_order(content, path, classes)
     return found
+
+
+def _class_counts(
+    model: nn.Module, shapes: dict[str, tuple]
+) -> tuple[set[int], str, int]:
+    """The number of classes of a checkpoint, and the option that has others.
+
+    Args:
+        model: The model.
+        shapes: Name of a tensor -> its shapes in the checkpoint and in the
+            model, which differ.
+
+    Returns:
+        tuple: Possible numbers, none if the shapes differ by more than that;
+        the option and its value.
+    """
+    found: list[set[int]] = []
+    options = {}
+    for name, (there, here) in shapes.items():
+        head, number, boxes = _head_of(model, name)
+        if not number or there[1:] != here[1:]:
+            return set(), '', 0
+        options[f'model.{head}.num_classes'] = number
+        # rows of each class, and perhaps of the background or YOLO's boxes
+        per_class = (
+            (here[0] // (number + extra), extra)
+            for extra in (0, 1, boxes)
+            if here[0] % (number + extra) == 0
+        )
+        found.append(
+            {
+                there[0] // rows - extra
+                for rows, extra in per_class
+                if there[0] % rows == 0 and there[0] > rows * extra
+            }
+        )
+    if len(set(options.values())) != 1:
+        return set(), '', 0
+    return set.intersection(*found), *next(iter(options.items()))
+
+
+def _head_of(model: nn.Module, name: str) -> tuple[str, int, int]:
+    """The innermost module around a tensor that has a number of classes.
+
+    Returns:
+        tuple: Its name, the classes and what YOLO predicts beside them.
+    """
+    while '.' in name:
+        name = name.rpartition('.')[0]
+        head = model.get_submodule(name)
+        number = getattr(head, 'num_classes', None)
+        if isinstance(number, int):
+            return name, number, getattr(head, 'num_attrib', number) - number
+    return '', 0, 0
+
+
+def _trained_classes(content: dict[str, Any]) -> Sequence[str] | None:
+    """The classes that mmengine's Runner wrote into a checkpoint."""
+    meta = (content.get('meta') or {}).get('dataset_meta') or {}
+    return meta.get('classes') or meta.get('CLASSES')
+
+
+def _check_order(
+    content: dict[str, Any], path: str | Path, classes: Sequence[str] | None
+) -> None:
+    """Refuse the classes of the data in another order than when trained."""
+    trained = _trained_classes(content)
+    if not classes or not trained:
+        return
+    moved = [p for p in zip(trained, classes, strict=False) if p[0] != p[1]]
+    if moved and sorted(trained) == sorted(classes):
+        raise CheckpointError(
+            f'{path} has the classes in another order than the data, first '
+            f'{moved[0][0]!r} instead of {moved[0][1]!r}',
+            'give the categories of the annotation file, or metainfo.classes '
+            'of the config, the order of the training',
+        )

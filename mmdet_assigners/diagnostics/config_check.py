@@ -64,7 +64,7 @@ def check_checkpoint(cfg: Config, path: str) -> list[Problem]:
     """Check that a checkpoint can be read and fits the model."""
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     try:
-        check_weights(MODELS.build(cfg.model), path)
+        check_weights(MODELS.build(cfg.model), path, trained_classes(cfg))
     except CheckpointError as error:
         return [error.problem]
     return []

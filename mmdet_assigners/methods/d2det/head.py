@@ -1,6 +1,5 @@
 """Dense local regression head of D2Det."""
 
-import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from mmdet.registry import MODELS
@@ -86,7 +85,7 @@ class D2DetHead(BaseModule):
         self.conv_reg = nn.Conv2d(conv_channels, 4, 3, padding=1)
         self.conv_mask = nn.Conv2d(conv_channels, 1, 3, padding=1)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Outputs of N RoIs.
 
         Args:
@@ -94,13 +93,19 @@ class D2DetHead(BaseModule):
 
         Returns:
             tuple: Distances l, r, t, b (N, 4, S, S) in sides of the RoI, not
-            negative, and logits (N, 1, S, S) of being on the object.
+            negative, logits (N, 1, S, S) of being on the object, and the
+            features (N, conv_channels, S, S) that both are predicted from.
         """
         x = self.convs(x)
-        return F.relu(self.conv_reg(x)), self.conv_mask(x)
+        return F.relu(self.conv_reg(x)), self.conv_mask(x), x
 
     def loss(
-        self, reg: Tensor, logits: Tensor, boxes: Tensor, gt_bboxes: Tensor
+        self,
+        reg: Tensor,
+        logits: Tensor,
+        boxes: Tensor,
+        gt_bboxes: Tensor,
+        overlap: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Losses of N positive RoIs, in float32.
 
@@ -109,14 +114,17 @@ class D2DetHead(BaseModule):
             logits: (N, 1, S, S) of :meth:`forward`.
             boxes: (N, 4) RoIs, x1, y1, x2, y2 in pixels.
             gt_bboxes: (N, 4) their objects.
+            overlap: (N, 1, S, S) 0 or 1, the cells on the object, where its
+                mask is known; None: by its box.
 
         Returns:
             dict: ``loss_dense_bbox`` and ``loss_overlap``; 0 without RoIs.
         """
         points = d2det.cell_points(boxes, reg.shape[-1])
-        overlap = d2det.overlap_targets(
-            points, d2det.distances(points, gt_bboxes)
-        )
+        if overlap is None:
+            overlap = d2det.overlap_targets(
+                points, d2det.distances(points, gt_bboxes)
+            )
         each = d2det.box_losses(
             d2det.decode(points, reg.float()), gt_bboxes, self.iou_floor
         )
@@ -125,58 +133,3 @@ class D2DetHead(BaseModule):
             loss_dense_bbox=self.loss_weight * mean,
             loss_overlap=d2det.overlap_loss(logits.float(), overlap),
         )
-
-
-class InstanceBranch(nn.Module):
-    """Masks of the RoIs and their IoUs, from the features of the head.
-
-    Args:
-        in_channels: Of the features.
-        num_classes: Number C of classes.
-        channels: Of the deconvolutions.
-        groups: Of the group norm after the first one.
-        fc_out_channels: Width of the two layers that predict IoUs.
-        size: S, cells of a feature per axis.
-    """
-
-    def __init__(
-        self,
-        in_channels: int = 576,
-        num_classes: int = 80,
-        channels: int = 256,
-        groups: int = 16,
-        fc_out_channels: int = 1024,
-        size: int = 7,
-    ) -> None:
-        super().__init__()
-        self.deconv1 = nn.ConvTranspose2d(in_channels, channels, 2, stride=2)
-        self.norm1 = nn.GroupNorm(groups, channels)
-        self.deconv2 = nn.ConvTranspose2d(channels, channels, 2, stride=2)
-        self.conv_instance = nn.Conv2d(channels, num_classes, 3, padding=1)
-        inputs = (in_channels + 1) * size * size
-        self.fcs = nn.ModuleList(
-            nn.Linear(width, fc_out_channels)
-            for width in (inputs, fc_out_channels)
-        )
-        self.fc_iou = nn.Linear(fc_out_channels, num_classes)
-
-    def forward(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs of N RoIs.
-
-        Args:
-            x: (N, channels, S, S) features.
-            labels: (N,) int64 class, whose mask the IoU is of.
-
-        Returns:
-            tuple: Logits of masks (N, C, 4S, 4S) and IoUs (N, C); the IoUs
-            give no gradient to the masks.
-        """
-        hidden = F.relu(self.norm1(self.deconv1(x)))
-        masks = self.conv_instance(F.relu(self.deconv2(hidden)))
-        index = torch.arange(len(x), device=x.device)
-        own = masks[index, labels][:, None].detach()
-        small = F.max_pool2d(own, 4, stride=4, padding=1).sigmoid()
-        out = torch.cat((x, small), 1).flatten(1)
-        for layer in self.fcs:
-            out = F.relu(layer(out))
-        return masks, self.fc_iou(out)

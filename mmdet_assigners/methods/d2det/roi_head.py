@@ -17,6 +17,7 @@ from ...models.checks import pick
 from ...models.real_boxes import RealBoxesMixin
 from ...ops.anchor_points import move_ends
 from . import functional as d2det
+from .instance_head import mask_targets
 
 
 @MODELS.register_module()
@@ -32,6 +33,10 @@ class D2DetRoIHead(RealBoxesMixin, StandardRoIHead):
     and resized for the regression, and ``max_num_reg`` (192), how many of a
     batch it trains on. ``test_cfg.rcnn``: ``post_nms``, the NMS of the
     refined boxes, and ``final_max`` detections of an image.
+
+    A ``mask_head`` predicts from the features of the regression, of the
+    refined boxes; it has no RoI extractor of its own. Then the cells on the
+    object are those of its mask.
 
     Args:
         reg_roi_extractor: Features for the regression, 14x14.
@@ -68,9 +73,28 @@ class D2DetRoIHead(RealBoxesMixin, StandardRoIHead):
         self.jitter = cfg.get('jitter', 0.15)
         self.max_num_reg = cfg.get('max_num_reg', 192)
 
+    def init_mask_head(
+        self, mask_roi_extractor: ConfigType | None, mask_head: ConfigType
+    ) -> None:
+        """Build the instance branch.
+
+        Args:
+            mask_roi_extractor: None, as it sees features of the regression.
+            mask_head: A ``D2DetInstanceHead``.
+
+        Raises:
+            ValueError: There is an extractor.
+        """
+        if mask_roi_extractor is not None:
+            raise ValueError(
+                'mask_roi_extractor of D2DetRoIHead must be None, got '
+                f'{mask_roi_extractor}'
+            )
+        self.mask_head = MODELS.build(mask_head)
+
     def _dense_forward(
         self, x: Sequence[Tensor], rois: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         extractor = self.reg_roi_extractor
         return self.d2det_head(extractor(x[: extractor.num_inputs], rois))
 
@@ -91,10 +115,14 @@ class D2DetRoIHead(RealBoxesMixin, StandardRoIHead):
             tuple: Scores, None, distances, overlap and, with a mask head, the
             masks of the first 100 RoIs.
         """
-        outs = super().forward(x, rpn_results_list, batch_data_samples)
         rois = bbox2roi([results.bboxes for results in rpn_results_list])
-        dense = self._dense_forward(x, rois[:100])
-        return *outs[:2], *dense, *outs[2:]
+        scores = self._bbox_forward(x, rois)['cls_score']
+        reg, logits, feats = self._dense_forward(x, rois[:100])
+        outs: tuple = (scores, None, reg, logits)
+        if self.with_mask:
+            labels = scores[:100, :-1].argmax(1)
+            outs += (self.mask_head(feats, labels)[0],)
+        return outs
 
     def loss(
         self,
@@ -129,24 +157,72 @@ class D2DetRoIHead(RealBoxesMixin, StandardRoIHead):
             dict: As in ``StandardRoIHead``.
         """
         results = super().bbox_loss(x, sampling_results)
-        jittered, gts = [], []
+        # without any RoI mmdet leaves the loss out
+        scores = results['cls_score']
+        missing = dict(loss_cls=scores.sum() * 0, acc=scores.new_zeros(1))
+        results['loss_bbox'] = missing | results['loss_bbox']
+        if not self.with_mask:
+            results['loss_bbox'] |= self._dense_loss(x, sampling_results)
+        return results
+
+    def mask_loss(
+        self,
+        x: Sequence[Tensor],
+        sampling_results: list,
+        bbox_feats: Tensor,
+        batch_gt_instances: InstanceList,
+    ) -> dict[str, Any]:
+        """Losses of regression and masks, which share features.
+
+        Args:
+            x: Feature maps (B, channels, H_l, W_l).
+            sampling_results: Sampled proposals of B images.
+            bbox_feats: Not used.
+            batch_gt_instances: Ground truths of B images, with ``masks``.
+
+        Returns:
+            dict: As in ``StandardRoIHead``.
+        """
+        masks = [gts.masks for gts in batch_gt_instances]
+        return dict(loss_mask=self._dense_loss(x, sampling_results, masks))
+
+    def _dense_loss(
+        self,
+        x: Sequence[Tensor],
+        sampling_results: list,
+        masks: list | None = None,
+    ) -> dict[str, Tensor]:
+        """Losses of jittered positives; ``masks`` of B images or None."""
+        jittered = []
         for result, shape in zip(sampling_results, self._shapes, strict=True):
             boxes = get_box_tensor(result.pos_priors)
             noise = torch.empty_like(boxes).uniform_(-self.jitter, self.jitter)
             jittered.append(d2det.jitter(boxes, noise, shape))
-            gts.append(get_box_tensor(result.pos_gt_bboxes))
-        rois, gt_bboxes = bbox2roi(jittered), torch.cat(gts)
+        rois = bbox2roi(jittered)
+        names = ('pos_gt_bboxes', 'pos_gt_labels', 'pos_assigned_gt_inds')
+        parts = [
+            torch.cat(
+                [get_box_tensor(vars(r)[name]) for r in sampling_results]
+            )
+            for name in names
+        ]
         if len(rois) > self.max_num_reg:
             order = torch.randperm(len(rois), device=rois.device)
-            chosen = order[: self.max_num_reg]
-            rois, gt_bboxes = rois[chosen], gt_bboxes[chosen]
-        reg, logits = self._dense_forward(x, rois)
-        losses = self.d2det_head.loss(reg, logits, rois[:, 1:], gt_bboxes)
-        # without any RoI mmdet leaves the loss out
-        scores = results['cls_score']
-        missing = dict(loss_cls=scores.sum() * 0, acc=scores.new_zeros(1))
-        results['loss_bbox'] = missing | results['loss_bbox'] | losses
-        return results
+            chosen = order[: self.max_num_reg].sort().values
+            rois, *parts = (part[chosen] for part in (rois, *parts))
+        gt_bboxes, labels, gt_inds = parts
+        reg, logits, feats = self._dense_forward(x, rois)
+        overlap, losses = None, {}
+        if masks is not None:
+            found, ious = self.mask_head(feats, labels)
+            targets, ratios = mask_targets(
+                rois, gt_inds, masks, found.shape[-1]
+            )
+            overlap = d2det.mask_overlap(targets, reg.shape[-1])[:, None]
+            losses = self.mask_head.loss(found, ious, labels, targets, ratios)
+        return losses | self.d2det_head.loss(
+            reg, logits, rois[:, 1:], gt_bboxes, overlap
+        )
 
     def predict_bbox(
         self,
@@ -177,7 +253,7 @@ class D2DetRoIHead(RealBoxesMixin, StandardRoIHead):
         rois = bbox2roi([results.bboxes for results in found])
         sizes = [len(results) for results in found]
         if len(rois):
-            reg, logits = self._dense_forward(x, rois)
+            reg, logits, _ = self._dense_forward(x, rois)
             parts = zip(
                 found,
                 reg.split(sizes),
@@ -191,6 +267,39 @@ class D2DetRoIHead(RealBoxesMixin, StandardRoIHead):
                 scale = [1 / side for side in meta['scale_factor']]
                 results.bboxes = scale_boxes(results.bboxes, scale)
         return found
+
+    def predict_mask(
+        self,
+        x: Sequence[Tensor],
+        batch_img_metas: list[dict],
+        results_list: InstanceList,
+        rescale: bool = False,
+    ) -> InstanceList:
+        """Masks of the refined boxes, and scores of their own.
+
+        Args:
+            x: Feature maps (B, channels, H_l, W_l).
+            batch_img_metas: Meta information of B images.
+            results_list: Detections of B images, on the scale of the input.
+            rescale: Give boxes and masks in the original image.
+
+        Returns:
+            list: B instances with ``masks`` (N, H, W) and ``mask_scores``
+            (N,).
+        """
+        sizes = [len(results) for results in results_list]
+        rois = bbox2roi([results.bboxes for results in results_list])
+        labels = torch.cat([results.labels for results in results_list])
+        *_, feats = self._dense_forward(x, rois)
+        masks, ious = self.mask_head(feats, labels)
+        return self.mask_head.predict_by_feat(
+            masks.split(sizes),
+            results_list,
+            batch_img_metas,
+            self.test_cfg,
+            rescale,
+            mask_ious=ious.split(sizes),
+        )
 
     def _refine(
         self,

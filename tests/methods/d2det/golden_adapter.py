@@ -5,7 +5,8 @@ from golden_runner import adapter
 from torch import nn
 
 from mmdet_assigners.methods.d2det import functional as d2det
-from mmdet_assigners.methods.d2det.head import D2DetHead, InstanceBranch
+from mmdet_assigners.methods.d2det.head import D2DetHead
+from mmdet_assigners.methods.d2det.instance_head import D2DetInstanceHead
 from mmdet_assigners.methods.d2det.pooling import (
     DiscriminativeRoIPool,
     WeightedPool,
@@ -55,7 +56,10 @@ OURS = {
     'D2Det_reg': 'head.conv_reg',
     'D2Det_mask': 'head.conv_mask',
     'convs': 'head.convs',
-    'D2Det_instance': 'instance.conv_instance',
+    'deconv1': 'instance.upsample',
+    'norm1': 'instance.norm',
+    'deconv2': 'instance.upsample2',
+    'D2Det_instance': 'instance.conv_logits',
     'fc_instance_iou': 'instance.fc_iou',
 }
 
@@ -70,7 +74,7 @@ def dense(case):
         norm_cfg=dict(type='GN', num_groups=p['gn_groups']),
     )
     if p['with_mask']:
-        parts['instance'] = InstanceBranch(
+        parts['instance'] = D2DetInstanceHead(
             p['conv_channels'],
             p['num_classes'] + 1,  # theirs has a mask of the background
             len(case.weights['deconv2.bias']),
@@ -87,15 +91,14 @@ def dense(case):
 
 @adapter('d2det.dense_head')
 def dense_head(case):
-    reg, mask = dense(case)['head'](case['x'])
+    reg, mask, _ = dense(case)['head'](case['x'])
     return case.results({'reg': reg, 'mask': mask})
 
 
 @adapter('d2det.dense_head_instance')
 def dense_head_instance(case):
     parts = dense(case)
-    reg, mask = parts['head'](case['x'])
-    feats = parts['head'].convs(case['x'])
+    reg, mask, feats = parts['head'](case['x'])
     instance, iou = parts['instance'](feats, case['labels'])
     outputs = {'reg': reg, 'mask': mask, 'instance': instance, 'iou': iou}
     return case.results(outputs)

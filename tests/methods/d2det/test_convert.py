@@ -19,8 +19,13 @@ from mmdet_assigners.conversion import convert_file
 from mmdet_assigners.methods.d2det import convert as converter
 from mmdet_assigners.utils import resolve_config
 
-CONFIG = 'd2det-released_{}_fpn_2x_coco'
-NAMES = ('r50', 'r101', 'r101-dcnv2')
+CONFIG = 'd2det-{}_fpn_2x_coco'
+NAMES = (
+    'released_r50',
+    'released_r101',
+    'released_r101-dcnv2',
+    'instance-released_r101',
+)
 
 
 def model_of(name):
@@ -34,7 +39,7 @@ def blank(*shape):
     return torch.zeros(()).expand(shape)
 
 
-def official(name='r50'):
+def official(name='released_r50'):
     """Backbone, neck and RPN have the names of mmdet; the heads their own."""
     state = {
         key: blank(*value.shape)
@@ -57,6 +62,18 @@ def official(name='r50'):
         state[f'{pool}awp.weight.conv.weight'] = blank(256, 256, 3, 3)
         for part in ('weight', 'bias'):
             state[f'{pool}awp.weight.bn.{part}'] = blank(256)
+    if name.startswith('instance'):
+        layers |= {
+            'D2Det_head.deconv2': (256, 256, 2, 2),
+            'D2Det_head.D2Det_instance': (81, 256, 3, 3),
+            'D2Det_head.fcs.0': (1024, 577 * 49),
+            'D2Det_head.fcs.1': (1024, 1024),
+            'D2Det_head.fc_instance_iou': (81, 1024),
+        }
+        state['D2Det_head.deconv1.weight'] = blank(576, 256, 2, 2)
+        state['D2Det_head.deconv1.bias'] = blank(256)
+        for part in ('weight', 'bias'):
+            state[f'D2Det_head.norm1.{part}'] = blank(256)
     for key, shape in layers.items():
         state[f'{key}.weight'] = blank(*shape)
         state[f'{key}.bias'] = torch.rand(shape[0], generator=generator)
@@ -82,7 +99,9 @@ def test_a_file(tmp_path):
     source, out = tmp_path / 'official.pth', tmp_path / 'ours.pth'
     state = {name: value.clone() for name, value in official().items()}
     torch.save(dict(state_dict=state), source)
-    assert convert_file('d2det', source, out)[1] == CONFIG.format('r50')
+    assert convert_file('d2det', source, out)[1] == CONFIG.format(
+        'released_r50'
+    )
 
 
 def test_where_layers_go():
@@ -97,10 +116,15 @@ def test_where_layers_go():
     assert torch.equal(reg, theirs['D2Det_head.D2Det_reg.bias'])
 
 
-def test_refuses_the_instance_branch():
-    state = official() | {'D2Det_head.deconv1.bias': torch.zeros(1)}
-    with pytest.raises(ValueError, match=r'1 keys are unknown: D2Det_head'):
-        converter.convert(state)
+def test_masks_have_no_background():
+    theirs = official('instance-released_r101')
+    ours = converter.convert(theirs)
+    for our, their in (
+        ('conv_logits', 'D2Det_instance'),
+        ('fc_iou', 'fc_instance_iou'),
+    ):
+        found = ours[f'roi_head.mask_head.{our}.bias']
+        assert torch.equal(found, theirs[f'D2Det_head.{their}.bias'][1:])
 
 
 def official_average(box, reg, logits):
@@ -127,7 +151,7 @@ def official_average(box, reg, logits):
 
 
 def test_boxes_are_those_that_the_official_code_writes():
-    head = build_head(CONFIG.format('r50'), 'roi_head')
+    head = build_head(CONFIG.format('released_r50'), 'roi_head')
     generator = torch.Generator().manual_seed(0)
     count = 60
     start = torch.rand(count, 2, generator=generator)
@@ -158,7 +182,7 @@ def test_boxes_are_those_that_the_official_code_writes():
 
 
 def test_the_config_is_the_official_one():
-    cfg = read_config(resolve_config(CONFIG.format('r101'))).model
+    cfg = read_config(resolve_config(CONFIG.format('released_r101'))).model
     pool = cfg.roi_head.bbox_roi_extractor.roi_layer
     assert pool.pool_mode == 'legacy' and pool.sampling_ratio == 1
     assert not cfg.roi_head.reg_roi_extractor.roi_layer.aligned

@@ -89,7 +89,8 @@ def dense_head(**options):
 @pytest.mark.parametrize('count', [0, 5])
 def test_dense_head(variant, count):
     head = dense_head(variant=variant, loss_weight=2.0, iou_floor=0.2)
-    reg, logits = head(noise(count, 8, 14, 14))
+    reg, logits, feats = head(noise(count, 8, 14, 14))
+    assert feats.shape == (count, 36, 7, 7)
     assert reg.shape == (count, 4, 7, 7) and (reg >= 0).all()
     assert logits.shape == (count, 1, 7, 7)
     boxes = torch.tensor([[10.0, 20, 80, 160]]).expand(count, 4)
@@ -106,7 +107,7 @@ def test_no_cell_on_the_object():
     head = dense_head()
     boxes = torch.tensor([[0.0, 0, 200, 200]])
     gts = torch.tensor([[150.0, 150, 152, 152]])
-    losses = head.loss(*head(noise(1, 8, 14, 14)), boxes, gts)
+    losses = head.loss(*head(noise(1, 8, 14, 14))[:2], boxes, gts)
     assert losses['loss_dense_bbox'] == 0 and losses['loss_overlap'] > 0
     losses['loss_dense_bbox'].backward()
 
