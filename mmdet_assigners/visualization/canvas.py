@@ -94,7 +94,7 @@ def draw_boxes(
         colors: (N, 3) of the outlines.
         **style: Of matplotlib's ``PolyCollection``.
     """
-    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
+    corners = list(boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2))
     outlines = PolyCollection(
         corners, facecolors='none', edgecolors=colors, **style
     )
