@@ -9,21 +9,27 @@ there,
     b = \frac{\sum_k p_k b_k / \sigma_k^2}{\sum_k p_k / \sigma_k^2}, \quad
     p_k = e^{-(1 - IoU(b_k, b))^2 / \sigma_t}.
 
-Voting changes neither scores nor overlaps, so the picks come first, one loop
-for all classes of similar size at once, and the votes of all picks after them.
+Voting changes neither scores nor overlaps, so the picks come first, class by
+class on the CPU as in mmcv's soft-NMS, and the votes of all picks after them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from mmcv.ops.nms import SoftNMSop
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from .anchor_match import pairwise_iou
 from .anchor_points import MAX_ELEMENTS
 
-MODES = ('soft', 'hard')
+MODES = {'soft': 2, 'hard': 0}
+"""How boxes are picked, and the number of it in mmcv's soft-NMS."""
+_FEW = 2**18  # elements of a table that is computed as fast as smaller ones
 SIGMA_RANGE = (1e-9, 1e9)
 """Standard deviations are clipped to this, so inverse squares are finite."""
 
@@ -117,10 +123,29 @@ def var_voting(
     boxes, scores, sigmas = boxes.to(dtype), scores.to(dtype), sigmas.to(dtype)
     if labels is None:
         labels = torch.zeros_like(scores, dtype=torch.long)
-    parts = [
-        _vote_classes(boxes, scores, sigmas, index, valid, options)
-        for index, valid in _groups(labels)
-    ]
+    pick = _picker(boxes, scores, options)
+    on_host = boxes.cpu(), scores.cpu()
+    parts = []
+    for index, counts in _groups(labels):
+        rows = index.cpu()
+        found = [
+            pick(on_host[0][own[:count]], on_host[1][own[:count]], options)
+            for own, count in zip(rows, counts.tolist(), strict=True)
+        ]
+        picks, decayed = zip(*found, strict=True)
+        # (K, T), -1 where a class has fewer picks
+        picks = pad_sequence(picks, True, -1).to(labels.device)
+        voted = vote(
+            boxes[index], scores[index], sigmas[index], counts, picks, options
+        )
+        kept = picks >= 0
+        parts.append(
+            Votes(
+                voted[kept],
+                torch.cat(decayed).to(scores.device),
+                index.gather(1, picks.clamp(min=0))[kept],
+            )
+        )
     if not parts:
         return Votes(boxes, scores, torch.zeros_like(labels))
     return Votes(*map(torch.cat, zip(*parts, strict=True)))
@@ -130,161 +155,166 @@ def _groups(labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Rows of the classes, classes of similar size together.
 
     Yields:
-        Rows (K, N) of K classes and which of them count, (K, N) bool; at most
+        Rows (K, N) of K classes, and how many of them count, (K,); at most
         half of them is padding.
     """
     order = labels.argsort(stable=True)
     counts = labels.unique(return_counts=True)[1]
     ends = counts.cumsum(0)
-    # 1, 2..3, 4..7, ...
+    # 1, 2..3, 4..7, ...; all together where padding costs less than calls
     size = counts.double().log2().floor().long()
+    if len(counts) and len(counts) * int(counts.max()) ** 2 < _FEW:
+        size = torch.zeros_like(size)
     for level in size.unique().tolist():
         chosen = (size == level).nonzero()[:, 0]
-        count = counts[chosen, None]
+        count = counts[chosen]
         slot = torch.arange(int(count.max()), device=labels.device)
-        valid = slot < count
-        rows = ends[chosen, None] - count + slot
-        yield order[rows.clamp(max=len(order) - 1)], valid
+        rows = (ends[chosen] - count)[:, None] + slot
+        yield order[rows.clamp(max=len(order) - 1)], count
 
 
-def _vote_classes(
-    boxes: Tensor,
-    scores: Tensor,
-    sigmas: Tensor,
-    index: Tensor,
-    valid: Tensor,
-    options: VotingOptions,
-) -> Votes:
-    """Rows ``index`` (K, N) of K classes, where ``valid``."""
-    boxes, scores, sigmas = boxes[index], scores[index], sigmas[index]
-    picks, decayed, left, kept = pick_boxes(boxes, scores, valid, options)
-    voted = vote(boxes, sigmas, picks, left, options)
-    return Votes(voted[kept], decayed[kept], index.gather(1, picks)[kept])
+def _picker(
+    boxes: Tensor, scores: Tensor, options: VotingOptions
+) -> Callable[[Tensor, Tensor, VotingOptions], tuple[Tensor, Tensor]]:
+    """The fastest function that picks these boxes as the official code does.
+
+    mmcv's list operations are the same, but it drops boxes of low scores that
+    meet no other one, divides by areas, and knows float32 alone.
+    """
+    sizes = boxes[:, 2:] - boxes[:, :2] + float(options.plus_one)
+    usual = (sizes > 0) & sizes.isfinite()
+    usual = usual.all() & (scores >= options.min_score).all()
+    if boxes.dtype == torch.float32 and usual:
+        return _pick_by_mmcv
+    return _pick_in_list
 
 
-def pick_boxes(
-    boxes: Tensor, scores: Tensor, valid: Tensor, options: VotingOptions
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Greedy or soft NMS of K classes at once.
+def _pick_by_mmcv(
+    boxes: Tensor, scores: Tensor, options: VotingOptions
+) -> tuple[Tensor, Tensor]:
+    """See `_pick_in_list`."""
+    if len(boxes) == 1:
+        return torch.zeros(1, dtype=torch.long), scores
+    # mmcv removes boxes of this IoU too
+    threshold = np.nextafter(np.float32(options.iou_threshold), np.float32(2))
+    dets, picks = SoftNMSop.apply(
+        boxes,
+        scores,
+        float(threshold),
+        options.soft_sigma,
+        options.min_score,
+        MODES[options.mode],
+        int(options.plus_one),
+    )
+    return picks, dets[: len(picks), 4]
 
-    The loop is over picks. ``at`` holds which box is at which position of the
-    official code's list, because positions decide between equal scores: a
-    pick swaps places with the first box that is left, a removed box with the
+
+def _pick_in_list(
+    boxes: Tensor, scores: Tensor, options: VotingOptions
+) -> tuple[Tensor, Tensor]:
+    """Greedy or soft NMS of one class with the official list operations.
+
+    Positions in the list decide between equal scores: a pick swaps places
+    with the first box that is left, a removed box gives its place to the
     last.
 
     Args:
-        boxes: (K, N, 4) x1, y1, x2, y2 in pixels.
-        scores: (K, N).
-        valid: (K, N) bool, the first of each row.
+        boxes: (N, 4) x1, y1, x2, y2 in pixels, on the CPU.
+        scores: (N,).
         options: Of the NMS.
 
     Returns:
-        tuple: Picked boxes in their order (K, N) int64, their scores (K, N),
-        the pick with which a box left the list (K, N) int64, -1 for padding,
-        and which of the first two are picks (K, N) bool.
+        tuple: Picked boxes in their order (P,) int64, and their scores (P,).
     """
-    size = scores.shape[1]
-    position = torch.arange(size, device=scores.device)
-    at = position.expand(scores.shape).contiguous()
-    left = torch.full_like(at, size).where(valid, -1)
-    number = valid.sum(1, keepdim=True)
-    table = None
-    if scores.numel() * size <= MAX_ELEMENTS:
-        table = pairwise_iou(boxes, boxes, options.plus_one)
-    for step in range(size):
-        running = number > step
-        if not running.any():
-            break
-        waiting = (position >= step) & (position < number)
-        best = scores.gather(1, at).where(waiting, -torch.inf)
-        best = best.argmax(1, keepdim=True).where(running, step)
-        first = at[:, step : step + 1].clone()
-        chosen = at.gather(1, best)
-        at = at.scatter(1, best, first)
-        at[:, step : step + 1] = chosen
-        waiting = left == size
-        left = left.scatter(
-            1, chosen, left.gather(1, chosen).where(~running, step)
-        )
-        iou = _rows(table, boxes, chosen, options.plus_one)[:, 0]
-        waiting = waiting & (iou > 0) & (left == size) & running
-        factor = (
-            (-iou.square() / options.soft_sigma).exp()
-            if options.mode == 'soft'
-            else (iou <= options.iou_threshold).to(iou)
-        )
-        scores = (scores * factor).where(waiting, scores)
-        removed = waiting & (scores < options.min_score)
-        left = left.masked_fill(removed, step)
-        at, number = _close_gaps(at, number, removed, step)
-    kept = position < number
-    return at, scores.gather(1, at), left, kept
+    values = scores.numpy().copy()
+    at = list(range(len(values)))
+    step = 0
+    while step < len(at):
+        best = step + int(values[at[step:]].argmax())
+        at[step], at[best] = at[best], at[step]
+        chosen = boxes[None, at[step], None]
+        iou = pairwise_iou(chosen, boxes[None], options.plus_one)[0, 0]
+        rest = at[step + 1 :]
+        values[rest] *= _factor(iou, options).numpy()[rest]
+        low = (iou > 0).numpy() & (values < options.min_score)
+        place = step + 1
+        while place < len(at):
+            if low[at[place]]:
+                at[place] = at[-1]
+                at.pop()
+            else:
+                place += 1
+        step += 1
+    return torch.tensor(at), torch.from_numpy(values[at])
 
 
-def _rows(
-    table: Tensor | None, boxes: Tensor, rows: Tensor, plus_one: bool
-) -> Tensor:
-    """IoU (K, T, N) of boxes ``rows`` (K, T) with all boxes."""
-    if table is not None:
-        return table.gather(1, rows[..., None].expand(-1, -1, table.shape[2]))
-    chosen = boxes.gather(1, rows[..., None].expand(-1, -1, 4))
-    return pairwise_iou(chosen, boxes, plus_one)
-
-
-def _close_gaps(
-    at: Tensor, number: Tensor, removed: Tensor, step: int
-) -> tuple[Tensor, Tensor]:
-    """Put the last boxes of the list into the places of removed ones."""
-    size = at.shape[1]
-    position = torch.arange(size, device=at.device)
-    gone = removed.gather(1, at)
-    after = (position > step) & (position < number)
-    number = number - (gone & after).sum(1, keepdim=True)
-    hole = after & gone & (position < number)
-    mover = after & ~gone & (position >= number)
-    # the last box moves into the first hole
-    rank = mover.flip(1).cumsum(1).flip(1) - 1
-    movers = at.new_zeros(len(at), size + 1)
-    movers = movers.scatter(1, rank.where(mover, size), at)
-    rank = (hole.cumsum(1) - 1).clamp(min=0)
-    return movers.gather(1, rank).where(hole, at), number
+def _factor(iou: Tensor, options: VotingOptions) -> Tensor:
+    """What a pick multiplies the scores of boxes of this IoU by."""
+    if options.mode == 'soft':
+        return (-iou.square() / options.soft_sigma).exp()
+    return (iou <= options.iou_threshold).to(iou)
 
 
 def vote(
     boxes: Tensor,
+    scores: Tensor,
     sigmas: Tensor,
+    counts: Tensor,
     picks: Tensor,
-    left: Tensor,
     options: VotingOptions,
 ) -> Tensor:
-    """Average of the voters of each pick.
+    """Average of the voters of each pick, of K classes.
 
     Args:
         boxes: (K, N, 4) x1, y1, x2, y2 in pixels.
+        scores: (K, N) before NMS.
         sigmas: (K, N, 4) standard deviations of the sides.
-        picks: (K, T) int64 box of each pick.
-        left: (K, N) int64 pick with which a box left the list.
-        options: Of the votes.
+        counts: (K,) number of boxes, the first ones; others are padding.
+        picks: (K, T) int64 boxes in the order of picking, -1: padding.
+        options: Of the NMS and the votes.
 
     Returns:
         Tensor: (K, T, 4); a pick without neighbors stays as it is.
     """
+    size, total = boxes.shape[1], picks.shape[1]
     precision = sigmas.clamp(*SIGMA_RANGE).square().reciprocal()
     values = torch.cat((boxes * precision, precision), -1)
-    total = picks.shape[1]
-    chunk = max(1, MAX_ELEMENTS // max(1, boxes.shape[0] * boxes.shape[1]))
+    slot = torch.arange(size, device=boxes.device)
+    steps = torch.arange(total, device=boxes.device)
+    # (K, N) until which pick a box votes: one that is picked, to its own;
+    # others until they are removed; padding never
+    until = torch.full_like(slot, total).where(slot < counts[:, None], -1)
+    until = F.pad(until, (0, 1))
+    until.scatter_(1, picks.where(picks >= 0, size), steps.expand_as(picks))
+    until = until[:, :size]
+    # (K, R) the boxes that are removed, then others
+    removed = until == total
+    most = int(removed.sum(1).max())
+    gone = removed.byte().argsort(1, descending=True)[:, :most]
+    scores = scores.gather(1, gone)
+    picks = picks.clamp(min=0)
+    chunk = max(1, MAX_ELEMENTS // max(1, boxes.shape[0] * size))
     parts = []
     for start in range(0, total, chunk):
         own = picks[:, start : start + chunk]
-        iou = _rows(None, boxes, own, options.plus_one)
-        step = torch.arange(start, start + own.shape[1], device=own.device)
-        voter = left[:, None] >= step[:, None]
-        voter = voter & (iou > options.neighbor_iou)
-        weight = (-(1 - iou).square() / options.sigma_t).exp() * voter
+        step = steps[start : start + chunk, None]
+        chosen = boxes.gather(1, own[..., None].expand(-1, -1, 4))
+        iou = pairwise_iou(chosen, boxes, options.plus_one)
+        if most:
+            met = iou.gather(2, gone[:, None].expand(-1, len(step), -1))
+            # (K, t, R) scores after each pick, if nothing were removed
+            after = scores[:, None] * _factor(met, options).cumprod(1)
+            scores = after[:, -1]
+            low = (after < options.min_score) & (met > 0)
+            first = step.where(low, total).amin(1)
+            first = torch.minimum(until.gather(1, gone), first)
+            until = until.scatter(1, gone, first)
+        voter = (until[:, None] >= step) & (iou > options.neighbor_iou)
+        weight = (1 - iou).square_().div_(-options.sigma_t)
+        weight = weight.masked_fill_(~voter, -torch.inf).exp_()
         # a box without area is its own neighbor too
-        weight = weight.scatter(2, own[..., None], 1.0)
+        weight.scatter_(2, own[..., None], 1.0)
         above, below = (weight @ values).split(4, -1)
         alone = (weight > 0).sum(-1, keepdim=True) == 1
-        before = boxes.gather(1, own[..., None].expand(-1, -1, 4))
-        parts.append(before.where(alone, above / below))
+        parts.append(chosen.where(alone, above / below))
     return torch.cat(parts, 1)

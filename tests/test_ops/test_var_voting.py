@@ -99,6 +99,56 @@ def test_equals_loops(mode, ties, options):
         torch.testing.assert_close(votes.scores, expected[:, 4])
 
 
+@pytest.mark.parametrize('mode', ['soft', 'hard'])
+@pytest.mark.parametrize('ties', [False, True])
+@pytest.mark.parametrize('min_score', [0.0, 0.05])
+def test_single_precision_picks_the_same(mode, ties, min_score, monkeypatch):
+    """Float32 is picked by mmcv, unless scores or sizes are too small."""
+    used = []
+
+    class Spy(module.SoftNMSop):
+        @staticmethod
+        def apply(*args):
+            used.append(1)
+            return real(*args)
+
+    real = module.SoftNMSop.apply
+    monkeypatch.setattr(module, 'SoftNMSop', Spy)
+    options = VotingOptions(mode, min_score=min_score, plus_one=ties)
+    boxes, scores, sigmas = candidates(61, 1, ties)
+    inputs = boxes.float(), scores.float(), sigmas.float()
+    votes = var_voting(*inputs, options=options)
+    assert used == [1]
+    index = votes.index.tolist()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, '_picker', lambda *_: module._pick_in_list)
+        slow = var_voting(*inputs, options=options)
+    assert slow.index.tolist() == index
+    torch.testing.assert_close(votes.boxes, slow.boxes)
+    torch.testing.assert_close(votes.scores, slow.scores)
+    # a box of low score that meets no other one stays
+    alone = torch.tensor([[500.0, 500, 510, 510]])
+    inputs = [
+        torch.cat((one, more))
+        for one, more in zip(
+            inputs,
+            (alone, torch.tensor([min_score / 2]), torch.ones(1, 4)),
+            strict=True,
+        )
+    ]
+    votes = var_voting(*inputs, options=options)
+    assert len(used) == (2 if min_score == 0 else 1)
+    assert 61 in votes.index.tolist()
+    votes = var_voting(
+        torch.tensor([[0.0, 0, 9, 9], [3, 3, 2, 2]]),
+        torch.tensor([0.5, 0.4]),
+        torch.ones(2, 4),
+        options=VotingOptions(mode),
+    )
+    assert votes.index.tolist() == [0, 1]
+    assert len(used) == (2 if min_score == 0 else 1)
+
+
 def test_classes_do_not_meet_and_rows_keep_their_index():
     boxes, scores, sigmas = candidates(40)
     labels = torch.arange(40) % 7 % 5  # classes of different sizes
