@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..ops.anchor_match import max_iou_match
 from ..ops.anchor_points import anchor_points, pad_gts
-from ..ops.fcos import assign_points
+from ..ops.fcos import count_candidates, point_limits, smallest_match
 
 _BATCH = 16
 
@@ -62,7 +62,7 @@ class Rule(Protocol):
 
 @dataclass(frozen=True)
 class PointRule:
-    """Points as FCOS assigns them, see :func:`.fcos.assign_points`.
+    """Points as FCOS assigns them, see :class:`.fcos.PointLimits`.
 
     Attributes:
         strides: Stride of each of the L levels in pixels.
@@ -102,10 +102,10 @@ class PointRule:
             device=boxes.device,
             dtype=boxes.dtype,
         )
-        found = assign_points(
-            points, boxes, labels, mask, self.ranges, self.center_radius
-        )
-        return count_priors(found.gt, mask, found.candidates, found.mixed)
+        limits = point_limits(points, self.ranges, self.center_radius)
+        found = count_candidates(limits, boxes, labels, mask)
+        gt = smallest_match(limits, boxes, mask)
+        return count_priors(gt, mask, found.number, found.mixed)
 
 
 @dataclass(frozen=True)

@@ -8,65 +8,85 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from .anchor_match import NEGATIVE
+from .anchor_match import NEGATIVE, gather_gts
 from .anchor_points import (
     MAX_ELEMENTS,
     AnchorPoints,
-    box_distances,
     centerness,
     gt_chunks,
 )
 
 
-class PointTargets(NamedTuple):
-    """FCOS's assignment of each point.
+class Candidates(NamedTuple):
+    """The ground truths that FCOS could have given to each point.
 
     Attributes:
-        gt: (B, P) int64 index of the ground truth, -1 without one.
-        candidates: (B, P) int64 number of ground truths that the point could
-            have.
+        number: (B, P) int64.
         mixed: (B, P) bool, True where these are of different classes.
     """
 
-    gt: Tensor
-    candidates: Tensor
+    number: Tensor
     mixed: Tensor
 
 
-def assign_points(
+class PointLimits(NamedTuple):
+    """Which ground truths each of P points may have.
+
+    1. The point is inside the box, farther from its sides than ``margin``.
+    2. Its largest distance to them is in ``ranges``, ends included.
+    3. Center sampling: it is also inside the square of half side ``radius``
+       round the center of the box, farther from its sides than ``margin``.
+
+    Attributes:
+        xy: (P, 2) in pixels, as all lengths.
+        ranges: (P, 2) smallest and largest distance; None for no limits.
+        radius: (P,); None for the whole box.
+        margin: Of the distances.
+    """
+
+    xy: Tensor
+    ranges: Tensor | None = None
+    radius: Tensor | None = None
+    margin: float = 0.0
+
+    def takes(self, boxes: Tensor) -> Tensor:
+        """Whether points may have boxes (B, G, 4): (B, G, P) bool."""
+        x, y = self.xy.unbind(-1)
+        x1, y1, x2, y2 = boxes[:, :, None].unbind(-1)
+        found, far = None, None
+        for before, after in ((x - x1, x2 - x), (y - y1, y2 - y)):
+            inside = torch.minimum(before, after) > self.margin
+            found = inside if found is None else found & inside
+            longer = torch.maximum(before, after, out=before)
+            far = longer if far is None else torch.maximum(far, longer)
+        assert found is not None and far is not None
+        if self.ranges is not None:
+            low, high = self.ranges.unbind(-1)
+            found &= (far >= low) & (far <= high)
+        if self.radius is not None:
+            for center, point in (((x1 + x2) / 2, x), ((y1 + y2) / 2, y)):
+                before = point - (center - self.radius)
+                after = (center + self.radius) - point
+                found &= torch.minimum(before, after) > self.margin
+        return found
+
+
+def point_limits(
     points: AnchorPoints,
-    boxes: Tensor,
-    labels: Tensor,
-    mask: Tensor,
     ranges: Sequence[Sequence[float]] | None = None,
     center_radius: float | None = None,
-    max_elements: int = MAX_ELEMENTS,
-) -> PointTargets:
-    """Give each point the smallest ground truth that it may have.
-
-    1. A ground truth is a candidate of the points strictly inside its box
-       whose largest distance to its sides is in the range of their level,
-       both ends included.
-    2. Center sampling: the points must also be strictly inside the square of
-       half side ``center_radius`` strides round its center, clipped to it.
-    3. Of several candidates the one with the smallest area wins; ties go to
-       the first.
+) -> PointLimits:
+    """FCOS's limits.
 
     Args:
         points: P points of L levels.
-        boxes: (B, G, 4) xyxy pixels.
-        labels: (B, G) int64.
-        mask: (B, G) bool, False for padding.
         ranges: L pairs of minimum and maximum distance in pixels; None for no
             limits.
         center_radius: Radius in strides; 1.5 in the paper. None for the whole
             box.
-        max_elements: Bound on the size of the (B, G, P) tensors.
-
-    Returns:
-        PointTargets: Ground truths and numbers of candidates.
 
     Raises:
         ValueError: As many ranges as levels are expected.
@@ -77,47 +97,85 @@ def assign_points(
             f'ranges must have one pair per level, {levels}, got '
             f'{len(ranges)}: {ranges}'
         )
-    batch, num_gts = mask.shape
-    shape = (batch, len(points.xy))
-    best = boxes.new_full(shape, torch.inf)
-    gt = torch.full(shape, NEGATIVE, device=boxes.device)
-    count = torch.zeros_like(gt)
-    # lowest and highest label of the candidates: they differ if mixed
-    high_label = torch.full_like(gt, -1)
-    low_label = torch.full_like(gt, torch.iinfo(gt.dtype).max)
+    reach = radius = None
     if ranges is not None:
-        low, high = points.xy.new_tensor(ranges)[points.level].unbind(-1)
-    for part in gt_chunks(batch, num_gts, shape[1], max_elements):
-        chunk = boxes[:, part, None]
-        ltrb = box_distances(points.xy, chunk)
-        # strictly inside a real box
-        found = (ltrb.amin(-1) > 0) & mask[:, part, None]
-        # farthest side within the range of the level
-        if ranges is not None:
-            reach = ltrb.amax(-1)
-            found &= (reach >= low) & (reach <= high)
-        if center_radius is not None:
-            center = (chunk[..., :2] + chunk[..., 2:]) / 2
-            radius = (points.stride * center_radius)[:, None]
-            region = torch.cat(
-                (
-                    torch.maximum(center - radius, chunk[..., :2]),
-                    torch.minimum(center + radius, chunk[..., 2:]),
-                ),
-                -1,
-            )
-            found &= box_distances(points.xy, region).amin(-1) > 0
-        # the smallest candidate of this chunk against the best so far
-        area = (chunk[..., 2:] - chunk[..., :2]).prod(-1)
-        area, index = area.where(found, torch.inf).min(1)
-        gt = torch.where(area < best, index + part.start, gt)
-        best = torch.minimum(best, area)
-        count += found.sum(1)
+        reach = points.xy.new_tensor(ranges)[points.level]
+    if center_radius is not None:
+        radius = points.stride * center_radius
+    return PointLimits(points.xy, reach, radius)
+
+
+@torch.no_grad()
+def smallest_match(
+    limits: PointLimits,
+    boxes: Tensor,
+    mask: Tensor,
+    max_elements: int = MAX_ELEMENTS,
+) -> Tensor:
+    """Give each point the smallest ground truth that it may have.
+
+    Ties go to the first.
+
+    Args:
+        limits: Of P points.
+        boxes: (B, G, 4) xyxy pixels.
+        mask: (B, G) bool, False for padding.
+        max_elements: Bound on the size of the (B, G, P) tensors.
+
+    Returns:
+        Tensor: (B, P) int64 index of the ground truth, -1 without one.
+    """
+    (batch, num_gts), num_points = mask.shape, len(limits.xy)
+    area = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
+    order = area.argsort(stable=True)  # the smallest area first
+    rows, known = gather_gts(boxes, order), mask.gather(1, order)
+    # rank in this order of the smallest box that takes each point
+    rank = order.new_full((batch, num_points), num_gts, dtype=torch.int32)
+    for part in gt_chunks(batch, num_gts, num_points, max_elements):
+        wins = limits.takes(rows[:, part]) & known[:, part, None]
+        index = torch.arange(
+            part.start, part.stop, dtype=rank.dtype, device=rank.device
+        )
+        first = index[:, None].where(wins, num_gts).amin(1)
+        rank = torch.minimum(rank, first)
+    # from rank to index
+    order = F.pad(order, (0, 1), value=NEGATIVE)
+    return order.gather(1, rank.long())
+
+
+@torch.no_grad()
+def count_candidates(
+    limits: PointLimits,
+    boxes: Tensor,
+    labels: Tensor,
+    mask: Tensor,
+    max_elements: int = MAX_ELEMENTS,
+) -> Candidates:
+    """Count the ground truths that each point may have.
+
+    Args:
+        limits: Of P points.
+        boxes: (B, G, 4) xyxy pixels.
+        labels: (B, G) int64.
+        mask: (B, G) bool, False for padding.
+        max_elements: Bound on the size of the (B, G, P) tensors.
+
+    Returns:
+        Candidates: Of each point.
+    """
+    (batch, num_gts), num_points = mask.shape, len(limits.xy)
+    number = labels.new_zeros(batch, num_points)
+    # lowest and highest label of the candidates: they differ if mixed
+    high = torch.full_like(number, -1)
+    low = torch.full_like(number, torch.iinfo(number.dtype).max)
+    for part in gt_chunks(batch, num_gts, num_points, max_elements):
+        found = limits.takes(boxes[:, part]) & mask[:, part, None]
+        number += found.sum(1)
         own = labels[:, part, None]
-        high_label = torch.maximum(high_label, own.where(found, -1).amax(1))
-        own = own.where(found, low_label[:, None])
-        low_label = torch.minimum(low_label, own.amin(1))
-    return PointTargets(gt, count, (count > 1) & (low_label < high_label))
+        high = torch.maximum(high, own.where(found, -1).amax(1))
+        own = own.where(found, low[:, None])
+        low = torch.minimum(low, own.amin(1))
+    return Candidates(number, (number > 1) & (low < high))
 
 
 def box_loss(

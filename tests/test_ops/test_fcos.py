@@ -1,6 +1,7 @@
 """Targets of FCOS: hand-made cases and mmdet's head."""
 
 import math
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -8,7 +9,11 @@ from mmdet.models.dense_heads import FCOSHead
 from mmengine.structures import InstanceData
 
 from mmdet_assigners.ops import fcos
-from mmdet_assigners.ops.anchor_points import anchor_points, pad_gts
+from mmdet_assigners.ops.anchor_points import (
+    MAX_ELEMENTS,
+    anchor_points,
+    pad_gts,
+)
 
 STRIDES = (8, 16)
 
@@ -18,14 +23,25 @@ def grid(side=64, strides=STRIDES):
     return anchor_points(shapes, strides)
 
 
+class Found(NamedTuple):
+    gt: torch.Tensor
+    candidates: torch.Tensor
+    mixed: torch.Tensor
+
+
+def targets(points, boxes, labels, mask, *args, chunk=MAX_ELEMENTS, **kwargs):
+    limits = fcos.point_limits(points, *args, **kwargs)
+    found = fcos.count_candidates(limits, boxes, labels, mask, chunk)
+    return fcos.smallest_match(limits, boxes, mask, chunk), *found
+
+
 def assign(boxes, labels=None, points=None, **kwargs):
     boxes = torch.tensor(boxes, dtype=torch.float32).view(-1, 4)
     if labels is None:
         labels = range(len(boxes))
     padded = pad_gts([boxes], [torch.tensor([*labels], dtype=torch.long)])
     points = points or grid()
-    found = fcos.assign_points(points, *padded, **kwargs)
-    return points, fcos.PointTargets(*(x[0] for x in found))
+    return points, Found(*(x[0] for x in targets(points, *padded, **kwargs)))
 
 
 def test_a_point_on_the_border_is_outside():
@@ -84,8 +100,8 @@ def test_chunks_and_batches_change_nothing():
     mask = torch.ones(2, 9, dtype=torch.bool)
     mask[1, 5:] = False
     args = (((-1, 16), (16, 64)), 1.5)
-    whole = fcos.assign_points(grid(), boxes, labels, mask, *args)
-    parts = fcos.assign_points(grid(), boxes, labels, mask, *args, 1)
+    whole = targets(grid(), boxes, labels, mask, *args)
+    parts = targets(grid(), boxes, labels, mask, *args, chunk=1)
     assert all(map(torch.equal, whole, parts))
     _, single = assign(
         boxes[1, :5].tolist(), labels[1, :5], ranges=args[0], center_radius=1.5

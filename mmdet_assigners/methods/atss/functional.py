@@ -24,6 +24,7 @@ from ...ops.anchor_match import (
     pairwise_iou,
 )
 from ...ops.anchor_points import MAX_ELEMENTS, box_distances, gt_chunks
+from ...ops.fcos import PointLimits, smallest_match
 
 MARGIN = 0.01
 """An anchor's center is in a box if it is farther than this from each side,
@@ -199,42 +200,8 @@ def ssc_match(
     Returns:
         Claims: Ground truth of each anchor; the IoU isn't computed, zeros.
     """
-    batch, num_gts = mask.shape
-    x, y = box_centers(anchors).unbind(-1)
-    low, high = ranges.unbind(-1)
-    area = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
-    order = area.argsort(stable=True)  # the smallest area first
-    rows = gather_gts(boxes, order)
-    known = mask.gather(1, order)
-    # rank in this order of the smallest box that takes each anchor
-    rank = order.new_full((batch, len(anchors)), num_gts, dtype=torch.int32)
-    for part in gt_chunks(batch, num_gts, len(anchors), max_elements):
-        x1, y1, x2, y2 = rows[:, part, None].unbind(-1)
-        # center inside the box; far: distance of the farthest side
-        wins = known[:, part, None]
-        far = None
-        for before, after in ((x - x1, x2 - x), (y - y1, y2 - y)):
-            wins = wins & (torch.minimum(before, after) > margin)
-            longer = torch.maximum(before, after, out=before)
-            far = longer if far is None else torch.maximum(far, longer)
-        wins &= (far >= low) & (far <= high)
-        # center sampling
-        if radius is not None:
-            cx, cy = (x1 + x2) / 2, (y1 + y2) / 2
-            for center, point in ((cx, x), (cy, y)):
-                before = point - (center - radius)
-                after = (center + radius) - point
-                wins &= torch.minimum(before, after) > margin
-        index = torch.arange(
-            part.start, part.stop, dtype=rank.dtype, device=rank.device
-        )
-        first = index[:, None].where(wins, num_gts).amin(1)
-        rank = torch.minimum(rank, first)
-    # from rank to index
-    rank = rank.long()
-    gt = order.gather(1, rank.clamp(max=num_gts - 1)).where(
-        rank < num_gts, NEGATIVE
-    )
+    limits = PointLimits(box_centers(anchors), ranges, radius, margin)
+    gt = smallest_match(limits, boxes, mask, max_elements)
     if valid is not None:
         gt = gt.where(valid, IGNORED)
     return Claims(gt, boxes.new_zeros(gt.shape))

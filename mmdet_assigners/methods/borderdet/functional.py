@@ -17,7 +17,7 @@ from ...ops.anchor_points import (
     box_distances,
     centerness,
 )
-from ...ops.fcos import assign_points
+from ...ops.fcos import point_limits, smallest_match
 
 
 class BorderTargets(NamedTuple):
@@ -156,9 +156,10 @@ def border_targets(
         BorderTargets: Of all points.
     """
     # stage 1: FCOS
-    first = assign_points(points, boxes, labels, mask, ranges, center_radius)
-    positive = (first.gt >= 0)[..., None]
-    ltrb = box_distances(points.xy, gather_gts(boxes, first.gt))
+    limits = point_limits(points, ranges, center_radius)
+    first = smallest_match(limits, boxes, mask)
+    positive = (first >= 0)[..., None]
+    ltrb = box_distances(points.xy, gather_gts(boxes, first))
     ltrb = ltrb.where(positive, 0)
     # stage 2: by IoU of the coarse boxes
     second = match_borders(coarse, boxes, mask, iou_thr)
@@ -169,7 +170,7 @@ def border_targets(
         coarse.where(refined, unit), gather_gts(boxes, second), std
     )
     return BorderTargets(
-        gather_gts(labels, first.gt).where(first.gt >= 0, num_classes),
+        gather_gts(labels, first).where(first >= 0, num_classes),
         ltrb,
         centerness(ltrb),
         gather_gts(labels, second).where(second >= 0, num_classes),

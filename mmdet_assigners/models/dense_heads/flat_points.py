@@ -14,7 +14,7 @@ from ...ops.anchor_points import (
     anchor_points,
     flatten_levels,
 )
-from ...ops.fcos import assign_points
+from ...ops.fcos import point_limits, smallest_match
 from ..checks import refuse_ignored_regions, refuse_pos_weight
 from .instances import assignment_instances, pad_instances
 from .loss_inputs import LossInputs, LossInputsMixin
@@ -129,14 +129,8 @@ class FlatPointsMixin(LossInputsMixin):
             Tensor: (B, P) int64 index of the ground truth, -1 without one.
         """
         radius = self.center_sample_radius if self.center_sampling else None
-        return assign_points(
-            flat.points,
-            flat.boxes,
-            flat.labels,
-            flat.mask,
-            self.regress_ranges,
-            radius,
-        ).gt
+        limits = point_limits(flat.points, self.regress_ranges, radius)
+        return smallest_match(limits, flat.boxes, flat.mask)
 
     def assigned(self, flat: FlatPoints) -> tuple[Tensor, Tensor]:
         """Assignment and weights, for the analysis tools.
