@@ -60,7 +60,7 @@ def deform_conv_reference(
     deform_groups: int = 1,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """`deform_conv` by ``grid_sample`` and one matrix product.
+    """`deform_conv` by ``grid_sample`` and one batched matrix product.
 
     Keeps the samples [B, C K K, H' W'] for the backward pass. They are taken
     in float32 at least: a half coordinate beyond 128 is 1/8 cell coarse.
@@ -98,7 +98,8 @@ def deform_conv_reference(
         samples = samples * mask.reshape(batch, 1, -1, outs[1])
     # [B, C, K K H', W'] -> [B, C K K, H' W']
     samples = samples.reshape(images, -1, outs[0] * outs[1])
-    out = weight.flatten(1) @ samples
+    kernels = weight.flatten(1).expand(images, -1, -1)  # @ copies samples
+    out = torch.bmm(kernels, samples)
     return out.view(images, -1, *outs)
 
 

@@ -229,7 +229,7 @@ def _mixture(
     dropout: float,
 ) -> Tensor:
     """One product with the values for all parts, unlike the heads."""
-    scores = queries @ keys.transpose(2, 3) * scale
+    scores = queries * scale @ keys.transpose(2, 3)
     weights = F.dropout(scores.softmax(-1), dropout)
     return _mix(weights, priors) @ values
 
@@ -238,4 +238,5 @@ def _mix(weights: Tensor, priors: Tensor | None) -> Tensor:
     """(B, N, Q, K) attention of the parts -> (B, Q, K) of the mixture."""
     if priors is None:
         return weights[:, 0]
-    return (weights * priors[:, :, None, None]).sum(1)
+    mixed = priors[:, None] @ weights.flatten(2)
+    return mixed.view(weights.shape[0], *weights.shape[2:])
