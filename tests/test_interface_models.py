@@ -57,6 +57,7 @@ PARTS = [
 # with their method or the small-scale form
 TESTED_ELSEWHERE = (
     'BatchGuidedAnchorHead',
+    'D2DetInstanceHead',
     'EfficientNetLite0',
     'PairedBatchResize',
     'SEPC',

@@ -38,5 +38,6 @@ def run(args: argparse.Namespace) -> int:
     print(f'{count} tensors written to {args.out}; config: {config}')
     others = [] if args.config else alternatives(args.method, config)
     if others:
-        print(f'if it is not that one, pass --config {" or ".join(others)}')
+        names = ' or '.join(others)
+        print(f'if it is not that one, remove it and pass --config {names}')
     return 0

@@ -125,10 +125,12 @@ def test_freeanchor(body, tmp_path, capsys):
     assert main(['convert', 'sepc', *files]) == 0
     printed = capsys.readouterr().out
     assert 'config: pconv-released_retinanet_r50_fpn_1x_coco' in printed
-    assert f'if it is not that one, pass --config {config}' in printed
+    assert f'remove it and pass --config {config}' in printed
+    (tmp_path / 'out.pth').unlink()
     assert main(['convert', 'sepc', *files, '--config', config]) == 0
     assert capsys.readouterr().out.strip().endswith(f'config: {config}')
     assert torch.load(files[1])['meta']['config'] == config
+    files[1] = str(tmp_path / 'other.pth')
     with pytest.raises(SystemExit):
         main(
             [
