@@ -1,7 +1,7 @@
 """COCO annotation files, read and checked in one place."""
 
 import json
-import math
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from numbers import Real
@@ -27,6 +27,8 @@ _KEYS: dict[str, dict[str, tuple[type | Any, ...]]] = {
     'categories': dict(id=(int, str), name=(str,)),
 }
 
+_POSITIVE = dict(images=('width', 'height'), annotations=(), categories=())
+
 
 class AnnotationError(ValueError):
     """An annotation file that mmdet can't use; one line names the record."""
@@ -46,7 +48,7 @@ def read_annotations(path: str | Path) -> dict[str, list[dict[str, Any]]]:
         FileNotFoundError: No such file.
         AnnotationError: It isn't in COCO format: a key is missing or of
             another type, an id occurs twice or refers to no image, a number
-            of a box is not finite.
+            is not finite, a size of an image not positive.
     """
     path = Path(path)
     if not path.is_file():
@@ -108,9 +110,21 @@ def check_masks(path: str | Path, annotations: list[dict]) -> None:
     """Check that every annotation has a segmentation.
 
     Raises:
-        AnnotationError: Some have none; the line counts them.
+        AnnotationError: Some have none, which the line counts, or one is
+            neither polygons nor run lengths.
     """
     lacking = [one for one in annotations if not one.get('segmentation')]
+    for one in annotations:
+        mask = one.get('segmentation')
+        polygons = isinstance(mask, list) and all(
+            isinstance(polygon, list) for polygon in mask
+        )
+        encoded = isinstance(mask, dict) and {'counts', 'size'} <= mask.keys()
+        if mask and not polygons and not encoded:
+            raise AnnotationError(
+                f"{path}: 'segmentation' of id {one['id']!r} is "
+                f'{str(mask)[:40]}, expected polygons or counts and size'
+            )
     if lacking:
         raise AnnotationError(
             f'{path}: {len(lacking)} of {len(annotations)} annotations have '
@@ -145,14 +159,34 @@ def _check_records(path: Path, key: str, records: list) -> None:
                 raise AnnotationError(
                     f'{where}: {name!r} is {value!r}, expected {expected}'
                 )
+        for name in _POSITIVE[key]:
+            if not _is_finite(record[name]) or record[name] <= 0:
+                raise AnnotationError(
+                    f'{where}: {name!r} is {record[name]!r}, expected a '
+                    'positive number'
+                )
         if key == 'annotations':
-            _check_box(where, record['bbox'])
+            _check_annotation(where, record)
     _check_unique(path, key, 'id', records)
 
 
-def _check_box(where: str, box: list) -> None:
-    numbers = [x for x in box if isinstance(x, Real) and math.isfinite(x)]
-    if len(box) != 4 or len(numbers) != 4:
+def _is_finite(value: Any) -> bool:
+    """Whether a value is a number that a float can hold."""
+    largest = sys.float_info.max
+    return isinstance(value, int | float) and -largest <= value <= largest
+
+
+def _check_annotation(where: str, record: dict[str, Any]) -> None:
+    if record.get('iscrowd', 0) not in (0, 1):
+        raise AnnotationError(
+            f"{where}: 'iscrowd' is {record['iscrowd']!r}, expected 0 or 1"
+        )
+    if not _is_finite(record['area']):
+        raise AnnotationError(
+            f"{where}: 'area' is {record['area']!r}, expected a finite number"
+        )
+    box = record['bbox']
+    if len(box) != 4 or not all(map(_is_finite, box)):
         raise AnnotationError(
             f"{where}: 'bbox' is {box!r}, expected [x, y, width, height], "
             'four finite numbers'

@@ -2,8 +2,10 @@
 
 import copy
 import json
+import math
 
 import pytest
+from mmdet.datasets import CocoDataset
 
 from mmdet_assigners.datasets.annotations import (
     AnnotationError,
@@ -69,8 +71,65 @@ def test_keys_that_a_record_lacks(read, key, name):
         read(lambda content: content[key][0].update({name: True}))
 
 
+BAD = (
+    *('missing', None, True, 'x', '', [], {}, [1], {'a': 1}, '7'),
+    *(-1, 0, 1.5, 10**400, float('nan'), float('inf')),
+)
+
+
+def test_what_is_accepted_can_be_loaded(tmp_path, read, capfd):
+    """Each value of each key: one line that names the file, or it loads."""
+    good = copy.deepcopy(GOOD)
+    good['annotations'][0] |= dict(iscrowd=0, segmentation=[[0, 0, 4, 0, 4]])
+    cases = [
+        (key, name, bad)
+        for key, records in good.items()
+        for name in records[0]
+        for bad in BAD
+    ]
+    path = tmp_path / 'a.json'
+    accepted = []
+    for key, name, bad in cases:
+        content = copy.deepcopy(good)
+        content[key][0][name] = bad
+        if bad == 'missing':
+            del content[key][0][name]
+        path.write_text(json.dumps(content))
+        try:
+            annotations = read_annotations(path)['annotations']
+            check_evaluable(path, annotations)
+            check_masks(path, annotations)
+        except AnnotationError as error:
+            assert str(error).startswith(str(path))
+            assert '\n' not in str(error)
+            continue
+        accepted.append((name, bad))
+        (record,) = CocoDataset(
+            ann_file=str(path),
+            data_prefix=dict(img=''),
+            metainfo=dict(classes=(content['categories'][0]['name'],)),
+            test_mode=True,
+            pipeline=[],
+        )
+        for box in record['instances']:
+            assert all(map(math.isfinite, box['bbox']))
+    assert len(cases) == 208
+    for name in ('width', 'height'):
+        assert [bad for key, bad in accepted if key == name] == [1.5]
+    assert [bad for key, bad in accepted if key == 'iscrowd'] == [True, 0]
+    assert 'segmentation' not in [name for name, _ in accepted]
+
+
 @pytest.mark.parametrize(
-    'box', [[1, 2, 3], [1, 2, 3, '4'], [0, 0, float('nan'), 1], [], [[1] * 4]]
+    'box',
+    [
+        [1, 2, 3],
+        [10**400, 0, 1, 1],
+        [1, 2, 3, '4'],
+        [0, 0, float('nan'), 1],
+        [],
+        [[1] * 4],
+    ],
 )
 def test_boxes(read, box):
     message = r"annotations\[0\]: 'bbox' is .*four finite numbers"
