@@ -64,7 +64,7 @@ add_module_names = False
 nitpick_ignore_regex = [
     (r'py:.*', r'(torch|mmcv|mmdet|mmengine|numpy|np|pathlib|argparse)\b.*'),
     (r'py:.*', r'collections\.abc\..*'),
-    (r'py:.*', r'(pickle|types)\..*'),
+    (r'py:.*', r'(pickle|types|pycocotools)\..*'),
     (
         r'py:class',
         r'(\w+Result|BaseBoxes|DetDataSample|InstanceData|Tensor)',

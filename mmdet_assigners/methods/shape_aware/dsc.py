@@ -30,12 +30,12 @@ class Samples(NamedTuple):
 
     @property
     def rois(self) -> Tensor:
-        """(N, 5)."""
+        """Image and corners (N, 5)."""
         return bbox2roi([get_box_tensor(one.priors) for one in self.results])
 
     @property
     def positive(self) -> Tensor:
-        """(N,) bool."""
+        """Which are positive, (N,) bool."""
         flags = []
         for one in self.results:
             flags += [torch.ones_like(one.pos_inds)]
@@ -44,7 +44,7 @@ class Samples(NamedTuple):
 
     @property
     def is_gt(self) -> Tensor:
-        """(N,) bool: a ground truth that the sampler added."""
+        """Which are ground truths that the sampler added, (N,) bool."""
         flags = []
         for one in self.results:
             flags += [one.pos_is_gt.bool()]
