@@ -4,6 +4,7 @@ All levels are concatenated to P points and ground truths are padded to
 (B, G).
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -184,36 +185,48 @@ def stage_scores(
     """Scores of both stages.
 
     Args:
-        cls: (..., C) logits of stage 1.
+        cls: (...) logits of stage 1.
         centerness: (...) logits.
-        border_cls: (..., C) logits of stage 2.
+        border_cls: (...) logits of stage 2.
 
     Returns:
-        tuple: (..., C) each: ``p = sqrt(cls * centerness)``, on which the
-        score threshold acts, and ``sqrt(p * border_cls)``, the score.
+        tuple: (...) each: ``p = sqrt(cls * centerness)``, on which the score
+        threshold acts, and ``sqrt(p * border_cls)``, the score.
     """
-    first = (cls.sigmoid() * centerness.sigmoid()[..., None]).sqrt()
+    first = (cls.sigmoid() * centerness.sigmoid()).sqrt()
     return first, (first * border_cls.sigmoid()).sqrt()
 
 
 def best_candidates(
-    first: Tensor, score: Tensor, score_thr: float, limit: int
+    cls: Tensor,
+    centerness: Tensor,
+    border_cls: Tensor,
+    score_thr: float,
+    limit: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The candidates of one level for NMS.
 
     Args:
-        first: (N, C) scores of stage 1.
-        score: (N, C) final scores.
-        score_thr: ``first`` must exceed it.
+        cls: (N, C) logits of stage 1.
+        centerness: (N,) logits.
+        border_cls: (N, C) logits of stage 2.
+        score_thr: The score of stage 1 must exceed it.
         limit: Maximum number, by score; no limit below 1.
 
     Returns:
         tuple: Scores, classes and indices (n,) by descending score.
     """
-    found = (first > score_thr).flatten().nonzero().squeeze(1)
-    scores, order = score.flatten()[found].sort(descending=True, stable=True)
+    # p^2 <= sigmoid(cls): scores of the few alone that can pass; the slack
+    # leaves the decision to them
+    lowest = score_thr**2 if score_thr > 0 else 0.0
+    lowest = math.log(lowest / (1 - lowest)) if 0 < lowest < 1 else -math.inf
+    index, classes = (cls > lowest - 0.1).nonzero().unbind(1)
+    first, scores = stage_scores(
+        cls[index, classes], centerness[index], border_cls[index, classes]
+    )
+    found = (first > score_thr).nonzero().squeeze(1)
+    scores, order = scores[found].sort(descending=True, stable=True)
     if limit > 0:
         scores, order = scores[:limit], order[:limit]
     found = found[order]
-    classes = score.shape[1]
-    return scores, found % classes, found.div(classes, rounding_mode='floor')
+    return scores, classes[found], index[found]

@@ -135,11 +135,12 @@ class BorderPredictMixin:
         for level in zip(
             cls, central, border_cls, border_reg, coarse, strict=True
         ):
-            scores = borderdet.stage_scores(
-                level[0], level[1].squeeze(-1), level[2]
-            )
             kept, labels, index = borderdet.best_candidates(
-                *scores, cfg.get('score_thr', 0), cfg.get('nms_pre', -1)
+                level[0],
+                level[1].squeeze(-1),
+                level[2],
+                cfg.get('score_thr', 0),
+                cfg.get('nms_pre', -1),
             )
             boxes = borderdet.decode_deltas(
                 level[4][index], level[3][index], self.border_std

@@ -127,23 +127,39 @@ def test_batch_equals_single_images():
 
 def test_literal_scores():
     logit = torch.tensor([[0.0]])
-    first, score = borderdet.stage_scores(logit, logit[0], logit)
+    first, score = borderdet.stage_scores(logit, logit, logit)
     assert first.item() == pytest.approx(0.5)
     assert score.item() == pytest.approx(0.5)
     first, score = borderdet.stage_scores(
-        torch.tensor([[40.0]]), torch.tensor([40.0]), torch.tensor([[0.0]])
+        torch.tensor([[40.0]]), torch.tensor([[40.0]]), torch.tensor([[0.0]])
     )
     assert first.item() == pytest.approx(1)
     assert score.item() == pytest.approx(0.5**0.5)
 
 
 def test_threshold_acts_on_the_first_stage():
-    first = torch.tensor([[0.05, 0.2], [0.6, 0.04]])
-    score = torch.tensor([[0.9, 0.1], [0.3, 0.8]])
-    scores, labels, index = borderdet.best_candidates(first, score, 0.05, 10)
-    torch.testing.assert_close(scores, torch.tensor([0.3, 0.1]))
+    first = torch.tensor([[0.04, 0.2], [0.6, 0.03]])
+    border = torch.tensor([[0.9, 0.05], [0.15, 0.5]])
+    logits = first.square().logit(), torch.full((2,), 99.0), border.logit()
+    expected = (first * border).sqrt()
+    scores, labels, index = borderdet.best_candidates(*logits, 0.05, 10)
+    torch.testing.assert_close(scores, expected[[1, 0], [0, 1]])
     assert labels.tolist() == [0, 1] and index.tolist() == [1, 0]
-    scores, labels, index = borderdet.best_candidates(first, score, 0.05, 1)
+    scores, labels, index = borderdet.best_candidates(*logits, 0.05, 1)
     assert labels.tolist() == [0] and index.tolist() == [1]
-    scores, *_ = borderdet.best_candidates(first, score, 0.0, -1)
-    torch.testing.assert_close(scores, torch.tensor([0.9, 0.8, 0.3, 0.1]))
+    scores, *_ = borderdet.best_candidates(*logits, 0.0, -1)
+    everything = expected.flatten().sort(descending=True).values
+    torch.testing.assert_close(scores, everything)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16])
+def test_the_limit_of_the_score_is_exact(dtype):
+    """No candidate is lost or added where the first score is the limit."""
+    cls = torch.linspace(-4, -2, 2000, dtype=dtype)[:, None]
+    high = torch.full((2000,), 9.0, dtype=dtype)
+    first, _ = borderdet.stage_scores(cls, high[:, None], cls)
+    limit = first[1000].item()
+    _, _, index = borderdet.best_candidates(cls, high, cls, limit, -1)
+    assert set(index.tolist()) == set(
+        (first[:, 0] > limit).nonzero()[:, 0].tolist()
+    )
