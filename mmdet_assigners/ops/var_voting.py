@@ -116,7 +116,7 @@ def var_voting(
         options: Official ones by default.
 
     Returns:
-        Votes: M <= N boxes in float32 or finer.
+        Votes: M <= N boxes in float32 or finer; scores without gradient.
     """
     options = options or VotingOptions()
     dtype = torch.promote_types(boxes.dtype, torch.float32)
@@ -124,7 +124,7 @@ def var_voting(
     if labels is None:
         labels = torch.zeros_like(scores, dtype=torch.long)
     pick = _picker(boxes, scores, options)
-    on_host = boxes.cpu(), scores.cpu()
+    on_host = boxes.detach().cpu(), scores.detach().cpu()
     parts = []
     for index, counts in _groups(labels):
         rows = index.cpu()
@@ -155,8 +155,8 @@ def _groups(labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Rows of the classes, classes of similar size together.
 
     Yields:
-        Rows (K, N) of K classes, and how many of them count, (K,); at most
-        half of them is padding.
+        Rows (K, N) of K classes, and how many of them count, (K,); the rest
+        is padding.
     """
     order = labels.argsort(stable=True)
     counts = labels.unique(return_counts=True)[1]

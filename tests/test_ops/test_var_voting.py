@@ -197,6 +197,15 @@ def test_votes_by_hand():
     assert votes.scores[1].item() == pytest.approx(0.8 * math.exp(-0.64 / 0.5))
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_predictions_with_gradient(dtype):
+    inputs = [one.to(dtype) for one in candidates(20)]
+    expected = var_voting(*inputs)
+    votes = var_voting(*(one.clone().requires_grad_() for one in inputs))
+    torch.testing.assert_close(votes.boxes.detach(), expected.boxes)
+    assert votes.boxes.requires_grad
+
+
 def test_single_and_disjoint_boxes_are_unchanged():
     boxes = torch.tensor([[0.1, 0.2, 7.3, 9.7], [20.3, 0.7, 33.1, 9.9]])
     scores = torch.tensor([0.3, 0.7])
