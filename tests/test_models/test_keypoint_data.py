@@ -1,4 +1,4 @@
-"""Awkward data under every keypoint detector: losses, gradients, detections."""
+"""Awkward data under every keypoint detector."""
 
 import functools
 
@@ -18,7 +18,8 @@ CROWD = [[2.0 + i % 100, 2 + i // 10, 14 + i % 100, 14 + i // 10]
          for i in range(1000)]  # fmt: skip
 # name -> boxes of one image, height and width
 CASES = {
-    'smaller than a cell': ([[10, 10, 11, 11], [50, 50, 50.5, 80]], (128, 160)),
+    'smaller than a cell': (
+        [[10, 10, 11, 11], [50, 50, 50.5, 80]], (128, 160)),
     'two of a class in one cell': (
         [[8, 8, 24, 24], [50, 8, 70, 20], [9, 9, 23, 23]], (128, 160)),
     'outside of the image': (
