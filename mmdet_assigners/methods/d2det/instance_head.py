@@ -196,8 +196,10 @@ def mask_targets(
         bitmaps = gts.to_ndarray()
         areas = bitmaps.sum((1, 2))
         for box, gt in zip(boxes.long().tolist(), inds.tolist(), strict=True):
-            x1, y1, x2, y2 = box
-            inside = bitmaps[gt, y1 : y2 + 1, x1 : x2 + 1].sum()
+            # a negative end of a slice would count from the other side
+            x1, y1 = (max(side, 0) for side in box[:2])
+            x2, y2 = (max(side + 1, 0) for side in box[2:])
+            inside = bitmaps[gt, y1:y2, x1:x2].sum()
             ratios.append(inside / max(areas[gt], 1))
     return torch.cat(targets), rois.new_tensor(ratios)
 

@@ -114,6 +114,16 @@ def test_mask_targets(form):
     )
 
 
+def test_shares_of_rois_outside_of_the_image():
+    masks, _ = square()
+    rois = torch.tensor([[0.0, -20, -20, 19.9, 29.9], [0, -90, -90, -3, -3]])
+    index = torch.zeros(2, dtype=torch.long)
+    _, ratios = mask_targets(rois, index, [masks], 28)
+    torch.testing.assert_close(
+        ratios, torch.tensor([0.5, 0]), atol=0.05, rtol=0
+    )
+
+
 def test_targets_of_nothing():
     empty = BitmapMasks(np.zeros((1, 40, 40), np.uint8), 40, 40)
     roi = torch.tensor([[0.0, 10, 10, 30, 30]])
