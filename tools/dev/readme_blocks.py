@@ -10,7 +10,9 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from facts import catalog
+from facts import catalog, load
+
+tables = load('tables')
 
 BLOCK = re.compile(r'<!-- (.+?) -->\n(.*?)<!-- end -->', re.DOTALL)
 LEGEND = (
@@ -118,7 +120,7 @@ def _results(results) -> list[str]:
             [
                 link if row.is_ours else f'`{row.name}`',
                 row.description,
-                _published(row),
+                tables.published_text(row),
                 _measured(row),
                 _count(row.parameters, 1e6, '.2f', 'M'),
                 _count(row.flops, 1e9, '.1f', 'G'),
@@ -132,26 +134,6 @@ def _results(results) -> list[str]:
 
 def _count(value: float | None, unit: float, form: str, name: str) -> str:
     return 'not counted' if value is None else f'{value / unit:{form}} {name}'
-
-
-def _published(row) -> str:
-    """All published numbers of a row, those of one place together."""
-    if not row.published:
-        return '' if row.in_paper else 'not in the paper'
-    groups: dict[tuple[str, str, str], list[str]] = {}
-    for number in row.published:
-        prefix = '' if number.metric == 'box AP' else f'{number.metric} '
-        place = (number.dataset, number.source, number.note)
-        groups.setdefault(place, []).append(f'{prefix}{number.value}')
-    sources: dict[tuple[str, str, str], list[str]] = {}
-    for (dataset, source, note), values in groups.items():
-        key = (', '.join(values), dataset.removeprefix('COCO '), note)
-        sources.setdefault(key, []).append(source)
-    cells = []
-    for (values, dataset, note), names in sources.items():
-        parts = [dataset, ' and '.join(names), note]
-        cells.append(f'{values} ({"; ".join(filter(None, parts))})')
-    return ', '.join(cells)
 
 
 def _measured(row) -> str:
