@@ -38,3 +38,42 @@ def published_text(row: Model) -> str:
         parts = [dataset, ' and '.join(names), note]
         cells.append(f'{numbers} ({"; ".join(filter(None, parts))})')
     return ', '.join(cells)
+
+
+def latex(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    align: str,
+    caption: str = '',
+) -> str:
+    """A LaTeX table for the package ``booktabs``, its text escaped.
+
+    Args:
+        header: Of the columns.
+        rows: Their text.
+        align: A letter per column, ``l``, ``c`` or ``r``.
+        caption: Above the table; empty: none.
+    """
+    lines = [' & '.join(map(latex_text, line)) for line in (header, *rows)]
+    body = ''.join(rf'{line} \\' + '\n' for line in lines[1:])
+    title = f'\\caption{{{latex_text(caption)}}}\n' if caption else ''
+    return (
+        f'\\begin{{table}}\n\\centering\n{title}'
+        f'\\begin{{tabular}}{{{align}}}\n\\toprule\n'
+        rf'{lines[0]} \\'
+        f'\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n\\end{{table}}'
+    )
+
+
+_LATEX = {
+    **{character: f'\\{character}' for character in '&%$#_{}'},
+    '\\': r'\textbackslash{}',
+    '^': r'\textasciicircum{}',
+    '~': r'\textasciitilde{}',
+    '±': r'$\pm$',
+}
+
+
+def latex_text(text: str) -> str:
+    """A text as LaTeX prints it."""
+    return ''.join(_LATEX.get(character, character) for character in text)

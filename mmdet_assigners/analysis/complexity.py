@@ -33,7 +33,7 @@ from mmengine.analysis import FlopAnalyzer, parameter_count
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
-from torch import nn
+from torch import Tensor, nn
 
 from ..small_scale import drop_pretrained
 from .detectors import evaluating
@@ -85,28 +85,18 @@ def count(model: nn.Module, shape: tuple[int, int] = SHAPE) -> Complexity:
     Raises:
         ValueError: The detector can't process an image of this shape.
     """
-    sample = example(shape)
-    test_cfg = getattr(model, 'test_cfg', None) or {}
-    number = (test_cfg.get('rpn') or {}).get('max_per_img', _PROPOSALS)
-    sample.proposals = _proposals(number, shape)
-    inputs = torch.zeros(1, 3, *shape, device=next(model.parameters()).device)
-    forward = model.forward
-    with evaluating(model), _fixed_proposals(model, sample.proposals):
-        model.forward = functools.partial(forward, data_samples=[sample])
-        try:
-            analyzer = FlopAnalyzer(model, (inputs,))
+    try:
+        with fixed_input(model, shape) as image, torch.no_grad():
+            analyzer = FlopAnalyzer(model, (image,))
             analyzer.set_op_handle(**_HANDLERS)
             analyzer.unsupported_ops_warnings(False)
             analyzer.uncalled_modules_warnings(False)
             analyzer.tracer_warnings('none')
-            with torch.no_grad():
-                by_operator = analyzer.by_operator()
-        except (RuntimeError, AssertionError) as error:
-            raise ValueError(
-                f'an image of shape {shape} cannot be counted: {error}'
-            ) from error
-        finally:
-            del model.forward
+            by_operator = analyzer.by_operator()
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f'an image of shape {shape} cannot be counted: {error}'
+        ) from error
     return Complexity(
         parameters=int(parameter_count(model)['']),
         flops=int(sum(by_operator.values())),
@@ -115,17 +105,51 @@ def count(model: nn.Module, shape: tuple[int, int] = SHAPE) -> Complexity:
     )
 
 
-def example(shape: tuple[int, int]) -> DetDataSample:
-    """What a detector has to know of an image (H, W) that isn't resized."""
-    return DetDataSample(
+@contextlib.contextmanager
+def fixed_input(model: nn.Module, shape: tuple[int, int]) -> Iterator[Tensor]:
+    """In the ``with`` block the detector takes an image alone.
+
+    It is in evaluation mode. All else that it needs is fixed, proposals among
+    it: with random weights an RPN would keep a random number of them.
+
+    Args:
+        model: The detector.
+        shape: Height and width of the image in pixels.
+
+    Yields:
+        Tensor: (1, 3, H, W) on the device of the detector.
+    """
+    device = next(model.parameters()).device
+    test_cfg = getattr(model, 'test_cfg', None) or {}
+    number = (test_cfg.get('rpn') or {}).get('max_per_img', _PROPOSALS)
+    proposals = _proposals(number, shape).to(device)
+    sample = DetDataSample(
+        proposals=proposals,
         metainfo=dict(
             img_shape=shape,
             ori_shape=shape,
             pad_shape=shape,
             batch_input_shape=shape,
             scale_factor=(1.0, 1.0),
-        )
+        ),
     )
+    rpn = getattr(model, 'rpn_head', None)
+    heads = [
+        module
+        for module in (rpn.modules() if rpn is not None else ())
+        if hasattr(module, 'predict_by_feat')
+    ]
+    for head in heads:
+        head.predict_by_feat = lambda *_, **__: [proposals]
+    forward = model.forward
+    model.forward = functools.partial(forward, data_samples=[sample])
+    try:
+        with evaluating(model):
+            yield torch.zeros(1, 3, *shape, device=device)
+    finally:
+        del model.forward
+        for head in heads:
+            del head.predict_by_feat
 
 
 def _proposals(number: int, shape: tuple[int, int]) -> InstanceData:
@@ -141,29 +165,6 @@ def _proposals(number: int, shape: tuple[int, int]) -> InstanceData:
         scores=1 - steps,
         labels=torch.zeros(number, dtype=torch.long),
     )
-
-
-@contextlib.contextmanager
-def _fixed_proposals(
-    model: nn.Module, proposals: InstanceData
-) -> Iterator[None]:
-    """In the ``with`` block an RPN computes, but gives these proposals.
-
-    With random weights it would keep a random number of them.
-    """
-    rpn = getattr(model, 'rpn_head', None)
-    heads = [
-        module
-        for module in (rpn.modules() if rpn is not None else ())
-        if hasattr(module, 'predict_by_feat')
-    ]
-    for head in heads:
-        head.predict_by_feat = lambda *_, **__: [proposals]
-    try:
-        yield
-    finally:
-        for head in heads:
-            del head.predict_by_feat
 
 
 def _shape(value: Any) -> list[int]:

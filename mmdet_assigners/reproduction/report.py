@@ -8,6 +8,7 @@ from statistics import mean, median, stdev
 
 from ..catalog import Model, Published, Reference, Table
 from ..tables import published_text
+from .cost import Cost
 from .results import Result
 
 # metric of the papers -> name that an evaluator gives it
@@ -21,27 +22,6 @@ _EVALUATOR = {
 }
 _AUGMENTED = ('flip test', 'multi-scale test')
 _TTA = 'tta/'  # before the metrics of a test with augmentation
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one image costs, see :func:`mmdet_assigners.analysis.cost`.
-
-    Attributes:
-        parameters: Number of parameters.
-        flops: Multiply-adds.
-        seconds: Of a prediction, median.
-        memory_mib: Peak memory, MiB: of the GPU, else of the process.
-        shape: Height and width of the image in pixels.
-        device: 'cpu' or a name of a GPU.
-    """
-
-    parameters: int
-    flops: int
-    seconds: float
-    memory_mib: float
-    shape: tuple[int, int]
-    device: str
 
 
 @dataclass(frozen=True)
