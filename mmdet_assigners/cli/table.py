@@ -1,12 +1,19 @@
-"""``table assign``, ``table recall`` and ``table uncertainty``."""
+"""``table assign``, ``table recall``, ``table show`` and others."""
 
 import argparse
 
-from . import common, table_assign, table_recall, table_uncertainty
+from . import (
+    common,
+    table_assign,
+    table_recall,
+    table_show,
+    table_uncertainty,
+)
 
 _ANALYSES = {
     'assign': table_assign,
     'recall': table_recall,
+    'show': table_show,
     'uncertainty': table_uncertainty,
 }
 
