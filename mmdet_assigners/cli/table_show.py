@@ -90,13 +90,17 @@ def run(args: argparse.Namespace) -> int:
 
 def _sections(args: argparse.Namespace) -> 'list[Section]':
     from ..catalog import find_tables
-    from ..reproduction.report import run_sections, table_sections
+    from ..reproduction.report import (
+        by_config,
+        run_sections,
+        table_sections,
+    )
 
     paths = [Path(one) for one in args.what]
     missing = [one for one in paths if not one.exists()]
     if not missing:
         results = [one for path in paths for one in read_path(path)]
-        return run_sections(results, catalog_rows(), args.metric)
+        return run_sections(by_config(results), catalog_rows(), args.metric)
     if len(paths) > 1:
         raise FileNotFoundError(
             f'there is no {missing[0]}; expected result files and work '

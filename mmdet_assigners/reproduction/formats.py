@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from ..tables import csv_text, latex, markdown
-from .report import Line, Section, stem
+from .report import Line, Section
 from .results import Result
 
 # a column that is empty in all lines is left out
@@ -107,19 +107,20 @@ def heading(section: Section) -> str:
     """Name of a section with what its results have in common."""
     if section.form is None:
         return section.title
-    form = 'full scale' if section.form == 'full' else section.form
-    data = section.data or 'unknown data'
-    return f'{section.title}: {data}, {form}, {section.metric}'
+    parts = [section.data or 'unknown data', section.form, section.metric]
+    return f'{section.title}: {", ".join(p for p in parts if p != "full")}'
 
 
 def notes(section: Section) -> list[str]:
     """What a reader has to know besides the table."""
     found = []
-    if section.baseline and any(
-        line.gain is not None or line.published_gain is not None
-        for line in section.lines
-    ):
-        found.append(f'Gains are over {stem(section.baseline)}.')
+    over: dict[str, list[str]] = {}
+    for line in section.lines:
+        if line.gain is not None or line.published_gain is not None:
+            over.setdefault(line.baseline, []).append(line.config)
+    for baseline, configs in over.items():
+        names = f' of {", ".join(configs)}' if len(over) > 1 else ''
+        found.append(f'Gains{names} are over {baseline}.')
     by_environment: dict[str, list[str]] = {}
     for line in section.lines:
         for text in environments(line.results):
@@ -149,9 +150,9 @@ def environments(results: Iterable[Result]) -> list[str]:
         parts = [*versions]
         name = hardware.get('gpu') or hardware.get('cpu')
         parts += [str(name)] if name else []
-        for unit in ('threads', 'processes'):
+        for unit, one in (('threads', 'thread'), ('processes', 'process')):
             if amount := hardware.get(unit):
-                parts.append(f'{amount} {unit}')
+                parts.append(f'{amount} {unit if amount != 1 else one}')
         found[', '.join(parts)] = True
     return [text for text in found if text]
 

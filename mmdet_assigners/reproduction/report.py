@@ -1,8 +1,9 @@
 """Published and own numbers of a table next to each other."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from statistics import mean, median, stdev
 
@@ -21,6 +22,7 @@ _EVALUATOR = {
     'mask AP': 'coco/segm_mAP',
 }
 _AUGMENTED = ('flip test', 'multi-scale test')
+_TOLERANCE = 0.2  # of numbers of parameters
 _TTA = 'tta/'  # before the metrics of a test with augmentation
 
 
@@ -65,6 +67,7 @@ class Line:
         results: Trainings; those that are not finished, too.
         ours: What the finished ones reached; None: not run.
         difference: Ours minus published, at full scale alone.
+        baseline: Stem of the config that the gains refer to; empty: itself.
         gain: Ours minus ours of the baseline.
         published_gain: The same of one source, on one dataset.
         parameters: Of the trained model, or of the full one.
@@ -80,6 +83,7 @@ class Line:
     results: tuple[Result, ...] = ()
     ours: Measured | None = None
     difference: float | None = None
+    baseline: str = ''
     gain: float | None = None
     published_gain: float | None = None
     parameters: float | None = None
@@ -128,7 +132,6 @@ class Section:
         data: Dataset of all results; None: there are none.
         metric: What ``ours`` is, in the words of its evaluator.
         lines: In the order of the table.
-        baseline: Config that the gains refer to; empty: several.
         sources: What the published numbers refer to.
     """
 
@@ -138,7 +141,6 @@ class Section:
     data: str | None
     metric: str
     lines: tuple[Line, ...]
-    baseline: str = ''
     sources: tuple[Reference, ...] = ()
 
 
@@ -184,7 +186,7 @@ def table_sections(
             )
             for line in _row_lines(row, runs, wanted, name, form, data)
         ]
-        baselines = _baselines(table.rows, lines)
+        baselines = _baselines(table.rows)
         found.append(
             Section(
                 title,
@@ -193,7 +195,6 @@ def table_sections(
                 data,
                 name,
                 tuple(_with_gains(lines, baselines)),
-                _single(baselines),
                 tuple(s for k, s in (sources or {}).items() if k in used),
             )
         )
@@ -201,49 +202,71 @@ def table_sections(
 
 
 def run_sections(
-    results: Sequence[Result],
-    rows: dict[str, Model],
+    runs: Mapping[str, Sequence[Result]],
+    rows: Mapping[str, Model],
     metric: str | None = None,
-    each: bool = False,
 ) -> list[Section]:
     """Any trainings next to each other.
 
     Args:
-        results: The trainings.
+        runs: Label of a line -> its trainings, see :func:`by_config` and
+            :func:`by_folder`.
         rows: Stem of a config -> its row in the catalog.
         metric: As of :func:`table_sections`.
-        each: A line for each training; otherwise seeds of a config share one.
 
     Returns:
         list: A section for each form and dataset.
     """
     found = []
-    for (form, data), group in _groups(results).items():
+    labels = {id(one): label for label, all_ in runs.items() for one in all_}
+    for (form, data), group in _groups(chain(*runs.values())).items():
         wanted = metric or 'box AP'
         name = _evaluated(_EVALUATOR.get(wanted, wanted), group, metric)
-        lines = []
-        for label, runs in _labeled(group, each).items():
-            row = rows.get(runs[0].config) or Model(label, '')
-            for line in _row_lines(row, runs, wanted, name, form, data):
-                lines.append(replace(line, config=label))
-        known = [rows[r.config] for r in group if r.config in rows]
-        baselines = {} if each else _baselines(known, lines)
-        baselines = {
-            line.config: baselines.get(line.config, lines[0].config)
-            for line in lines
-        }
-        found.append(
-            Section(
-                'Trainings',
-                '',
-                form,
-                data,
-                name,
-                tuple(_with_gains(lines, baselines)),
-                _single(baselines),
-            )
-        )
+        labeled: dict[str, list[Result]] = {}
+        for result in group:
+            labeled.setdefault(labels[id(result)], []).append(result)
+        lines, known = [], []
+        for label, own in labeled.items():
+            config = own[0].config
+            row = replace(rows.get(config, Model('', '')), name=label)
+            what = row.description if config == label else config
+            row = replace(row, description=what)
+            known.append(row)
+            lines += _row_lines(row, own, wanted, name, form, data)
+        gains = _with_gains(lines, _baselines(known))
+        found.append(Section('Trainings', '', form, data, name, tuple(gains)))
     return found
+
+
+def by_config(results: Iterable[Result]) -> dict[str, list[Result]]:
+    """Trainings by their config, if they differ in their seeds alone.
+
+    Others are named by their folder.
+    """
+    groups: dict[tuple, list[Result]] = {}
+    for one in results:
+        key = one.config, one.form, one.data
+        groups.setdefault(key, []).append(one)
+    named: dict[str, list[Result]] = {}
+    for (config, *_), runs in groups.items():
+        seeds = {run.seed for run in runs}
+        if len(seeds) == len(runs) and len({run.epochs for run in runs}) == 1:
+            named.setdefault(config, []).extend(runs)
+        else:
+            named |= by_folder(runs)
+    return named
+
+
+def by_folder(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Each training by the shortest end of its folder that is its own."""
+    paths = [Path(r.work_dir).resolve().parts for r in results]
+    for length in range(1, max(map(len, paths)) + 1):
+        names = ['/'.join(parts[-length:]) for parts in paths]
+        if len(set(names)) == len(names):
+            break
+    return {
+        name: [result] for name, result in zip(names, results, strict=True)
+    }
 
 
 def _groups(
@@ -270,36 +293,6 @@ def _evaluated(name: str, results: list[Result], metric: str | None) -> str:
             f'{", ".join(known)}'
         )
     return known[0]
-
-
-def _labeled(results: Sequence[Result], each: bool) -> dict[str, list[Result]]:
-    """Results by name: of the config if its seeds differ, else the folder."""
-    by_config: dict[str, list[Result]] = {}
-    for result in results:
-        by_config.setdefault(result.config, []).append(result)
-    labeled: dict[str, list[Result]] = {}
-    for config, runs in by_config.items():
-        seeds = {(r.seed, r.epochs) for r in runs}
-        if not each and len(seeds) == len(runs):
-            labeled[config] = runs
-            continue
-        for label, run in zip(_folders(runs), runs, strict=True):
-            labeled[label] = [run]
-    if each:  # of all configs
-        return dict(
-            zip(_folders(results), ([run] for run in results), strict=True)
-        )
-    return labeled
-
-
-def _folders(results: Sequence[Result]) -> list[str]:
-    """The shortest ends of the work folders that are different."""
-    paths = [Path(r.work_dir).resolve().parts for r in results]
-    for length in range(1, max(map(len, paths)) + 1):
-        names = ['/'.join(parts[-length:]) for parts in paths]
-        if len(set(names)) == len(names):
-            break
-    return names
 
 
 def _by_length(results: Iterable[Result]) -> list[tuple[Result, ...]]:
@@ -330,7 +323,7 @@ def _row_lines(
         if not numbers and not ours and (prefix or row.published):
             continue
         number = _comparable(numbers, wanted, data)
-        full = form in (None, 'full')
+        full = form in (None, 'full') and _fits(row, own)
         lines.append(
             Line(
                 config=row.name,
@@ -340,7 +333,7 @@ def _row_lines(
                 results=tuple(own),
                 ours=ours,
                 difference=ours.mean - number.value
-                if ours and number and form == 'full' and _same(wanted, name)
+                if ours and number and form and full and _same(wanted, name)
                 else None,
                 parameters=next(
                     (r.parameters for r in own if r.parameters),
@@ -351,6 +344,17 @@ def _row_lines(
             )
         )
     return lines
+
+
+def _fits(row: Model, results: Iterable[Result]) -> bool:
+    """Whether the trained models are as large as that of the metafile.
+
+    Those with another number of classes are, almost.
+    """
+    counts = [r.parameters for r in results if r.parameters]
+    return not row.parameters or all(
+        abs(count / row.parameters - 1) < _TOLERANCE for count in counts
+    )
 
 
 def _same(wanted: str, name: str) -> bool:
@@ -384,20 +388,15 @@ def _measure(results: Iterable[Result], name: str) -> Measured | None:
     return Measured(values) if values else None
 
 
-def _baselines(rows: Sequence[Model], lines: Sequence[Line]) -> dict[str, str]:
-    """Config -> baseline: that of its metafile if it is here, or the first."""
-    present = {line.config for line in lines}
-    found = {}
-    for row in rows:
-        baseline = (row.metadata or {}).get('Baseline', '')
-        known = [name for name in present if stem(name) == stem(baseline)]
-        found[row.name] = known[0] if known else rows[0].name
-    return found
-
-
-def _single(baselines: dict[str, str]) -> str:
-    names = set(baselines.values())
-    return names.pop() if len(names) == 1 else ''
+def _baselines(rows: Sequence[Model]) -> dict[str, str]:
+    """Row -> baseline: that of its metafile if it is here, or the first."""
+    names = {stem(row.name): row.name for row in reversed(rows)}
+    return {
+        row.name: names.get(
+            stem((row.metadata or {}).get('Baseline', '')), rows[0].name
+        )
+        for row in rows
+    }
 
 
 def _with_gains(
@@ -412,7 +411,12 @@ def _with_gains(
             yield line
             continue
         gain = line.ours.minus(base.ours) if line.ours and base.ours else None
-        yield replace(line, gain=gain, published_gain=_gain(line, base))
+        yield replace(
+            line,
+            baseline=stem(base.config),
+            gain=gain,
+            published_gain=_gain(line, base),
+        )
 
 
 def _gain(line: Line, base: Line) -> float | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .colors import SERIES_DARK, SERIES_LIGHT
 
 _WIDTH, _HEIGHT = 560, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 12, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 22, 12, 40
 _COLORS = len(SERIES_LIGHT)
 _DASHES = ('', '6 4', '2 3', '10 3 2 3')
 

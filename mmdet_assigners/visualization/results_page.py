@@ -46,8 +46,10 @@ th button { font-weight: 600; }
 th button::after { content: " \\2195"; color: var(--gray); }
 th[aria-sort=ascending] button::after { content: " \\2191"; }
 th[aria-sort=descending] button::after { content: " \\2193"; }
-td button::before { content: "\\25b8  "; color: var(--gray); }
-td button[aria-expanded=true]::before { content: "\\25be  "; }
+td button { display: flex; gap: 6px; }
+td button::before { content: "\\25b8"; color: var(--gray); }
+td button[aria-expanded=true]::before { content: "\\25be"; }
+.number { white-space: nowrap; }
 button:focus-visible, .scroll:focus-visible { outline: 2px solid var(--main);
   outline-offset: 2px; }
 tr.row[data-more] { cursor: pointer; }
