@@ -1,15 +1,20 @@
 """``compare WORK_DIR...``: any trainings next to each other, in one page.
 
 Curves, metrics, classes and differences of the configs; with ``--images`` also
-detections. Takes the work folder of any training with mmengine's Runner.
+detections, with ``--errors`` types of errors. Takes the work folder of any
+training with mmengine's Runner.
 """
 
 import argparse
 import base64
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import common
+
+if TYPE_CHECKING:
+    from ..visualization.results_page import Block
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -30,7 +35,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         metavar='N',
         help='draw the detections of the last checkpoints in N images',
     )
-    parser.add_argument('--device', default='cpu', help='of --images')
+    parser.add_argument(
+        '--errors',
+        action='store_true',
+        help='types of errors of the last checkpoints in all images of the '
+        'evaluation (extra [tide])',
+    )
+    parser.add_argument(
+        '--device', default='cpu', help='of --images and --errors'
+    )
     parser.add_argument(
         '--out', default='compare.html', metavar='FILE', help='the page'
     )
@@ -57,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
     blocks = []
     if args.images:
         blocks.append(Block('Detections', _detections(folders, args)))
+    if args.errors:
+        blocks.append(_errors(folders, args.device))
     differences = config_differences(
         {name: read_config(Path(folder)) for name, folder in folders.items()}
     )
@@ -85,3 +100,17 @@ def _detections(folders: dict[str, str], args: argparse.Namespace) -> str:
         '<img alt="Ground truth, and detections of each training" '
         f'src="data:image/png;base64,{image}">'
     )
+
+
+def _errors(folders: dict[str, str], device: str) -> 'Block':
+    from ..reproduction.comparison import count_errors
+    from ..visualization.results_page import Block, plain_table
+
+    errors = count_errors(folders, device)
+    header = ('', *next(iter(errors.values())))
+    rows = [
+        (name, *(f'{value:.1f}' for value in by_type.values()))
+        for name, by_type in errors.items()
+    ]
+    title = 'Points of AP50 that each type of error costs'
+    return Block(title, plain_table(header, rows, title))

@@ -71,17 +71,13 @@ def draw_detections(
         ValueError: The data is not there, or has other classes than a model.
     """
     import mmcv
-    import torch
-    from mmdet.apis import inference_detector, init_detector
     from mmengine.structures import InstanceData
 
     from ..analysis.images import ground_truths, read_images
-    from ..utils import register_all_modules
     from ..visualization.runs import plot_detections
 
-    register_all_modules()
-    configs = {name: _load(folder) for name, folder in folders.items()}
-    split = _common_split(configs)
+    configs = load_configs(folders)
+    split = common_split(configs)
     with_objects = (i for i in read_images(split) if i['instances'])
     infos = list(itertools.islice(with_objects, count))
     truths = [
@@ -90,25 +86,132 @@ def draw_detections(
     ]
     columns: dict[str, Sequence[Any]] = {'ground truth': truths}
     for name, cfg in configs.items():
-        checkpoint = find_last(folders[name])
-        if checkpoint is None:
-            raise FileNotFoundError(
-                f'{folders[name]} has no checkpoint: leave out --images'
-            )
-        model = init_detector(cfg, str(checkpoint), device=device)
-        with torch.no_grad():
-            found = [
-                inference_detector(
-                    model, info['img_path']
-                ).pred_instances.cpu()
-                for info in infos
-            ]
+        found = _detect(cfg, folders[name], infos, device)
         columns[name] = [
             one[one.scores.argsort(descending=True)[: len(truth)]]
             for one, truth in zip(found, truths, strict=True)
         ]
     images = [mmcv.imread(i['img_path'], channel_order='rgb') for i in infos]
     plot_detections(images, columns, split.classes, path)
+
+
+def count_errors(
+    folders: Mapping[str, str | Path], device: str = 'cpu'
+) -> dict[str, dict[str, float]]:
+    """What each type of error costs the last checkpoints, by ``tidecv``.
+
+    TIDE: A General Toolbox for Identifying Object Detection Errors, ECCV 2020,
+    arXiv 2008.08115.
+
+    Args:
+        folders: Name of a training -> its work folder.
+        device: Where the models run.
+
+    Returns:
+        dict: Name of a training -> AP50 in percent, and type of an error ->
+        points of AP50 that a detector without it would gain.
+
+    Raises:
+        ImportError: ``tidecv`` is not installed.
+        FileNotFoundError: A folder has no config or no checkpoint.
+        ValueError: The data is not there, or has other classes than a model.
+    """
+    from ..analysis.images import read_images
+
+    _import_tide()
+    configs = load_configs(folders)
+    infos = list(read_images(common_split(configs)))
+    return {
+        name: tide_errors(infos, _detect(cfg, folders[name], infos, device))
+        for name, cfg in configs.items()
+    }
+
+
+def tide_errors(
+    infos: Sequence[dict[str, Any]], detections: Sequence[Any]
+) -> dict[str, float]:
+    """Errors of detections.
+
+    Args:
+        infos: Records of the images, see `read_images`.
+        detections: For each image ``bboxes`` (N, 4) as x1, y1, x2, y2,
+            ``labels`` (N,) and ``scores`` (N,).
+
+    Returns:
+        dict: See :func:`count_errors`.
+    """
+    tide, data = _import_tide()
+    truths, predictions = data('ground truth'), data('predictions')
+    for image, (info, found) in enumerate(zip(infos, detections, strict=True)):
+        for one in info['instances']:
+            add = truths.add_ground_truth
+            if one['ignore_flag']:
+                add = truths.add_ignore_region
+            add(image, one['bbox_label'], _corner_and_size(one['bbox']))
+        for box, label, score in zip(
+            found.bboxes.tolist(),
+            found.labels.tolist(),
+            found.scores.tolist(),
+            strict=True,
+        ):
+            predictions.add_detection(
+                image, label, score, _corner_and_size(box)
+            )
+    evaluation = tide()
+    run = evaluation.evaluate(truths, predictions, mode=tide.BOX, name='run')
+    errors = evaluation.get_main_errors()['run']
+    return {'AP50': float(run.ap)} | {
+        name: float(value) for name, value in errors.items()
+    }
+
+
+def _import_tide() -> tuple[Any, Any]:
+    try:
+        from tidecv import TIDE
+        from tidecv.data import Data
+    except ImportError as error:
+        raise ImportError(
+            "--errors needs tidecv: pip install 'mmdet_assigners[tide]'"
+        ) from error
+    return TIDE, Data
+
+
+def _corner_and_size(box: Sequence[float]) -> list[float]:
+    x1, y1, x2, y2 = box
+    return [x1, y1, x2 - x1, y2 - y1]
+
+
+def _detect(
+    cfg: 'Config',
+    folder: str | Path,
+    infos: Sequence[dict[str, Any]],
+    device: str,
+) -> list[Any]:
+    """What the last checkpoint of a folder finds in images.
+
+    Returns:
+        list: ``InstanceData`` on the CPU, for each image.
+    """
+    from mmdet.apis import inference_detector, init_detector
+
+    checkpoint = find_last(folder)
+    if checkpoint is None:
+        raise FileNotFoundError(
+            f'{folder} has no checkpoint, which --images and --errors need'
+        )
+    model = init_detector(cfg, str(checkpoint), device=device)
+    return [
+        inference_detector(model, info['img_path']).pred_instances.cpu()
+        for info in infos
+    ]
+
+
+def load_configs(folders: Mapping[str, str | Path]) -> 'dict[str, Config]':
+    """The configs of work folders."""
+    from ..utils import register_all_modules
+
+    register_all_modules()
+    return {name: _load(folder) for name, folder in folders.items()}
 
 
 def _load(folder: str | Path) -> 'Config':
@@ -120,7 +223,7 @@ def _load(folder: str | Path) -> 'Config':
     if 'model' not in literals:
         raise FileNotFoundError(
             f'{folder} has no config with a model: expected '
-            '*/vis_data/config.py; leave out --images'
+            '*/vis_data/config.py'
         )
     imports = literals.get('custom_imports')
     if imports:
@@ -128,7 +231,7 @@ def _load(folder: str | Path) -> 'Config':
     return Config(literals)
 
 
-def _common_split(configs: 'Mapping[str, Config]') -> 'Split':
+def common_split(configs: 'Mapping[str, Config]') -> 'Split':
     """The split of the first training, whose classes all have.
 
     Raises:
@@ -141,7 +244,6 @@ def _common_split(configs: 'Mapping[str, Config]') -> 'Split':
     for name, split in splits.items():
         if split.classes != first.classes:
             raise ValueError(
-                f'--images: {name} has the classes {split.classes}, not '
-                f'{first.classes}'
+                f'{name} has the classes {split.classes}, not {first.classes}'
             )
     return first

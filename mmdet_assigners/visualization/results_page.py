@@ -58,6 +58,7 @@ tr.more > td { padding: 0; text-align: left; }
 .details { position: sticky; left: 0; width: 100cqw; padding: 8px 14px 14px;
   background: var(--shade); display: grid; gap: 4px 28px;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 340px), 1fr)); }
+.overlay { position: static; width: auto; border-radius: 6px; }
 .details > div { min-width: 0; }
 figure { margin: 8px 0; min-width: 0; }
 figcaption { font-weight: 600; }
@@ -340,7 +341,7 @@ def _overlay(section: Section) -> str:
         line_chart(losses, 'step', 'loss'),
     ]
     return (
-        '<div class="details">'
+        '<div class="details overlay">'
         + ''.join(f'<div>{one}</div>' for one in charts if one)
         + '</div>'
     )
