@@ -1,9 +1,9 @@
 """Parameters and multiply-adds of detectors.
 
 One forward pass of one image without post-processing is counted; of a
-two-stage detector with as many proposals as it keeps in a test. A
-multiply-add counts once. Counted are, by ``mmengine.analysis`` and by the
-handlers here:
+two-stage detector with as many proposals as it keeps in a test (1000 if they
+are given), and the masks of 100. A multiply-add counts once. Counted are, by
+``mmengine.analysis`` and by the handlers here:
 
 - convolutions and matrix products, without their biases;
 - normalizations, as ``mmengine.analysis`` counts them;
@@ -22,13 +22,15 @@ import copy
 import functools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from mmdet.models.roi_heads import CascadeRoIHead, HybridTaskCascadeRoIHead
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import bbox2roi
 from mmengine.analysis import FlopAnalyzer, parameter_count
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -42,6 +44,8 @@ SHAPE = (800, 1280)
 _PROPOSALS = 1000
 _ADAPTIVE_SAMPLES = 2  # per axis of a bin
 _BILINEAR = 4
+_MASKS = 100
+_CASCADES = (CascadeRoIHead.forward, HybridTaskCascadeRoIHead.forward)
 
 
 @dataclass(frozen=True)
@@ -143,13 +147,55 @@ def fixed_input(model: nn.Module, shape: tuple[int, int]) -> Iterator[Tensor]:
         head.predict_by_feat = lambda *_, **__: [proposals]
     forward = model.forward
     model.forward = functools.partial(forward, data_samples=[sample])
+    roi_head: Any = getattr(model, 'roi_head', None)
+    cascade = type(roi_head).forward in _CASCADES and roi_head.with_mask
+    if cascade:
+        roi_head.forward = functools.partial(_cascade_forward, roi_head)
     try:
         with evaluating(model):
             yield torch.zeros(1, 3, *shape, device=device)
     finally:
         del model.forward
+        if cascade:
+            del roi_head.forward
         for head in heads:
             del head.predict_by_feat
+
+
+def _cascade_forward(
+    head: CascadeRoIHead,
+    x: Sequence[Tensor],
+    proposals: list[InstanceData],
+    samples: list[DetDataSample],
+) -> tuple:
+    """A mask cascade with the masks of 100 RoIs, as StandardRoIHead has.
+
+    That of mmdet computes those of all proposals, and turns them into arrays,
+    which a trace doesn't follow.
+    """
+    semantic: list[Tensor] = []
+    hook = None
+    if getattr(head, 'with_semantic', False):
+        hook = head.semantic_head.register_forward_hook(
+            lambda _, __, out: semantic.append(out[1])
+        )
+    masks, head.mask_head = head.mask_head, None
+    try:
+        boxes = type(head).forward(head, x, proposals, samples)
+    finally:
+        head.mask_head = masks
+        if hook:
+            hook.remove()
+    rois = bbox2roi([one.bboxes[:_MASKS] for one in proposals])
+    if isinstance(head, HybridTaskCascadeRoIHead):
+        found = head._mask_forward(
+            -1, x, rois, semantic[0] if semantic else None, training=False
+        )
+        return boxes, found['mask_preds']
+    return boxes, [
+        head._mask_forward(stage, x, rois)['mask_preds']
+        for stage in range(head.num_stages)
+    ]
 
 
 def _proposals(number: int, shape: tuple[int, int]) -> InstanceData:
