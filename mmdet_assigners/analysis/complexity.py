@@ -24,6 +24,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -144,11 +145,12 @@ def fixed_input(model: nn.Module, shape: tuple[int, int]) -> Iterator[Tensor]:
         if hasattr(module, 'predict_by_feat')
     ]
     for head in heads:
-        head.predict_by_feat = lambda *_, **__: [proposals]
+        head.predict_by_feat = functools.partial(_propose, proposals)
     forward = model.forward
     model.forward = functools.partial(forward, data_samples=[sample])
     roi_head: Any = getattr(model, 'roi_head', None)
-    cascade = type(roi_head).forward in _CASCADES and roi_head.with_mask
+    forward_ = getattr(type(roi_head), 'forward', None)
+    cascade = forward_ in _CASCADES and roi_head.with_mask
     if cascade:
         roi_head.forward = functools.partial(_cascade_forward, roi_head)
     try:
@@ -160,6 +162,26 @@ def fixed_input(model: nn.Module, shape: tuple[int, int]) -> Iterator[Tensor]:
             del roi_head.forward
         for head in heads:
             del head.predict_by_feat
+
+
+def _propose(
+    proposals: InstanceData, *maps: Sequence[Tensor], **_: Any
+) -> list[InstanceData]:
+    """Fixed proposals, to which the maps of an RPN add nothing.
+
+    A trace leaves out what its outputs don't depend on.
+    """
+    levels = (one for one in maps if isinstance(one, list | tuple))
+    nothing = sum(
+        0 * one.sum() for one in chain(*levels) if isinstance(one, Tensor)
+    )
+    return [
+        InstanceData(
+            bboxes=proposals.bboxes + nothing,
+            scores=proposals.scores,
+            labels=proposals.labels,
+        )
+    ]
 
 
 def _cascade_forward(

@@ -110,9 +110,37 @@ def test_a_two_stage_detector_gets_all_proposals():
     assert found.by_operator['PythonOp.RoIAlignFunction'] == sampled
 
 
-def test_of_proposals_that_are_given():
-    cfg = load_config('mmdet::fast_rcnn/fast-rcnn_r50_fpn_1x_coco', True)
-    assert count_config(cfg, (64, 96)).by_operator['linear']
+def test_an_rpn_counts():
+    """Though its proposals are not those that count."""
+    names = ('faster_rcnn/faster-rcnn', 'fast_rcnn/fast-rcnn')
+    with_rpn, without = (
+        count_config(
+            load_config(f'mmdet::{name}_r50_fpn_1x_coco', True), (64, 64)
+        ).by_operator
+        for name in names
+    )
+    cells = 16**2 + 8**2 + 4**2 + 2**2 + 1
+    width, anchors = 64, 3
+    products = width * width * 9 + width * anchors * (1 + 4)
+    assert with_rpn['conv'] - without['conv'] == cells * products
+    assert without['linear']
+
+
+def test_masks_of_a_cascade():
+    """Of 100 RoIs in each of three stages."""
+    names = ('mask_rcnn/mask-rcnn', 'cascade_rcnn/cascade-mask-rcnn')
+    one, three = (
+        count_config(
+            load_config(f'mmdet::{name}_r50_fpn_1x_coco', True), (64, 64)
+        ).by_operator['conv']
+        for name in names
+    )
+    cfg = load_config('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco', True)
+    head = cfg.model.roi_head.mask_head
+    width = head.conv_out_channels
+    convs = head.num_convs * width * width * 9 * 14 * 14
+    masks = width * width * 4 * 14 * 14 + width * head.num_classes * 28 * 28
+    assert three - one == 2 * 100 * (convs + masks)
 
 
 def test_a_shape_that_does_not_fit():
