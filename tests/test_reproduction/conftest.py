@@ -5,6 +5,8 @@ import json
 import pytest
 import torch
 
+from mmdet_assigners.reproduction.results import Result
+
 CONFIG = """
 form = 'small'
 model = dict(
@@ -77,3 +79,19 @@ class WorkDir:
 def work_dir(tmp_path):
     """Makes work folders by name."""
     return lambda name='run': WorkDir(tmp_path / name)
+
+
+def result(config='ours', seed=0, value=0.4, **changes):
+    """A finished result with one metric."""
+    fields = dict(
+        config=config, data='coco', form='full', seed=seed, unit='epoch',
+        epochs=2, last_epoch=2, metrics={'coco/bbox_mAP': value},
+        per_class={'cat': value, 'dog': None}, curve_epochs=[1, 2],
+        curve={'coco/bbox_mAP': [value / 2, value]}, loss_steps=[10, 20],
+        loss=[2.0, 1.0], seconds_per_iter=0.5, memory_mib=None,
+        parameters=1_000_000, commands=['train'], commit='0123456789',
+        versions={'torch': '2.6.0'},
+        hardware={'cpu': 'a CPU', 'gpu': None, 'threads': 1, 'processes': 1},
+        work_dir=f'runs/{config}_{seed}',
+    )  # fmt: skip
+    return Result(**(fields | changes))
