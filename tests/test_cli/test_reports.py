@@ -7,9 +7,9 @@ import json
 
 import pytest
 import torch
-from mmdet.registry import MODELS
 
 from mmdet_assigners.__main__ import main
+from mmdet_assigners.analysis.detectors import build_model
 from mmdet_assigners.datasets.shapes import generate_shapes
 from mmdet_assigners.reproduction import comparison
 from mmdet_assigners.reproduction.results import Result
@@ -125,8 +125,7 @@ def folders(tmp_path_factory):
         ]
         lines = '\n'.join(map(json.dumps, entries))
         (dump / 'scalars.json').write_text(lines)
-        model = MODELS.build(cfg.model)
-        model.init_weights()
+        model = build_model(cfg)
         meta = dict(
             epoch=1, experiment_name=f'{name}_20260101_000000',
             dataset_meta=dict(classes=('circle', 'triangle')),
