@@ -175,21 +175,25 @@ def test_errors_need_tide(capsys, folders):
         error = run(capsys, 'compare', folders[0], '--errors')
         assert "pip install 'mmdet_assigners[tide]'" in error
         return
-    boxes = [[0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 80.0, 80.0]]
+    boxes = [
+        [0.0, 0.0, 10.0, 10.0],
+        [50.0, 50.0, 80.0, 80.0],
+        [20.0, 0.0, 40.0, 10.0],
+    ]
     info = dict(
         instances=[
             dict(bbox=box, bbox_label=label, ignore_flag=0)
-            for box, label in zip(boxes, (0, 1), strict=True)
+            for box, label in zip(boxes, (0, 1, 1), strict=True)
         ]
     )
     from mmengine.structures import InstanceData
 
     found = InstanceData(
-        bboxes=torch.tensor(boxes[:1]),
-        labels=torch.tensor([1]),
-        scores=torch.tensor([0.9]),
+        bboxes=torch.tensor(boxes[:2]),
+        labels=torch.tensor([1, 1]),
+        scores=torch.tensor([0.9, 0.8]),
     )
     errors = comparison.tide_errors([info], [found])
-    assert errors['AP50'] == 0
+    assert 0 < errors['AP50'] < 50
     assert errors['Cls'] > 0 and errors['Miss'] > 0
     assert errors['Loc'] == errors['Bkg'] == 0

@@ -18,8 +18,9 @@ BLOCK = re.compile(r'<!-- (.+?) -->\n(.*?)<!-- end -->', re.DOTALL)
 LEGEND = (
     'Numbers under "published" are those of others, with their source; '
     '"our AP" is what was measured for this project. Empty: no number that a '
-    'reader can look up. Parameters and FLOPs (multiply-adds for one 1280x800 '
-    'image) are counted by `tools/benchmark/complexity.py`.'
+    'reader can look up. Parameters and FLOPs (multiply-adds for one image, of '
+    '1280x800 where no size is named) are counted by '
+    '`tools/benchmark/complexity.py`.'
 )
 
 
@@ -123,7 +124,7 @@ def _results(results) -> list[str]:
                 tables.published_text(row),
                 _measured(row),
                 _count(row.parameters, 1e6, '.2f', 'M'),
-                _count(row.flops, 1e9, '.1f', 'G'),
+                _flops(row),
             ]
         )
     if not described:
@@ -134,6 +135,12 @@ def _results(results) -> list[str]:
 
 def _count(value: float | None, unit: float, form: str, name: str) -> str:
     return 'not counted' if value is None else f'{value / unit:{form}} {name}'
+
+
+def _flops(row) -> str:
+    text = _count(row.flops, 1e9, '.1f', 'G')
+    image = (row.metadata or {}).get('FLOPs Image')
+    return f'{text} at {image}' if image else text
 
 
 def _measured(row) -> str:
