@@ -38,7 +38,7 @@ class FiniteLossHook(Hook):
             runner: Of the training.
             batch_idx: Index of the batch in the epoch.
             data_batch: Not used.
-            outputs: With ``loss``, a scalar.
+            outputs: ``loss``, a scalar, and its parts.
 
         Raises:
             FloatingPointError: The loss is infinite or NaN.
@@ -48,8 +48,15 @@ class FiniteLossHook(Hook):
             return
         loss = float((outputs or {})['loss'])
         if not math.isfinite(loss):
+            parts = {k: float(v) for k, v in (outputs or {}).items()}
+            said = ', '.join(
+                f'{key} {value:.4g}'
+                for key, value in parts.items()
+                if key != 'loss'
+            )
             raise FloatingPointError(
-                f'the loss is {loss} at iteration {runner.iter + 1}; '
+                f'the loss is {loss} at iteration {runner.iter + 1}'
+                f'{f" ({said})" if said else ""}; '
                 'mmdet-assigners check looks for the cause in the data, a '
                 'lower learning rate or optim_wrapper.clip_grad may help'
             )
