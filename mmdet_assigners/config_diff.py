@@ -20,6 +20,7 @@ _READ_BY_OTHERS = {
     'data_preprocessor',
     'efficient_conv_bn_eval',
     'find_unused_parameters',
+    'form',
     'mini',
     'model_wrapper_cfg',
     'small',

@@ -14,7 +14,6 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from .files import write_json
@@ -22,7 +21,6 @@ from .tables import markdown
 from .versions import measured_versions
 
 METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
-_CLASSWISE = '_precision'  # how CocoMetric(classwise=True) names a class
 _PR_SET_PDEATHSIG = 1  # of Linux' prctl
 _children: set[subprocess.Popen] = set()
 
@@ -170,52 +168,35 @@ def _command(run: Run) -> str:
 def _collect(run: Run, work_dir: Path) -> dict[str, Any]:
     import torch
 
-    from .diagnostics.checkpoints import find_last, load
+    from .reproduction.results import collect
 
-    curve: dict[int, dict[str, float]] = {}
-    per_class: dict[str, float] = {}
-    times: list[float] = []
-    for scalars in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        for line in scalars.read_text().splitlines():
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # the process was killed while it wrote the line
-            if 'loss' in entry:
-                times.append(entry['time'])
-            else:  # an evaluation; it has no metrics without detections
-                values = {m: entry.get(f'coco/{m}', 0.0) for m in METRICS}
-                curve[int(entry['step'])] = values
-                per_class = {
-                    key.removeprefix('coco/').removesuffix(_CLASSWISE): value
-                    for key, value in entry.items()
-                    if key.endswith(_CLASSWISE)
-                }
-    checkpoint = find_last(work_dir)
-    if checkpoint is None or not curve or not times:
+    try:
+        result = collect(work_dir, here=True)
+    except FileNotFoundError:
+        result = None
+    if result is None or not (
+        result.parameters and result.curve_epochs and result.seconds_per_iter
+    ):
         raise RuntimeError(
             f'{work_dir} has no complete training: expected a checkpoint, and '
             'losses and an evaluation in */vis_data/scalars.json'
         )
-    weights = load(checkpoint)
-    parameters = sum(
-        value.numel()
-        for key, value in weights['state_dict'].items()
-        if not key.endswith(('running_mean', 'running_var', 'tracked'))
-    )
+    # an evaluation has no metrics without detections
+    none = [None] * len(result.curve_epochs)
+    curve = result.curve.get('coco/bbox_mAP', none)
     return {
         'config': run.config,
         'data': Path(run.data).name,
-        'epochs': run.epochs or max(curve),
+        'epochs': run.epochs or max(result.curve_epochs),
         'seed': run.seed,
         'eval_on': run.eval_on,
-        'last_epoch': max(curve),
-        **curve[max(curve)],
-        'per_class': per_class,
-        'curve': [curve[epoch]['bbox_mAP'] for epoch in sorted(curve)],
-        'curve_epochs': sorted(curve),
-        'seconds_per_iter': round(median(times), 4),
-        'parameters': parameters,
+        'last_epoch': max(result.curve_epochs),
+        **{m: result.metrics.get(f'coco/{m}', 0.0) for m in METRICS},
+        'per_class': result.per_class,
+        'curve': [value or 0.0 for value in curve],
+        'curve_epochs': result.curve_epochs,
+        'seconds_per_iter': result.seconds_per_iter,
+        'parameters': result.parameters,
         'threads': torch.get_num_threads(),
         'command': _command(run),
         'versions': measured_versions(),

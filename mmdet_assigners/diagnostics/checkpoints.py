@@ -1,6 +1,7 @@
 """Checks that turn a wrong checkpoint into a clear message."""
 
 import ast
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -159,19 +160,21 @@ def read_literal(text: str, name: str) -> Any:
     Returns:
         The value; None if there is none, or if it is not a literal.
     """
-    try:
-        statements = ast.parse(text).body
-        for statement in statements:
-            if (
-                isinstance(statement, ast.Assign)
-                and isinstance(statement.targets[0], ast.Name)
-                and statement.targets[0].id == name
+    return read_literals(text).get(name)
+
+
+def read_literals(text: str) -> dict[str, Any]:
+    """As :func:`read_literal`, all variables whose values are literals."""
+    found = {}
+    with contextlib.suppress(ValueError, SyntaxError, RecursionError):
+        for statement in ast.parse(text).body:
+            if isinstance(statement, ast.Assign) and isinstance(
+                target := statement.targets[0], ast.Name
             ):
-                value = _DictCalls().visit(statement.value)
-                return ast.literal_eval(value)
-    except (ValueError, SyntaxError, RecursionError):
-        pass
-    return None
+                with contextlib.suppress(ValueError, RecursionError):
+                    value = _DictCalls().visit(statement.value)
+                    found[target.id] = ast.literal_eval(value)
+    return found
 
 
 def check_weights(

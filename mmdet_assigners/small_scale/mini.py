@@ -101,6 +101,7 @@ def shrink(cfg: Config) -> None:
 def merge_mini(cfg: Config) -> None:
     """Merge the method's own ``mini`` diff, in place."""
     merge_diff(cfg, 'mini')
+    cfg.form = 'mini'  # for those who read the config of a training
     cfg.pop('small', None)
 
 

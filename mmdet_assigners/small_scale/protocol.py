@@ -66,6 +66,7 @@ def apply_protocol(
     cfg.mini = ConfigDict(model=quick.get('model', {}))
     for name in ('mini', 'small'):
         merge_diff(cfg, name)
+    cfg.form = 'small'
     # the schedule is that of the recipe until here
     epochs = epochs or cfg.train_cfg.max_epochs
     cfg.train_cfg = recipe.train_cfg

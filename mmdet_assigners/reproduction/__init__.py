@@ -1,0 +1,1 @@
+"""Tables of papers: planning, running, resuming and reporting them."""
