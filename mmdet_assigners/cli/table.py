@@ -1,19 +1,28 @@
-"""``table assign``, ``table recall`` and ``table uncertainty``."""
+"""``table assign``, ``table recall``, ``table run`` and others."""
 
 import argparse
 
-from . import common, table_assign, table_recall, table_uncertainty
+from . import (
+    common,
+    table_assign,
+    table_recall,
+    table_run,
+    table_status,
+    table_uncertainty,
+)
 
 _ANALYSES = {
     'assign': table_assign,
     'recall': table_recall,
     'uncertainty': table_uncertainty,
+    'run': table_run,
+    'status': table_status,
 }
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the arguments of the command."""
-    text = 'label assignment and uncertainty in numbers'
+    text = 'assignment and uncertainty in numbers; tables of papers'
     common.add_analyses(subparsers, 'table', text, _ANALYSES)
 
 

@@ -46,12 +46,12 @@ class FiniteLossHook(Hook):
         last = batch_idx + 1 == len(runner.train_dataloader)
         if not last and not self.every_n_train_iters(runner, self.interval):
             return
-        loss = float((outputs or {})['loss'])
+        outputs = outputs or {}
+        loss = outputs['loss'].item()
         if not math.isfinite(loss):
-            parts = {k: float(v) for k, v in (outputs or {}).items()}
             said = ', '.join(
-                f'{key} {value:.4g}'
-                for key, value in parts.items()
+                f'{key} {value.item():.4g}'
+                for key, value in outputs.items()
                 if key != 'loss'
             )
             raise FloatingPointError(
