@@ -173,8 +173,7 @@ def _early_stop(patience: int, metric: str | None, cfg: 'Config') -> None:
         monitor=metric,
         rule='greater',
         patience=patience,
-        min_delta=0.0,
-        strict=True,
+        min_delta=1e-6,  # with 0 an equal value would be an improvement
     )
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
 
@@ -197,7 +196,7 @@ def _first_map(evaluator: Any) -> str | None:
 
 def _log(name: str, cfg: 'Config') -> None:
     backend, package = _LOGS[name]
-    if find_spec(package) is None:
+    if not find_spec(package):
         raise ValueError(
             f'--log {name}: {package} is not installed (pip install {package})'
         )
