@@ -11,6 +11,7 @@ from filelock import AcquireReturnProxy, FileLock, Timeout
 from ..diagnostics.checkpoints import CheckpointError, find_last
 from ..experiments import CallError, call
 from ..files import write_json
+from ..work_dir import is_free
 from . import results
 from .plan import Job, Row
 
@@ -18,6 +19,7 @@ _LOCK = '.job.lock'
 _COMMAND = 'job.json'
 _FAILURE = 'failure.json'
 _LOG = 'train.log'
+_PATIENCE = 60  # seconds
 _POLL = 2  # seconds between two looks at a lock of another process
 
 
@@ -167,6 +169,9 @@ def _train(job: Job, slot: Slot) -> results.Result:
     """Train, or resume, or read what is finished."""
     found = _collect(job)
     if found is None or not found.finished:
+        # that of a process which was killed ends a moment later
+        if not is_free(job.folder, _PATIENCE):
+            raise RuntimeError(f'another process trains in {job.folder}')
         arguments = [*job.run.arguments(), *job.settings.arguments]
         arguments += ['--work-dir', str(job.folder), '--resume']
         call(

@@ -177,8 +177,9 @@ def test_a_training_with_them(tmp_path):
         [
             sys.executable, '-m', 'mmdet_assigners', 'train', CONFIG, '--mini',
             '--data', str(data), '--epochs', '6', '--batch-size', '2', '--ema',
-            '1e-6', '--accumulate', '2', '--early-stop', '1', '--auto-scale-lr',
-            '--work-dir', str(tmp_path / 'run'), '--cfg-options',
+            '1e-6', '--accumulate', '2', '--early-stop', '1',
+            '--auto-scale-lr', '--work-dir', str(tmp_path / 'run'),
+            '--cfg-options',
             'train_cfg.val_interval=1', 'train_cfg.val_begin=1',
             'model.test_cfg.score_thr=0',
         ],
