@@ -135,7 +135,7 @@ def quiet(level: int = logging.WARNING) -> Iterator[None]:
 
 
 def tensors_in(node: Any) -> Iterator[Tensor]:
-    """The tensors in nested tuples, lists and dicts, in order."""
+    """The tensors (...) in nested tuples, lists and dicts, in order."""
     if isinstance(node, Tensor):
         yield node
     elif isinstance(node, dict | list | tuple):
