@@ -21,7 +21,7 @@ def test_checkpoints_of_another_training(tmp_path):
 
 def test_two_at_once_and_after_a_kill(tmp_path):
     code = (
-        'import sys, time; from mmdet_assigners.work_dir import claim, is_free; '
+        'import sys, time; from mmdet_assigners.work_dir import claim; '
         'lock = claim(sys.argv[1], False); print("claimed", flush=True); '
         'time.sleep(600)'
     )
