@@ -24,6 +24,7 @@ COMMANDS = (
     'demo',
     'viz',
     'table',
+    'compare',
     'convert',
     'check',
 )

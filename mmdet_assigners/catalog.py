@@ -43,6 +43,7 @@ __all__ = [
     'Table',
     'closest',
     'find_classes',
+    'find_tables',
     'iter_sources',
     'read_baselines',
     'read_catalog',
@@ -429,6 +430,29 @@ def read_catalog(
         read_method(path, class_files, baselines, sources)
         for path in sorted(configs.glob('*/metafile.yml'))
     ]
+
+
+def find_tables(name: str) -> tuple[Method, tuple[Table, ...]]:
+    """A method and its tables by name.
+
+    Args:
+        name: ``METHOD`` for all of its tables, or ``METHOD/TABLE``.
+
+    Raises:
+        ValueError: There is no such method or table; the message suggests
+            similar ones.
+    """
+    slug, _, wanted = name.partition('/')
+    methods = {method.slug: method for method in read_catalog()}
+    if slug not in methods:
+        raise ValueError(f'no method {slug!r}; {closest(slug, [*methods])}')
+    tables = {table.id: table for table in methods[slug].tables}
+    if wanted and wanted not in tables:
+        raise ValueError(
+            f'{slug} has no table {wanted!r}; {closest(wanted, [*tables])}'
+        )
+    found = (tables[wanted],) if wanted else tuple(tables.values())
+    return methods[slug], found
 
 
 def closest(word: str, known: Sequence[str]) -> str:

@@ -70,8 +70,9 @@ class Model:
         in_paper: False if the paper has no such row.
         published: Numbers of others.
         parameters: Of the full model; None if not counted.
-        flops: Multiply-adds for one 1280x800 image; None if not counted.
-        metadata: All of the entry's ``Metadata``.
+        flops: Multiply-adds for one image; None if not counted.
+        metadata: All of the entry's ``Metadata``. ``FLOPs Image`` is the size
+            of the image, e.g. ``640x640``, if it isn't 1280x800.
         results: What was measured for this project, in mim's form.
     """
 

@@ -23,14 +23,14 @@ def test_published_numbers_of_one_place_stand_together(entries, cell):
             catalog.Published(metric, float(value), f'COCO {dataset}', *rest)
         )
     model = catalog.Model('a', 'a', published=tuple(numbers))
-    assert readme_blocks._published(model) == cell
+    assert readme_blocks.tables.published_text(model) == cell
 
 
 def test_rows_without_numbers():
     model = catalog.Model('a', 'a')
-    assert readme_blocks._published(model) == ''
+    assert readme_blocks.tables.published_text(model) == ''
     model = catalog.Model('a', 'a', in_paper=False)
-    assert readme_blocks._published(model) == 'not in the paper'
+    assert readme_blocks.tables.published_text(model) == 'not in the paper'
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from . import (
     table_assign,
     table_recall,
     table_run,
+    table_show,
     table_status,
     table_uncertainty,
 )
@@ -17,6 +18,7 @@ _ANALYSES = {
     'uncertainty': table_uncertainty,
     'run': table_run,
     'status': table_status,
+    'show': table_show,
 }
 
 

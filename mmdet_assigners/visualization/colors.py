@@ -25,3 +25,14 @@ def distinct_colors(count: int) -> np.ndarray:
             for i in range(count)
         ]
     ).reshape(count, 3)
+
+
+# lines of a page, on white and on black
+SERIES_LIGHT = (
+    *('#2a6fbb', '#c8322b', '#24814f', '#a66300'),
+    *('#7a4fb3', '#00798a', '#a8326e', '#5c6370'),
+)
+SERIES_DARK = (
+    *('#6fa8e8', '#f0766f', '#5fc08d', '#e0a04a'),
+    *('#b394e6', '#4fc3d0', '#e37fb0', '#a9b0ba'),
+)

@@ -10,14 +10,17 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from facts import catalog
+from facts import catalog, load
+
+tables = load('tables')
 
 BLOCK = re.compile(r'<!-- (.+?) -->\n(.*?)<!-- end -->', re.DOTALL)
 LEGEND = (
     'Numbers under "published" are those of others, with their source; '
     '"our AP" is what was measured for this project. Empty: no number that a '
-    'reader can look up. Parameters and FLOPs (multiply-adds for one 1280x800 '
-    'image) are counted by `tools/benchmark/complexity.py`.'
+    'reader can look up. Parameters and FLOPs (multiply-adds for one image, of '
+    '1280x800 where no size is named) are counted by '
+    '`tools/benchmark/complexity.py`.'
 )
 
 
@@ -118,10 +121,10 @@ def _results(results) -> list[str]:
             [
                 link if row.is_ours else f'`{row.name}`',
                 row.description,
-                _published(row),
+                tables.published_text(row),
                 _measured(row),
                 _count(row.parameters, 1e6, '.2f', 'M'),
-                _count(row.flops, 1e9, '.1f', 'G'),
+                _flops(row),
             ]
         )
     if not described:
@@ -134,24 +137,10 @@ def _count(value: float | None, unit: float, form: str, name: str) -> str:
     return 'not counted' if value is None else f'{value / unit:{form}} {name}'
 
 
-def _published(row) -> str:
-    """All published numbers of a row, those of one place together."""
-    if not row.published:
-        return '' if row.in_paper else 'not in the paper'
-    groups: dict[tuple[str, str, str], list[str]] = {}
-    for number in row.published:
-        prefix = '' if number.metric == 'box AP' else f'{number.metric} '
-        place = (number.dataset, number.source, number.note)
-        groups.setdefault(place, []).append(f'{prefix}{number.value}')
-    sources: dict[tuple[str, str, str], list[str]] = {}
-    for (dataset, source, note), values in groups.items():
-        key = (', '.join(values), dataset.removeprefix('COCO '), note)
-        sources.setdefault(key, []).append(source)
-    cells = []
-    for (values, dataset, note), names in sources.items():
-        parts = [dataset, ' and '.join(names), note]
-        cells.append(f'{values} ({"; ".join(filter(None, parts))})')
-    return ', '.join(cells)
+def _flops(row) -> str:
+    text = _count(row.flops, 1e9, '.1f', 'G')
+    image = (row.metadata or {}).get('FLOPs Image')
+    return f'{text} at {image}' if image else text
 
 
 def _measured(row) -> str:

@@ -1,0 +1,432 @@
+"""Published and own numbers of a table next to each other."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from statistics import mean, median, stdev
+
+from ..catalog import Model, Published, Reference, Table
+from ..tables import published_text
+from .cost import Cost
+from .results import Result
+
+# metric of the papers -> name that an evaluator gives it
+_EVALUATOR = {
+    'AP': 'coco/bbox_mAP',
+    'AP50': 'coco/bbox_mAP_50',
+    'AP75': 'coco/bbox_mAP_75',
+    'box AP': 'coco/bbox_mAP',
+    'mAP': 'pascal_voc/mAP',
+    'mask AP': 'coco/segm_mAP',
+}
+_AUGMENTED = ('flip test', 'multi-scale test')
+_TOLERANCE = 0.2  # of numbers of parameters
+_TTA = 'tta/'  # before the metrics of a test with augmentation
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A metric of several seeds.
+
+    Attributes:
+        values: Seed -> value; in points (percent) if it is an AP or AR.
+    """
+
+    values: dict[int | None, float]
+
+    @property
+    def mean(self) -> float:
+        """Mean over the seeds."""
+        return mean(self.values.values())
+
+    @property
+    def spread(self) -> float | None:
+        """Sample standard deviation; None of a single seed."""
+        values = self.values.values()
+        return stdev(values) if len(values) > 1 else None
+
+    def minus(self, other: 'Measured') -> float:
+        """Mean difference, of the seeds that both have if there are any."""
+        common = self.values.keys() & other.values.keys()
+        if not common:
+            return self.mean - other.mean
+        return mean(self.values[s] - other.values[s] for s in common)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the report.
+
+    Attributes:
+        config: Name of the config, or of a work folder.
+        what: Description.
+        published: All published numbers with their sources, as text.
+        number: The published number that ``ours`` is compared with, if any.
+        results: Trainings; those that are not finished, too.
+        ours: What the finished ones reached; None: not run.
+        difference: Ours minus published, at full scale alone.
+        baseline: Stem of the config that the gains refer to; empty: itself.
+        gain: Ours minus ours of the baseline.
+        published_gain: The same of one source, on one dataset.
+        parameters: Of the trained model, or of the full one.
+        flops: Multiply-adds; None if not known.
+        flops_image: The image size of ``flops`` if it is not 1280x800.
+        cost: See :class:`Cost`; None: not measured.
+    """
+
+    config: str
+    what: str = ''
+    published: str = ''
+    number: Published | None = None
+    results: tuple[Result, ...] = ()
+    ours: Measured | None = None
+    difference: float | None = None
+    baseline: str = ''
+    gain: float | None = None
+    published_gain: float | None = None
+    parameters: float | None = None
+    flops: float | None = None
+    flops_image: str = ''
+    cost: Cost | None = None
+
+    @property
+    def seconds_per_iter(self) -> float | None:
+        """Median over the trainings."""
+        found = [r.seconds_per_iter for r in self.results]
+        times = [value for value in found if value is not None]
+        return median(times) if times else None
+
+    @property
+    def memory_mib(self) -> float | None:
+        """Peak GPU memory of the trainings, MiB."""
+        found = [r.memory_mib for r in self.results]
+        return max((value for value in found if value), default=None)
+
+    @property
+    def commits(self) -> list[str]:
+        """Commits of the source trees, abbreviated."""
+        return list(
+            dict.fromkeys(r.commit[:7] for r in self.results if r.commit)
+        )
+
+    @property
+    def progress(self) -> str:
+        """State of the trainings that are not finished."""
+        return ', '.join(
+            f'{r.unit} {r.last_epoch} of {r.epochs}'
+            for r in self.results
+            if not r.finished
+        )
+
+
+@dataclass(frozen=True)
+class Section:
+    """Lines that may be compared with each other.
+
+    Attributes:
+        title: Name of the table.
+        caption: What it is about.
+        form: Of all results; None: there are none.
+        data: Dataset of all results; None: there are none.
+        metric: What ``ours`` is, in the words of its evaluator.
+        lines: In the order of the table.
+        sources: What the published numbers refer to.
+    """
+
+    title: str
+    caption: str
+    form: str | None
+    data: str | None
+    metric: str
+    lines: tuple[Line, ...]
+    sources: tuple[Reference, ...] = ()
+
+
+def stem(name: str) -> str:
+    """Stem of a config from its name, ours or ``mmdet::...``."""
+    return name.rpartition('/')[2].removesuffix('.py')
+
+
+def table_sections(
+    table: Table,
+    title: str,
+    results: Iterable[Result],
+    metric: str | None = None,
+    sources: dict[str, Reference] | None = None,
+) -> list[Section]:
+    """A published table with the results of its rows.
+
+    Args:
+        table: Of the catalog.
+        title: Its name.
+        results: Results of any configs.
+        metric: In the words of the table ('mask AP') or of an evaluator
+            ('coco/segm_mAP'); by default what it has most of.
+        sources: Of the method.
+
+    Returns:
+        list: A section for each form and dataset; one without results if
+        there are none.
+    """
+    names = {stem(row.name) for row in table.rows}
+    groups = _groups(r for r in results if r.config in names)
+    counts = Counter(n.metric for row in table.rows for n in row.published)
+    wanted = metric or next(iter(dict(counts.most_common(1))), 'box AP')
+    used = {n.source_key for row in table.rows for n in row.published}
+    found = []
+    for (form, data), group in groups.items():
+        name = _evaluated(_EVALUATOR.get(wanted, wanted), group, metric)
+        lines = [
+            line
+            for row in table.rows
+            for runs in _by_length(
+                r for r in group if r.config == stem(row.name)
+            )
+            for line in _row_lines(row, runs, wanted, name, form, data)
+        ]
+        baselines = _baselines(table.rows)
+        found.append(
+            Section(
+                title,
+                table.caption,
+                form,
+                data,
+                name,
+                tuple(_with_gains(lines, baselines)),
+                tuple(s for k, s in (sources or {}).items() if k in used),
+            )
+        )
+    return found
+
+
+def run_sections(
+    runs: Mapping[str, Sequence[Result]],
+    rows: Mapping[str, Model],
+    metric: str | None = None,
+) -> list[Section]:
+    """Any trainings next to each other.
+
+    Args:
+        runs: Label of a line -> its trainings, see :func:`by_config` and
+            :func:`by_folder`.
+        rows: Stem of a config -> its row in the catalog.
+        metric: As of :func:`table_sections`.
+
+    Returns:
+        list: A section for each form and dataset.
+    """
+    found = []
+    labels = {id(one): label for label, all_ in runs.items() for one in all_}
+    for (form, data), group in _groups(chain(*runs.values())).items():
+        wanted = metric or 'box AP'
+        name = _evaluated(_EVALUATOR.get(wanted, wanted), group, metric)
+        labeled: dict[str, list[Result]] = {}
+        for result in group:
+            labeled.setdefault(labels[id(result)], []).append(result)
+        lines, known = [], []
+        for label, own in labeled.items():
+            config = own[0].config
+            row = replace(rows.get(config, Model('', '')), name=label)
+            what = row.description if config == label else config
+            row = replace(row, description=what)
+            known.append(row)
+            lines += _row_lines(row, own, wanted, name, form, data)
+        gains = _with_gains(lines, _baselines(known))
+        found.append(Section('Trainings', '', form, data, name, tuple(gains)))
+    return found
+
+
+def by_config(results: Iterable[Result]) -> dict[str, list[Result]]:
+    """Trainings by their config, if they differ in their seeds alone.
+
+    Others are named by their folder.
+    """
+    groups: dict[tuple, list[Result]] = {}
+    for one in results:
+        key = one.config, one.form, one.data
+        groups.setdefault(key, []).append(one)
+    named: dict[str, list[Result]] = {}
+    for (config, *_), runs in groups.items():
+        seeds = {run.seed for run in runs}
+        if len(seeds) == len(runs) and len({run.epochs for run in runs}) == 1:
+            named.setdefault(config, []).extend(runs)
+        else:
+            named |= by_folder(runs)
+    return named
+
+
+def by_folder(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Each training by the shortest end of its folder that is its own."""
+    paths = [Path(r.work_dir).resolve().parts for r in results]
+    for length in range(1, max(map(len, paths)) + 1):
+        names = ['/'.join(parts[-length:]) for parts in paths]
+        if len(set(names)) == len(names):
+            break
+    return {
+        name: [result] for name, result in zip(names, results, strict=True)
+    }
+
+
+def _groups(
+    results: Iterable[Result],
+) -> dict[tuple[str | None, str | None], list[Result]]:
+    groups: dict[tuple[str | None, str | None], list[Result]] = {}
+    for result in results:
+        groups.setdefault((result.form, result.data), []).append(result)
+    return groups or {(None, None): []}
+
+
+def _evaluated(name: str, results: list[Result], metric: str | None) -> str:
+    """The metric to show: this one, or the first if nothing has it.
+
+    Raises:
+        ValueError: A metric that was asked for is not there.
+    """
+    known = list(dict.fromkeys(key for r in results for key in r.metrics))
+    if name in known or f'{_TTA}{name}' in known or not known:
+        return name
+    if metric:
+        raise ValueError(
+            f'--metric {metric}: no result has {name}; there are '
+            f'{", ".join(known)}'
+        )
+    return known[0]
+
+
+def _by_length(results: Iterable[Result]) -> list[tuple[Result, ...]]:
+    """Results of a row by the length of their schedules; one without any."""
+    groups: dict[int, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.epochs, []).append(result)
+    return [tuple(group) for group in groups.values()] or [()]
+
+
+def _row_lines(
+    row: Model,
+    own: Sequence[Result],
+    wanted: str,
+    name: str,
+    form: str | None,
+    data: str | None,
+) -> list[Line]:
+    """The lines of a row: plain tests, and those with augmentation."""
+    lines = []
+    for prefix in ('', _TTA):
+        numbers = tuple(
+            n
+            for n in row.published
+            if n.dataset.endswith(_AUGMENTED) == bool(prefix)
+        )
+        ours = _measure(own, prefix + name)
+        if not numbers and not ours and (prefix or row.published):
+            continue
+        number = _comparable(numbers, wanted, data)
+        full = form in (None, 'full') and _fits(row, own)
+        lines.append(
+            Line(
+                config=row.name,
+                what=row.description + (', augmented test' if prefix else ''),
+                published=published_text(replace(row, published=numbers)),
+                number=number,
+                results=tuple(own),
+                ours=ours,
+                difference=ours.mean - number.value
+                if ours and number and form and full and _same(wanted, name)
+                else None,
+                parameters=next(
+                    (r.parameters for r in own if r.parameters),
+                    row.parameters if full else None,
+                ),
+                flops=row.flops if full else None,
+                flops_image=(row.metadata or {}).get('FLOPs Image', ''),
+            )
+        )
+    return lines
+
+
+def _fits(row: Model, results: Iterable[Result]) -> bool:
+    """Whether the trained models are as large as that of the metafile.
+
+    Those with another number of classes are, almost.
+    """
+    counts = [r.parameters for r in results if r.parameters]
+    return not row.parameters or all(
+        abs(count / row.parameters - 1) < _TOLERANCE for count in counts
+    )
+
+
+def _same(wanted: str, name: str) -> bool:
+    return _EVALUATOR.get(wanted, wanted) == name
+
+
+def _comparable(
+    numbers: Sequence[Published], wanted: str, data: str | None
+) -> Published | None:
+    """The first published number of a metric on the split of our tests."""
+    return next(
+        (
+            n
+            for n in numbers
+            if _EVALUATOR.get(n.metric, n.metric)
+            == _EVALUATOR.get(wanted, wanted)
+            and 'test-dev' not in n.dataset
+            and (data is None or n.dataset.lower().startswith(data.lower()))
+        ),
+        None,
+    )
+
+
+def _measure(results: Iterable[Result], name: str) -> Measured | None:
+    scale = 100 if name.rpartition('/')[2].find('A') >= 0 else 1
+    values = {
+        result.seed: scale * value
+        for result in results
+        if result.finished and (value := result.metrics.get(name)) is not None
+    }
+    return Measured(values) if values else None
+
+
+def _baselines(rows: Sequence[Model]) -> dict[str, str]:
+    """Row -> baseline: that of its metafile if it is here, or the first."""
+    names = {stem(row.name): row.name for row in reversed(rows)}
+    return {
+        row.name: names.get(
+            stem((row.metadata or {}).get('Baseline', '')), rows[0].name
+        )
+        for row in rows
+    }
+
+
+def _with_gains(
+    lines: Sequence[Line], baselines: dict[str, str]
+) -> Iterable[Line]:
+    by_name: dict[str, Line] = {}
+    for line in lines:  # the plain test comes first
+        by_name.setdefault(line.config, line)
+    for line in lines:
+        base = by_name.get(baselines.get(line.config, ''))
+        if base is None or base.config == line.config:
+            yield line
+            continue
+        gain = line.ours.minus(base.ours) if line.ours and base.ours else None
+        yield replace(
+            line,
+            baseline=stem(base.config),
+            gain=gain,
+            published_gain=_gain(line, base),
+        )
+
+
+def _gain(line: Line, base: Line) -> float | None:
+    """Difference of published numbers of one source on one dataset."""
+    ours, theirs = line.number, base.number
+    if (
+        ours is None
+        or theirs is None
+        or (ours.metric, ours.dataset, ours.source_key)
+        != (theirs.metric, theirs.dataset, theirs.source_key)
+    ):
+        return None
+    return round(ours.value - theirs.value, 2)
