@@ -13,7 +13,7 @@ from ..experiments import CallError, call
 from ..files import write_json
 from ..work_dir import is_free
 from . import results
-from .plan import Job, Row
+from .plan import TTA, Job, Row
 
 _LOCK = '.job.lock'
 _COMMAND = 'job.json'
@@ -225,7 +225,7 @@ def _evaluate(job: Job, row: Row, trained: results.Result, slot: Slot) -> None:
         if mode == 'plain':
             metrics, per_class = tested | metrics, classes
         else:
-            metrics |= {f'{mode}/{k}': value for k, value in tested.items()}
+            metrics |= {f'{TTA}{k}': value for k, value in tested.items()}
             per_class = per_class or classes
     results.write(
         dataclasses.replace(

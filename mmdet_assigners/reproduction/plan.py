@@ -10,8 +10,7 @@ from ..catalog import Model, closest, read_catalog
 from ..experiments import Run
 from ..utils import config_path
 
-# how the datasets of published numbers name a test with `--tta`
-_AUGMENTED = ('flip test', 'multi-scale test')
+TTA = 'tta/'  # before the metrics of a test with augmentation
 _TEST_KEYS = ('test_', 'val_', 'tta_')
 
 
@@ -109,7 +108,7 @@ def modes_of(row: Model) -> tuple[str, ...]:
     With ``tta`` if a published number is that of a test of mirrored or scaled
     images.
     """
-    augmented = {n.dataset.endswith(_AUGMENTED) for n in row.published}
+    augmented = {number.augmented for number in row.published}
     return tuple(
         mode
         for mode, wanted in (
