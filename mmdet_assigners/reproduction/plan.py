@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from ..catalog import Model, closest, read_catalog
+from ..catalog import Model, closest, find_tables
 from ..experiments import Run
 from ..utils import config_path
 
@@ -129,18 +129,9 @@ def find_rows(table: str, pattern: str = '*') -> list[Model]:
     Raises:
         ValueError: No such method, table or row.
     """
-    slug, _, wanted = table.partition('/')
-    methods = {method.slug: method for method in read_catalog()}
-    if slug not in methods:
-        raise ValueError(f'no method {slug!r}; {closest(slug, [*methods])}')
-    tables = {one.id: one for one in methods[slug].tables}
-    if wanted and wanted not in tables:
-        raise ValueError(
-            f'{slug} has no table {wanted!r}; {closest(wanted, [*tables])}'
-        )
-    chosen = [tables[wanted]] if wanted else tables.values()
+    _, tables = find_tables(table)
     rows: dict[str, Model] = {}
-    for one in chosen:
+    for one in tables:
         for row in one.rows:
             rows.setdefault(row.name, row)
     found = [row for row in rows.values() if fnmatch(row.name, pattern)]
