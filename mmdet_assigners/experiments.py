@@ -1,4 +1,4 @@
-"""Small-scale training runs and their results, for the demo and the tables.
+"""Training runs and their results, for the demo and the tables.
 
 A run is a subprocess of the ``train`` command, so a table reports what a user
 gets from the printed command. A finished run is not repeated; an interrupted
@@ -8,10 +8,12 @@ one is resumed.
 import contextlib
 import ctypes
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,25 +24,40 @@ from .versions import measured_versions
 
 METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
 _PR_SET_PDEATHSIG = 1  # of Linux' prctl
+_TAIL = 3
 _children: set[subprocess.Popen] = set()
+
+
+class CallError(RuntimeError):
+    """A command in a process of its own failed.
+
+    Args:
+        message: The command, its exit code and its last line.
+        tail: The last lines of its log.
+    """
+
+    def __init__(self, message: str, tail: Sequence[str]) -> None:
+        super().__init__(message)
+        self.tail = list(tail)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training at small scale.
+    """One training.
 
     Attributes:
         config: Name of our config, or ``mmdet::name``.
-        data: Name or root of the dataset.
+        data: Name or root of the dataset; None: the files of the config.
         epochs: Length of the schedule; None: that of the form.
         seed: Seed of the weights and of the order of the images.
         eval_on: Split that is evaluated.
         options: Further changes of the config, ``KEY=VALUE``.
-        form: ``mini`` or ``small``, see `mmdet_assigners.small_scale`.
+        form: ``mini`` or ``small``, see `mmdet_assigners.small_scale`, or
+            ``full``: the config as it is.
     """
 
     config: str
-    data: str
+    data: str | None
     epochs: int | None
     seed: int = 0
     eval_on: str = 'val'
@@ -50,14 +67,14 @@ class Run:
     @property
     def name(self) -> str:
         """Folder name of the run, without its options."""
-        parts = [Path(self.config).stem, Path(self.data).name]
+        parts = [Path(self.config).stem]
+        parts += [Path(self.data).name] if self.data else []
         parts += [f'{self.epochs}e'] if self.epochs else []
         return '_'.join([*parts, f's{self.seed}'])
 
     def arguments(self) -> list[str]:
         """Arguments of ``mmdet-assigners`` that make this run."""
-        arguments = ['train', self.config, f'--{self.form}']
-        arguments += ['--data', self.data]
+        arguments = ['train', self.config, *self.dataset_arguments()]
         if self.epochs:
             arguments += ['--epochs', str(self.epochs)]
         arguments += ['--seed', str(self.seed)]
@@ -66,6 +83,11 @@ class Run:
         if self.options:
             arguments += ['--cfg-options', *self.options]
         return arguments
+
+    def dataset_arguments(self) -> list[str]:
+        """Form and data, of ``train`` and ``test`` alike."""
+        form = [] if self.form == 'full' else [f'--{self.form}']
+        return [*form, '--data', self.data] if self.data else form
 
 
 def execute(run: Run, work_dir: Path, quiet: bool = False) -> dict[str, Any]:
@@ -94,41 +116,74 @@ def execute(run: Run, work_dir: Path, quiet: bool = False) -> dict[str, Any]:
             f'{work_dir} holds the result of another run '
             f'({result["command"]}); remove it or choose another folder'
         )
-    work_dir.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, '-m', __package__, *run.arguments()]
-    command += ['--work-dir', str(work_dir), '--resume']
-    log = work_dir / 'train.log'
+    command = [*run.arguments(), '--work-dir', str(work_dir), '--resume']
+    call(command, work_dir / 'train.log', '' if quiet else run.name)
+    result = _collect(run, work_dir)
+    write_json(result_file, result)
+    return result
+
+
+def call(
+    arguments: Sequence[str],
+    log: Path,
+    name: str = '',
+    processes: int = 1,
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Call a command of this package in a process of its own.
+
+    Args:
+        arguments: Of ``mmdet-assigners``.
+        log: File to which its output is appended; its folder is created.
+        name: What the progress of a training is printed with; empty: it is
+            not printed.
+        processes: With several, `torchrun` starts them on this machine.
+        environment: Variables to set.
+
+    Raises:
+        CallError: It failed; the message has its last line, and the log.
+    """
+    command = [sys.executable, '-m']
+    if processes > 1:
+        # standalone: each chooses a free port
+        command += ['torch.distributed.run', '--standalone']
+        command += ['--nproc-per-node', str(processes), '-m']
+    command += [__package__, *arguments]
+    if processes > 1:
+        command += ['--launcher', 'pytorch']
+    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open('a', buffering=1) as stream:  # line by line, for `tail -f`
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            env={**os.environ, **(environment or {})},
             preexec_fn=_end_with_parent,
         )
         _children.add(process)
         assert process.stdout is not None
         for line in process.stdout:
             stream.write(line)
-            if not quiet and (progress := re.search(r'Epoch\(.*', line)):
-                print(f'{run.name}: {progress[0]}', flush=True)
+            if name and (progress := re.search(r'Epoch\(.*', line)):
+                print(f'{name}: {progress[0]}', flush=True)
     code = process.wait()
     _children.discard(process)
     if code != 0:
         lines = log.read_text(errors='replace').split('\n')
         said = [line for line in lines if line.strip()]
-        tail = said[-1] if said else 'it printed nothing'
-        raise RuntimeError(
-            f'the training of {run.name} failed with exit code {code}: {tail} '
-            f'({log})'
+        # torchrun prints a report behind it
+        ours = [line for line in said if line.startswith('mmdet-assigners: ')]
+        tail = (ours or said or ['it printed nothing'])[-1]
+        raise CallError(
+            f'`{" ".join(["mmdet-assigners", *arguments])}` failed with exit '
+            f'code {code}: {tail} ({log})',
+            said[-_TAIL:],
         )
-    result = _collect(run, work_dir)
-    write_json(result_file, result)
-    return result
 
 
 def stop_children() -> None:
-    """End the trainings that :func:`execute` runs in other threads."""
+    """End the processes that :func:`call` runs in other threads."""
     for process in list(_children):
         process.terminate()
 
@@ -186,7 +241,7 @@ def _collect(run: Run, work_dir: Path) -> dict[str, Any]:
     curve = result.curve.get('coco/bbox_mAP', none)
     return {
         'config': run.config,
-        'data': Path(run.data).name,
+        'data': Path(run.data or '').name,
         'epochs': run.epochs or max(result.curve_epochs),
         'seed': run.seed,
         'eval_on': run.eval_on,

@@ -56,6 +56,11 @@ class Published:
         """The source without the table."""
         return self.source.partition(',')[0]
 
+    @property
+    def augmented(self) -> bool:
+        """Whether images were mirrored or scaled in the test (``--tta``)."""
+        return self.dataset.endswith(('flip test', 'multi-scale test'))
+
 
 @dataclass(frozen=True)
 class Model:

@@ -8,6 +8,16 @@ from filelock import FileLock, Timeout
 _LOCK = '.lock'
 
 
+def is_free(work_dir: str | Path, seconds: float) -> bool:
+    """Whether no training uses a folder, after waiting for it to end."""
+    lock = FileLock(Path(work_dir) / _LOCK)
+    try:
+        with lock.acquire(seconds):
+            return True
+    except Timeout:
+        return False
+
+
 def claim(work_dir: str | Path, resume: bool) -> FileLock | None:
     """Claim a work folder for this process, until it ends.
 

@@ -114,10 +114,16 @@ class _Runner:
 @pytest.mark.parametrize('loss', [float('nan'), float('inf')])
 def test_a_loss_that_is_not_finite_ends_the_training(loss):
     hook = FiniteLossHook(interval=4)
-    bad, good = dict(loss=torch.tensor(loss)), dict(loss=torch.tensor(1.0))
+    bad, good = (
+        dict(loss=torch.tensor(v), loss_cls=torch.tensor(0.25))
+        for v in (loss, 1.0)
+    )
     hook.after_train_iter(_Runner(), 3, outputs=good)
     hook.after_train_iter(_Runner(), 9, outputs=good)
-    message = f'the loss is {loss} at iteration 4; mmdet-assigners check'
+    message = (
+        f'the loss is {loss} at iteration 4 [(]loss_cls 0.25[)]; '
+        'mmdet-assigners check'
+    )
     with pytest.raises(FloatingPointError, match=message):
         hook.after_train_iter(_Runner(), 3, outputs=bad)
     _Runner.iter = 4

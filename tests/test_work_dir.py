@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mmdet_assigners.work_dir import claim
+from mmdet_assigners.work_dir import claim, is_free
 
 
 def test_checkpoints_of_another_training(tmp_path):
@@ -43,3 +43,11 @@ def test_the_first_process_claims_for_all(tmp_path, monkeypatch):
     monkeypatch.setenv('RANK', '1')
     assert claim(tmp_path, resume=False) is None
     lock.release()
+
+
+def test_is_free(tmp_path):
+    assert is_free(tmp_path, 0)
+    lock = claim(tmp_path, resume=False)
+    assert not is_free(tmp_path, 0.01)
+    lock.release()
+    assert is_free(tmp_path, 0)

@@ -13,7 +13,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..diagnostics.checkpoints import check_weights
@@ -132,3 +132,12 @@ def quiet(level: int = logging.WARNING) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
+
+
+def tensors_in(node: Any) -> Iterator[Tensor]:
+    """The tensors (...) in nested tuples, lists and dicts, in order."""
+    if isinstance(node, Tensor):
+        yield node
+    elif isinstance(node, dict | list | tuple):
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from tensors_in(child)

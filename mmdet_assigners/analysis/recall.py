@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..datasets.roots import Split
 from ..utils import inference_pipeline, type_name
 from .adapters import HeadRun, find_adapter
-from .detectors import Detector
+from .detectors import Detector, tensors_in
 from .heads import dense_head
 from .images import read_images
 from .recall_rules import Counts, count_priors, level_shapes
@@ -189,7 +189,7 @@ class _Counter:
         """Number of sets at a time that bounds the size of the outputs."""
         height, width = image.shape
         area = height * width / _PROBE**2
-        elements = sum(x.numel() for x in _tensors(self._outs)) * area
+        elements = sum(x.numel() for x in tensors_in(self._outs)) * area
         return max(1, int(_MAX_ELEMENTS / max(1, elements)))
 
     def _blank(self, node: Any, batch: int, shape: tuple[int, int]) -> Any:
@@ -203,11 +203,3 @@ class _Counter:
         if isinstance(node, list | tuple):
             return type(node)(self._blank(n, batch, shape) for n in node)
         return node
-
-
-def _tensors(node: Any) -> Iterator[Tensor]:
-    if isinstance(node, Tensor):
-        yield node
-    elif isinstance(node, list | tuple):
-        for child in node:
-            yield from _tensors(child)

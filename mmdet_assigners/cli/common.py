@@ -143,22 +143,53 @@ def set_weights(args: argparse.Namespace, cfg: 'Config') -> None:
         replace_weights(cfg, args.weights)
 
 
-def parse_cfg_options(options: list[str]) -> dict[str, Any]:
-    """Parse ``KEY=VALUE`` the way mmengine's ``DictAction`` does.
+def parse_pairs(name: str, pairs: list[str]) -> dict[str, str]:
+    """Parse the ``KEY=VALUE`` arguments of an option.
 
     Raises:
-        ValueError: An option has no ``=``.
+        ValueError: One has no ``=``.
+    """
+    for pair in pairs:
+        if '=' not in pair:
+            raise ValueError(f'{name} {pair!r}: expected KEY=VALUE')
+    parts = (pair.partition('=') for pair in pairs)
+    return {key: value for key, _, value in parts}
+
+
+def parse_cfg_options(options: list[str]) -> dict[str, Any]:
+    """Parse ``KEY=VALUE`` as mmengine's ``DictAction``, and dicts.
+
+    Raises:
+        ValueError: An option has no ``=``, or its value can't be parsed.
     """
     from mmengine.config import DictAction
 
-    for option in options:
-        if '=' not in option:
-            raise ValueError(f'--cfg-options {option!r}: expected KEY=VALUE')
-    if not options:
-        return {}
-    parser = argparse.ArgumentParser(prog='--cfg-options')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-    return parser.parse_args(['--cfg-options', *options]).cfg_options
+    values: dict[str, Any] = {}
+    for key, text in parse_pairs('--cfg-options', options).items():
+        if '{' in text or 'dict(' in text:
+            values[key] = _parse_dicts(key, text)
+            continue
+        parser = argparse.ArgumentParser()
+        parser.add_argument('option', nargs='+', action=DictAction)
+        try:
+            found = parser.parse_args([f'{key}={text}'])
+        except AssertionError as error:
+            raise ValueError(f'--cfg-options {key}: {error}') from None
+        values |= found.option
+    return values
+
+
+def _parse_dicts(key: str, text: str) -> Any:
+    """A value with dicts in it, which mmengine leaves a string."""
+    from ..diagnostics.checkpoints import read_literals
+
+    found = read_literals(f'value = {text}')
+    if 'value' not in found:
+        raise ValueError(
+            f'--cfg-options {key}={text}: expected a Python literal with '
+            f'quoted strings, as "{key}=dict(type=\'SGD\', lr=0.01)"'
+        )
+    return found['value']
 
 
 def read_config(args: argparse.Namespace) -> 'Config':

@@ -146,5 +146,6 @@ def _draw_assignment(run: 'Run', work_dir: Path) -> None:
 
     checkpoint = str(find_last(work_dir / run.name))
     command = ['viz', 'assign', '--mini', run.config]
-    command += ['--checkpoint', checkpoint, '--data', run.data, '--index', '2']
+    command += ['--checkpoint', checkpoint, '--index', '2']
+    command += ['--data', str(run.data)]
     main([*command, '--out', str(work_dir / 'assignment.png')])

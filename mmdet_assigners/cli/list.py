@@ -127,4 +127,6 @@ def run(args: argparse.Namespace) -> int:
     if args.name and len(found) == 1:
         configs = map(_config_row, found[0].models)
         print('\n' + _aligned([_CONFIG_HEADER, *configs]))
+        if tables := ', '.join(table.id for table in found[0].tables):
+            print(f'\ntables, for `table run {found[0].slug}/TABLE`: {tables}')
     return 0

@@ -1,4 +1,4 @@
-"""``table assign``, ``table recall``, ``table show`` and others."""
+"""``table assign``, ``table recall``, ``table run`` and others."""
 
 import argparse
 
@@ -6,21 +6,25 @@ from . import (
     common,
     table_assign,
     table_recall,
+    table_run,
     table_show,
+    table_status,
     table_uncertainty,
 )
 
 _ANALYSES = {
     'assign': table_assign,
     'recall': table_recall,
-    'show': table_show,
     'uncertainty': table_uncertainty,
+    'run': table_run,
+    'status': table_status,
+    'show': table_show,
 }
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the arguments of the command."""
-    text = 'label assignment and uncertainty in numbers'
+    text = 'assignment and uncertainty in numbers; tables of papers'
     common.add_analyses(subparsers, 'table', text, _ANALYSES)
 
 

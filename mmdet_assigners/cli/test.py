@@ -2,8 +2,12 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import common, launch
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -16,6 +20,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument('--work-dir', help='default: work_dirs/<config>')
     parser.add_argument(
         '--show-dir', help='folder for images of the detections'
+    )
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help='test-time augmentation: the tta_pipeline of the config',
     )
     launch.add_arguments(parser)
 
@@ -38,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
             test_out_dir=str(Path(args.show_dir).absolute()),
         )
     with common.user_errors():
+        if args.tta:
+            augment(cfg)
         launch.prepare(args, cfg)
         runner = Runner.from_cfg(cfg)
         data = runner.test_loop.dataloader.dataset
@@ -45,3 +56,21 @@ def run(args: argparse.Namespace) -> int:
         check_weights(runner.model, args.checkpoint, classes)
     runner.test()
     return 0
+
+
+def augment(cfg: 'Config') -> None:
+    """Make the test of a config one with test-time augmentation, in place.
+
+    Raises:
+        ValueError: The config has no ``tta_model`` or ``tta_pipeline``.
+    """
+    from mmengine.config import ConfigDict
+
+    from ..utils import leaf_datasets
+
+    for key in ('tta_model', 'tta_pipeline'):
+        if not cfg.get(key):
+            raise ValueError(f'--tta: the config has no {key}')
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    for _, dataset in leaf_datasets(cfg.test_dataloader):
+        dataset['pipeline'] = cfg.tta_pipeline

@@ -2,7 +2,7 @@
 
 import argparse
 
-from . import common, launch
+from . import common, launch, trainer
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -20,9 +20,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help='resume from the last checkpoint of the work folder',
     )
     parser.add_argument('--seed', type=int)
-    parser.add_argument(
-        '--amp', action='store_true', help='mixed precision (needs a GPU)'
-    )
+    trainer.add_arguments(parser)
     common.add_weights_arguments(parser)
     launch.add_arguments(parser)
 
@@ -30,7 +28,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train."""
     cfg = common.load_config(args)
-    import torch
     from mmengine.runner import Runner
 
     from ..compat import WeightsError
@@ -42,11 +39,8 @@ def run(args: argparse.Namespace) -> int:
     common.set_weights(args, cfg)
     if args.seed is not None:
         cfg.randomness = dict(seed=args.seed)
-    if args.amp:
-        if not torch.cuda.is_available():
-            common.fail('--amp needs a GPU, and there is none')
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.loss_scale = 'dynamic'
+    with common.user_errors():
+        trainer.apply(args, cfg)
     common.require_files(cfg, 'train_dataloader', 'val_dataloader')
     # a loss of NaN ends the training, before it is all that is left
     cfg.custom_hooks = [

@@ -18,7 +18,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
-from ..analysis.detectors import evaluating, quiet
+from ..analysis.detectors import evaluating, quiet, tensors_in
 from ..engine.hooks.train_progress_hook import followers
 from ..utils import type_name
 from .problem import Problem
@@ -37,6 +37,8 @@ class Step(NamedTuple):
         unused: Parameters without a gradient; distributed training refuses
             them without ``find_unused_parameters=True``.
         not_finite: Parameters whose gradient is not finite.
+        origin: The first module whose output is not finite, in the batch
+            whose losses are not; empty if there is none.
         waiting: Classes of the modules that follow the progress of the
             training, if the config has no hook that tells them.
     """
@@ -47,13 +49,17 @@ class Step(NamedTuple):
     unused: list[str]
     not_finite: list[str]
     waiting: list[str]
+    origin: str = ''
 
     @property
     def problems(self) -> list[Problem]:
         """What is not finite, modules that miss their hook."""
         look = 'look at the boxes: mim run mmdet browse_dataset'
+        origin = (
+            self.origin and f': {self.origin} returns the first such value'
+        )
         found = [
-            Problem(f'{key} is {value} on the training data', look)
+            Problem(f'{key} is {value} on the training data{origin}', look)
             for key, value in self.losses.items()
             if not math.isfinite(value)
         ]
@@ -96,18 +102,20 @@ def dry_steps(cfg: Config, model: nn.Module) -> Step:
     losses: dict[str, float] = {}
     unused: dict[str, None] = {}
     not_finite: dict[str, None] = {}
-    images, seconds = 0, []
+    images, seconds, origin = 0, [], ''
     for batch in _batches(cfg.train_dataloader, _BATCHES):
         model.zero_grad()
         start = time.perf_counter()
         data = model.data_preprocessor(batch, training=True)
-        total, log = model.parse_losses(model(**data, mode='loss'))
+        with _recording_not_finite(model) as modules:
+            total, log = model.parse_losses(model(**data, mode='loss'))
         total.backward()
         seconds.append(time.perf_counter() - start)
         images += len(data['data_samples'])
         values = {key: float(value.detach()) for key, value in log.items()}
         if not losses or not all(map(math.isfinite, values.values())):
             losses = values
+            origin = next(iter(modules), '')
         trained = [
             (name, parameter)
             for name, parameter in model.named_parameters()
@@ -127,7 +135,31 @@ def dry_steps(cfg: Config, model: nn.Module) -> Step:
         list(unused),
         list(not_finite),
         waiting,
+        origin,
     )
+
+
+@contextlib.contextmanager
+def _recording_not_finite(model: nn.Module) -> Iterator[list[str]]:
+    """Names of the modules whose outputs aren't finite, as they return."""
+    names: list[str] = []
+
+    def record(name: str, output: Any) -> None:
+        if not all(one.isfinite().all() for one in tensors_in(output)):
+            names.append(name)
+
+    handles = [
+        module.register_forward_hook(
+            lambda _module, _inputs, output, name=name: record(name, output)
+        )
+        for name, module in model.named_modules()
+        if name
+    ]
+    try:
+        yield names
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def dry_evaluation(cfg: Config, model: nn.Module) -> int | None:

@@ -10,6 +10,7 @@ from statistics import mean, median, stdev
 from ..catalog import Model, Published, Reference, Table
 from ..tables import published_text
 from .cost import Cost
+from .plan import TTA
 from .results import Result
 
 # metric of the papers -> name that an evaluator gives it
@@ -21,9 +22,7 @@ _EVALUATOR = {
     'mAP': 'pascal_voc/mAP',
     'mask AP': 'coco/segm_mAP',
 }
-_AUGMENTED = ('flip test', 'multi-scale test')
 _TOLERANCE = 0.2  # of numbers of parameters
-_TTA = 'tta/'  # before the metrics of a test with augmentation
 
 
 @dataclass(frozen=True)
@@ -287,7 +286,7 @@ def _evaluated(name: str, results: list[Result], metric: str | None) -> str:
         ValueError: A metric that was asked for is not there.
     """
     known = list(dict.fromkeys(key for r in results for key in r.metrics))
-    if name in known or f'{_TTA}{name}' in known or not known:
+    if name in known or f'{TTA}{name}' in known or not known:
         return name
     if metric:
         raise ValueError(
@@ -316,11 +315,9 @@ def _row_lines(
     """The lines of a row: plain tests, and those with augmentation."""
     full = form in (None, 'full') and _fits(row, own)
     lines: list[Line] = []
-    for prefix in ('', _TTA):
+    for prefix in ('', TTA):
         numbers = tuple(
-            n
-            for n in row.published
-            if n.dataset.endswith(_AUGMENTED) == bool(prefix)
+            n for n in row.published if n.augmented == bool(prefix)
         )
         ours = _measure(own, prefix + name)
         if not numbers and not ours and (prefix or row.published):

@@ -13,13 +13,18 @@ from mmengine.registry import init_default_scope
 from mmdet_assigners import get_config
 from mmdet_assigners.__main__ import main
 from mmdet_assigners.diagnostics.config_check import check_padding
-from mmdet_assigners.diagnostics.dry_run import Step
+from mmdet_assigners.diagnostics.dry_run import (
+    Step,
+    build_initialized,
+    dry_steps,
+)
 from mmdet_assigners.diagnostics.environment import (
     PACKAGES,
     release,
     stack_notes,
     stack_problems,
 )
+from mmdet_assigners.small_scale import load_config
 from mmdet_assigners.versions import installed_versions
 
 ROOT = Path(__file__).parent.parent.parent
@@ -345,6 +350,18 @@ def test_losses_that_are_not_finite():
     loss, gradient = step.problems
     assert loss.what == 'loss is nan on the training data'
     assert gradient.what.startswith('the gradients of 1 parameters (first a.')
+
+
+def test_module_that_returns_nan(data):
+    cfg = load_config(CONFIG, True, str(data))
+    model = build_initialized(cfg)
+    with torch.no_grad():
+        model.bbox_head.retina_cls.bias.fill_(torch.nan)
+    step = dry_steps(cfg, model)
+    assert step.origin == 'bbox_head.retina_cls'
+    assert 'loss_cls is nan on the training data: bbox_head.retina_cls' in [
+        problem.what.partition(' returns')[0] for problem in step.problems
+    ]
 
 
 def test_lost_progress_hook(data, capsys):

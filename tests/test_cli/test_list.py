@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mmdet_assigners.__main__ import main
 from mmdet_assigners.catalog import (
     MetafileError,
     Method,
@@ -102,6 +103,15 @@ def test_one_method_lists_its_configs(run):
         '',
     )
     assert len(run('*')[1]) == 3
+
+
+def test_tables_of_a_method(capsys):
+    assert main(['list', 'gfl']) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line == (
+        'tables, for `table run gfl/TABLE`: losses, quality, detectors, beta, '
+        'prior, bins'
+    )
 
 
 @pytest.mark.parametrize(

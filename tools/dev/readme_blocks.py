@@ -18,8 +18,8 @@ BLOCK = re.compile(r'<!-- (.+?) -->\n(.*?)<!-- end -->', re.DOTALL)
 LEGEND = (
     'Numbers under "published" are those of others, with their source; '
     '"our AP" is what was measured for this project. Empty: no number that a '
-    'reader can look up. Parameters and FLOPs (multiply-adds for one image, of '
-    '1280x800 where no size is named) are counted by '
+    'reader can look up. Parameters and FLOPs (multiply-adds for one image, '
+    'of 1280x800 where no size is named) are counted by '
     '`tools/benchmark/complexity.py`.'
 )
 

@@ -13,9 +13,7 @@ import os
 import shutil
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
-from itertools import chain
 
 import small_scale_report
 from facts import ROOT
@@ -23,54 +21,31 @@ from small_scale_page import compared_rows
 from small_scale_runs import DATA, add_run, missing_runs
 
 from mmdet_assigners.experiments import execute
+from mmdet_assigners.reproduction.pool import work_off
 
 WORK_DIR = ROOT / 'work_dirs' / 'small'
+_writing = threading.Lock()
 
 
-class Queue:
-    """Hands out runs to several threads, and keeps their results."""
+def train(run_and_rate, _slot) -> None:
+    """Train one run and keep its result."""
+    run, rate = run_and_rate
+    folder = WORK_DIR / f'{run.name}_{rate:g}'
+    result = execute(run, folder, quiet=True)
+    with _writing:  # runs of a config share a file
+        add_run(run, rate, result)
+    shutil.rmtree(folder)  # checkpoints of hundreds of runs
+    print(folder.name, result['bbox_mAP'], flush=True)
 
-    def __init__(self, configs, datasets) -> None:
-        self.configs = configs
-        self.datasets = datasets
-        self.changed = threading.Condition()
-        self.running: set = set()
-        self.failed: dict = {}
 
-    def take(self):
-        """The next run and its rate; None when all are done."""
-        with self.changed:
-            while True:
-                missing = chain.from_iterable(
-                    missing_runs(self.configs, data) for data in self.datasets
-                )
-                for run, rate in missing:
-                    if run not in self.running and run not in self.failed:
-                        self.running.add(run)
-                        return run, rate
-                if not self.running:
-                    return None
-                self.changed.wait()  # a last tuning run starts five others
+def queue(configs, datasets, jobs: int) -> dict:
+    """Train what is missing; returns the runs that failed."""
 
-    def work(self) -> None:
-        """Train until there is nothing left."""
-        while taken := self.take():
-            run, rate = taken
-            folder = WORK_DIR / f'{run.name}_{rate:g}'
-            try:
-                result = execute(run, folder, quiet=True)
-            except RuntimeError as error:
-                with self.changed:
-                    self.failed[run] = str(error)
-                print(error, flush=True)
-            else:
-                with self.changed:
-                    add_run(run, rate, result)
-                shutil.rmtree(folder)  # checkpoints of hundreds of runs
-                print(folder.name, result['bbox_mAP'], flush=True)
-            with self.changed:
-                self.running.discard(run)
-                self.changed.notify_all()
+    def missing():
+        for data in datasets:
+            yield from missing_runs(configs, data)
+
+    return work_off(missing, train, range(jobs))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -98,11 +73,8 @@ def main(argv: list[str] | None = None) -> int:
     ]
     if not configs:
         sys.exit(f'--only {" ".join(args.only)}: no config has such a name')
-    queue = Queue(list(dict.fromkeys(configs)), args.data)
-    with ThreadPoolExecutor(args.jobs) as pool:
-        for worker in [pool.submit(queue.work) for _ in range(args.jobs)]:
-            worker.result()
-    return small_scale_report.main() or int(bool(queue.failed))
+    failed = queue(list(dict.fromkeys(configs)), args.data, args.jobs)
+    return small_scale_report.main() or int(bool(failed))
 
 
 if __name__ == '__main__':

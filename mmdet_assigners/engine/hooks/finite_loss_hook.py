@@ -38,7 +38,7 @@ class FiniteLossHook(Hook):
             runner: Of the training.
             batch_idx: Index of the batch in the epoch.
             data_batch: Not used.
-            outputs: With ``loss``, a scalar.
+            outputs: ``loss``, a scalar, and its parts.
 
         Raises:
             FloatingPointError: The loss is infinite or NaN.
@@ -46,10 +46,17 @@ class FiniteLossHook(Hook):
         last = batch_idx + 1 == len(runner.train_dataloader)
         if not last and not self.every_n_train_iters(runner, self.interval):
             return
-        loss = float((outputs or {})['loss'])
+        outputs = outputs or {}
+        loss = outputs['loss'].item()
         if not math.isfinite(loss):
+            said = ', '.join(
+                f'{key} {value.item():.4g}'
+                for key, value in outputs.items()
+                if key != 'loss'
+            )
             raise FloatingPointError(
-                f'the loss is {loss} at iteration {runner.iter + 1}; '
+                f'the loss is {loss} at iteration {runner.iter + 1}'
+                f'{f" ({said})" if said else ""}; '
                 'mmdet-assigners check looks for the cause in the data, a '
                 'lower learning rate or optim_wrapper.clip_grad may help'
             )

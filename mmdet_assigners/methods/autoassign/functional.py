@@ -10,12 +10,12 @@ stays bounded there too.
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ...ops.anchor_match import pairwise_iou
 from ...ops.anchor_points import MAX_ELEMENTS, box_distances, gt_chunks
+from ...ops.cross_entropy import log_loss
 
 CENTER_PRIORS = ('category', 'shared', 'fixed', 'none')
 CONFIDENCES = ('joint', 'cls', 'loc', 'none')
@@ -271,7 +271,7 @@ def bag_sums(inputs: BagInputs, rules: Rules) -> tuple[Tensor, Tensor, Tensor]:
     bag, prior, found = (
         torch.cat(chunks, 1) for chunks in zip(*results, strict=True)
     )
-    loss = F.binary_cross_entropy(bag, torch.ones_like(bag), reduction='none')
+    loss = log_loss(bag, 1)
     return loss.where(inputs.mask, 0).sum(), prior, found
 
 
@@ -343,9 +343,7 @@ def negative_loss(probs: Tensor, weight: Tensor, gamma: float) -> Tensor:
         Tensor: ().
     """
     scaled = probs * weight
-    loss = F.binary_cross_entropy(
-        scaled, torch.zeros_like(scaled), reduction='none'
-    )
+    loss = log_loss(scaled, 0)
     if 0 < gamma < 1:  # the power has no slope at 0
         scaled = scaled.clamp(min=torch.finfo(scaled.dtype).tiny)
     return (scaled**gamma * loss).sum()

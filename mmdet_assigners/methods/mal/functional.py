@@ -8,11 +8,11 @@ anchors per bag, C classes.
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ...ops.anchor_match import iou_chunks
 from ...ops.anchor_points import MAX_ELEMENTS
+from ...ops.cross_entropy import log_loss
 
 SELECTIONS = ('mean_max', 'topk_anneal')
 VARIANTS = ('spatial', 'channel_spatial')
@@ -224,20 +224,6 @@ def mean_of_best(scores: Tensor, size: int) -> Tensor:
     return scores.topk(size, dim=-1, sorted=False).values.mean(-1)
 
 
-def bag_loss(bag_score: Tensor) -> Tensor:
-    """-log of the score of each bag, at most 100.
-
-    Args:
-        bag_score: (...) in [0, 1].
-
-    Returns:
-        Tensor: (...).
-    """
-    return F.binary_cross_entropy(
-        bag_score, torch.ones_like(bag_score), reduction='none'
-    )
-
-
 @torch.no_grad()
 def box_probability(
     pred_boxes: Tensor,
@@ -298,10 +284,7 @@ def negative_bag_loss(
     """
     # above 0: a power below 1 has no gradient there
     prob = (cls_prob * (1 - box_prob)).clamp(min=1e-12)
-    cross_entropy = F.binary_cross_entropy(
-        prob, torch.zeros_like(prob), reduction='none'
-    )
-    return (prob**gamma * cross_entropy).sum()
+    return (prob**gamma * log_loss(prob, 0)).sum()
 
 
 def best_bag(

@@ -16,6 +16,7 @@ from ...models.checks import (
 )
 from ...models.dense_heads.flat_head import FlatBatch, FlatLossMixin
 from ...models.task_modules.assigners._base import Assignment
+from ...ops.cross_entropy import log_loss
 from . import functional as mal
 from .feature_depression import FeatureDepression, iteration_of
 
@@ -156,7 +157,7 @@ class MALRetinaHead(FlatLossMixin, FreeAnchorRetinaHead):
             size = mal.annealed_size(scores.shape[-1], self.progress)
             bags = mal.mean_of_best(scores, size)
         num_gts = flat.mask.sum()
-        positive = mal.bag_loss(bags).where(flat.mask, 0).sum()
+        positive = log_loss(bags, 1).where(flat.mask, 0).sum()
         box_prob = mal.box_probability(
             self.decode(replace(flat, deltas=flat.deltas.detach())),
             flat.boxes,

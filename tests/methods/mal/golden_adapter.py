@@ -10,6 +10,7 @@ from mmdet_assigners.methods.mal import functional as mal
 from mmdet_assigners.methods.mal.head import MALRetinaHead
 from mmdet_assigners.models.dense_heads.flat_head import FlatBatch
 from mmdet_assigners.ops.anchor_points import flatten_levels, pad_rows
+from mmdet_assigners.ops.cross_entropy import log_loss
 
 
 @adapter('mal.schedule')
@@ -147,5 +148,5 @@ def anneal(case):
         mal.annealed_size(scores.shape[1], progress)
         for progress in case['progress'].tolist()
     ]
-    losses = [mal.bag_loss(mal.mean_of_best(scores, k)) for k in sizes]
+    losses = [log_loss(mal.mean_of_best(scores, k), 1) for k in sizes]
     return {'k': torch.tensor(sizes), 'bag_loss': torch.stack(losses)}
