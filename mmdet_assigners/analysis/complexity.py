@@ -170,9 +170,8 @@ def _propose(
 
     A trace leaves out what its outputs don't depend on.
     """
-    nothing = sum(
-        0 * one.sum() for one in _tensors([*maps, *further.values()])
-    )
+    outputs = _tensors([*maps, *further.values()])
+    nothing = sum(torch.zeros_like(one).sum() for one in outputs)
     return [
         InstanceData(
             bboxes=proposals.bboxes + nothing,
