@@ -127,9 +127,11 @@ def _sections(args: argparse.Namespace) -> 'list[Section]':
 
 
 def read_path(path: Path) -> 'list[Result]':
-    """The results of a file or a work folder."""
+    """The results of a file, a work folder, or the root of ``table run``."""
     from ..reproduction.results import collect, read
 
+    if any(path.glob('results/*.json')):
+        return read_results(path)
     return [collect(path) if path.is_dir() else read(path)]
 
 

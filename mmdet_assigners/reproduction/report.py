@@ -1,5 +1,6 @@
 """Published and own numbers of a table next to each other."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -386,7 +387,7 @@ def _difference(
 
 
 def _measure(results: Iterable[Result], name: str) -> Measured | None:
-    scale = 100 if name.rpartition('/')[2].find('A') >= 0 else 1
+    scale = 100 if re.search('A[PR]', name) else 1
     values = {
         result.seed: scale * value
         for result in results

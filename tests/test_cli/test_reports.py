@@ -63,6 +63,12 @@ def test_a_table(capsys, root, tmp_path):
     assert 'https://arxiv.org/abs/1912.02424' in page
 
 
+def test_all_results_of_a_folder(capsys, root):
+    text = run(capsys, 'table', 'show', root)
+    assert text.startswith('### Trainings: shapes, mini, coco/bbox_mAP')
+    assert '| 35.0 (1 seed) | +5.0 |' in text
+
+
 def test_without_results(capsys, tmp_path):
     text = run(capsys, 'table', 'show', 'gfl/beta', '--root', tmp_path)
     assert text.count('not run') == 4
@@ -76,7 +82,7 @@ def test_without_results(capsys, tmp_path):
         (['gfl/betta'], "gfl has no table 'betta'; did you mean beta?"),
         (['gfl', 'missing.json'], 'there is no gfl; expected result files'),
         (['{root}/broken.json'], 'broken.json is no JSON'),
-        (['{root}'], 'has no training: expected losses'),
+        (['{root}/results'], 'has no training: expected losses'),
         (['gfl', '--shape', '8', '8'], '--shape is that of --cost'),
         (['gfl', '--cost', '--shape', '0', '8'], 'expected positive sides'),
     ],
