@@ -319,8 +319,9 @@ def _row_lines(
         ours = _measure(own, prefix + name)
         if not numbers and not ours and (prefix or row.published):
             continue
-        number = _comparable(numbers, wanted, data)
         full = form in (None, 'full') and _fits(row, own)
+        # of other data at small scale: its gains compare all the same
+        number = _comparable(numbers, wanted, data if full else None)
         lines.append(
             Line(
                 config=row.name,
