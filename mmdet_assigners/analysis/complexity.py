@@ -24,7 +24,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import torch
@@ -165,15 +164,14 @@ def fixed_input(model: nn.Module, shape: tuple[int, int]) -> Iterator[Tensor]:
 
 
 def _propose(
-    proposals: InstanceData, *maps: Sequence[Tensor], **_: Any
+    proposals: InstanceData, *maps: Any, **further: Any
 ) -> list[InstanceData]:
     """Fixed proposals, to which the maps of an RPN add nothing.
 
     A trace leaves out what its outputs don't depend on.
     """
-    levels = (one for one in maps if isinstance(one, list | tuple))
     nothing = sum(
-        0 * one.sum() for one in chain(*levels) if isinstance(one, Tensor)
+        0 * one.sum() for one in _tensors([*maps, *further.values()])
     )
     return [
         InstanceData(
@@ -182,6 +180,15 @@ def _propose(
             labels=proposals.labels,
         )
     ]
+
+
+def _tensors(node: Any) -> Iterator[Tensor]:
+    """The tensors in lists and tuples at any depth."""
+    if isinstance(node, Tensor):
+        yield node
+    elif isinstance(node, list | tuple):
+        for one in node:
+            yield from _tensors(one)
 
 
 def _cascade_forward(

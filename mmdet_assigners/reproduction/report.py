@@ -61,6 +61,7 @@ class Line:
     Attributes:
         config: Name of the config, or of a work folder.
         what: Description.
+        augmented: Whether it is tested with augmentation.
         published: All published numbers with their sources, as text.
         number: The published number that ``ours`` is compared with, if any.
         results: Trainings; those that are not finished, too.
@@ -77,6 +78,7 @@ class Line:
 
     config: str
     what: str = ''
+    augmented: bool = False
     published: str = ''
     number: Published | None = None
     results: tuple[Result, ...] = ()
@@ -311,7 +313,8 @@ def _row_lines(
     data: str | None,
 ) -> list[Line]:
     """The lines of a row: plain tests, and those with augmentation."""
-    lines = []
+    full = form in (None, 'full') and _fits(row, own)
+    lines: list[Line] = []
     for prefix in ('', TTA):
         numbers = tuple(
             n for n in row.published if n.augmented == bool(prefix)
@@ -319,19 +322,18 @@ def _row_lines(
         ours = _measure(own, prefix + name)
         if not numbers and not ours and (prefix or row.published):
             continue
-        full = form in (None, 'full') and _fits(row, own)
-        # of other data at small scale: its gains compare all the same
-        number = _comparable(numbers, wanted, data if full else None)
+        number = _comparable(numbers, wanted)
         lines.append(
             Line(
                 config=row.name,
-                what=row.description + (', augmented test' if prefix else ''),
+                what=row.description + (', augmented test' if lines else ''),
+                augmented=bool(prefix),
                 published=published_text(replace(row, published=numbers)),
                 number=number,
                 results=tuple(own),
                 ours=ours,
-                difference=ours.mean - number.value
-                if ours and number and form and full and _same(wanted, name)
+                difference=_difference(ours, number, data)
+                if form and full and _same(wanted, name)
                 else None,
                 parameters=next(
                     (r.parameters for r in own if r.parameters),
@@ -359,9 +361,7 @@ def _same(wanted: str, name: str) -> bool:
     return _EVALUATOR.get(wanted, wanted) == name
 
 
-def _comparable(
-    numbers: Sequence[Published], wanted: str, data: str | None
-) -> Published | None:
+def _comparable(numbers: Sequence[Published], wanted: str) -> Published | None:
     """The first published number of a metric on the split of our tests."""
     return next(
         (
@@ -370,10 +370,19 @@ def _comparable(
             if _EVALUATOR.get(n.metric, n.metric)
             == _EVALUATOR.get(wanted, wanted)
             and 'test-dev' not in n.dataset
-            and (data is None or n.dataset.lower().startswith(data.lower()))
         ),
         None,
     )
+
+
+def _difference(
+    ours: Measured | None, number: Published | None, data: str | None
+) -> float | None:
+    """Ours minus published, on the same dataset."""
+    if not (ours and number and data):
+        return None
+    same = number.dataset.lower().startswith(data.lower())
+    return ours.mean - number.value if same else None
 
 
 def _measure(results: Iterable[Result], name: str) -> Measured | None:
@@ -400,11 +409,11 @@ def _baselines(rows: Sequence[Model]) -> dict[str, str]:
 def _with_gains(
     lines: Sequence[Line], baselines: dict[str, str]
 ) -> Iterable[Line]:
-    by_name: dict[str, Line] = {}
-    for line in lines:  # the plain test comes first
-        by_name.setdefault(line.config, line)
+    first: dict[tuple[str, bool], Line] = {}
     for line in lines:
-        base = by_name.get(baselines.get(line.config, ''))
+        first.setdefault((line.config, line.augmented), line)
+    for line in lines:
+        base = first.get((baselines.get(line.config, ''), line.augmented))
         if base is None or base.config == line.config:
             yield line
             continue

@@ -74,9 +74,8 @@ def test_the_number_to_compare_with():
     """That of the data and split of our test, not of test-dev."""
     assert section([]).lines[1].number == published(38.5)
     small = section([result('ours', data='shapes', form='mini')]).lines[1]
-    # of other data: there is no difference, but a gain beside the gain
-    assert small.number == published(38.5)
     assert (small.difference, small.flops) == (None, None)
+    assert small.published_gain == 2.5
     other = section([result('ours', parameters=400_000)]).lines[1]
     assert (other.difference, other.flops) == (None, None)
 
@@ -114,6 +113,23 @@ def test_augmented_tests_have_a_line_of_their_own():
     assert (plain.ours.mean, flipped.ours.mean) == (39, 42)
     assert flipped.what == 'a | b, augmented test'
     assert flipped.difference == pytest.approx(1)
+
+
+def test_gains_of_augmented_tests_are_over_augmented_tests():
+    """A row that has no other test needs no word for it."""
+    flipped = (published(39.0, 'COCO val, flip test'),)
+    base = dataclasses.replace(BASE, published=(*BASE.published, *flipped))
+    flipped = (published(42.0, 'COCO val, flip test'),)
+    row = dataclasses.replace(OURS, published=flipped)
+    metrics = {'coco/bbox_mAP': 0.3, 'tta/coco/bbox_mAP': 0.35}
+    results = [
+        result('base_r50', metrics=metrics),
+        result(metrics={'tta/coco/bbox_mAP': 0.4}),
+    ]
+    *_, line = section(results, table=Table('m', '', (base, row))).lines
+    assert (line.augmented, line.what) == (True, 'a | b')
+    assert line.gain == pytest.approx(5)
+    assert line.published_gain == 3
 
 
 def test_metrics():
