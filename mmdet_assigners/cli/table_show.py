@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from . import inputs
 from .common import user_errors
+from .table_run import DEFAULT_ROOT
 
 if TYPE_CHECKING:
     from ..catalog import Model
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='a table, or result files and work folders',
     )
     parser.add_argument(
-        '--root', default='work_dirs/tables', help='of table run'
+        '--root', default=DEFAULT_ROOT, help=f'default: {DEFAULT_ROOT}'
     )
     add_report_arguments(parser)
     parser.add_argument('--format', choices=FORMATS, default='markdown')
