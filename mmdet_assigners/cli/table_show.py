@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from . import inputs
 from .common import user_errors
+from .table_run import DEFAULT_ROOT
 
 if TYPE_CHECKING:
     from ..catalog import Model
@@ -28,10 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'what',
         nargs='+',
         metavar='METHOD[/TABLE] | FILE_OR_WORK_DIR',
-        help='a table, or result files and work folders',
+        help='tables, or result files and work folders',
     )
     parser.add_argument(
-        '--root', default='work_dirs/tables', help='of table run'
+        '--root', default=DEFAULT_ROOT, help=f'default: {DEFAULT_ROOT}'
     )
     add_report_arguments(parser)
     parser.add_argument('--format', choices=FORMATS, default='markdown')
@@ -101,20 +102,19 @@ def _sections(args: argparse.Namespace) -> 'list[Section]':
     if not missing:
         results = [one for path in paths for one in read_path(path)]
         return run_sections(by_config(results), catalog_rows(), args.metric)
-    if len(paths) > 1:
+    if len(missing) < len(paths):
         raise FileNotFoundError(
             f'there is no {missing[0]}; expected result files and work '
-            'folders, or one table'
+            'folders, or tables'
         )
     try:
-        method, tables = find_tables(args.what[0])
+        found = [find_tables(name) for name in args.what]
     except ValueError as error:
-        raise ValueError(
-            f'{args.what[0]} is neither a table nor a file: {error}'
-        ) from error
+        raise ValueError(f'neither a table nor a file: {error}') from error
     results = read_results(Path(args.root))
     return [
         section
+        for method, tables in found
         for table in tables
         for section in table_sections(
             table,

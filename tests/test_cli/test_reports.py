@@ -69,6 +69,16 @@ def test_all_results_of_a_folder(capsys, root):
     assert '| 35.0 (1 seed) | +5.0 |' in text
 
 
+def test_several_tables(capsys, root):
+    text = run(
+        capsys, 'table', 'show', 'atss/atss', 'gfl/beta', '--root', root
+    )
+    titles = [line for line in text.splitlines() if line[:3] == '###']
+    assert titles == [
+        '### atss/atss: shapes, mini, coco/bbox_mAP', '### gfl/beta'
+    ]  # fmt: skip
+
+
 def test_without_results(capsys, tmp_path):
     text = run(capsys, 'table', 'show', 'gfl/beta', '--root', tmp_path)
     assert text.count('not run') == 4
@@ -80,7 +90,8 @@ def test_without_results(capsys, tmp_path):
     [
         (['gfll'], "neither a table nor a file: no method 'gfll'; did you me"),
         (['gfl/betta'], "gfl has no table 'betta'; did you mean beta?"),
-        (['gfl', 'missing.json'], 'there is no gfl; expected result files'),
+        (['gfl', 'missing.json'], "no method 'missing.json'; there are"),
+        (['gfl', '{root}'], 'there is no gfl; expected result files'),
         (['{root}/broken.json'], 'broken.json is no JSON'),
         (['{root}/results'], 'has no training: expected losses'),
         (['gfl', '--shape', '8', '8'], '--shape is that of --cost'),
