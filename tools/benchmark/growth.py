@@ -17,7 +17,7 @@ from mmdet_assigners.catalog import read_catalog
 from mmdet_assigners.small_scale import load_config
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
-IMAGES = 2
+IMAGES = 1
 # objects grow at the fewest priors, priors at AT_OBJECTS
 OBJECTS = (1, 10, 100, 1000, 3000)
 PRIORS = (5000, 24000, 84000)
