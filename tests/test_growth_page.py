@@ -60,3 +60,11 @@ def test_figure():
     lines = [line for ax in figure.axes for line in ax.lines]
     assert len(lines) == 6
     assert list(lines[1].get_ydata()) == pytest.approx([0.2, 2, 20])
+
+
+def test_slower_at_few_objects(monkeypatch):
+    monkeypatch.setitem(growth_page.FEW_OBJECTS, 'fcos', 'of a test')
+    slow = [row(f'fcos loss P=50 G={g} B=1', 4 * g, 3 * g) for g in (1, 9)]
+    *_, line, end = growth_page.few_objects(slow)
+    assert (line, end) == ('| fcos | 0.75 | of a test |', '')
+    assert len(list(growth_page.few_objects(rows(1.0)))) == 3

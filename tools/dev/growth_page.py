@@ -7,8 +7,24 @@ from collections.abc import Iterator
 FIGURE = 'growth.png'
 MARGIN = 0.1  # exponents closer than this are the same
 AXES = {'G': 'objects', 'P': 'priors', 'classes': 'classes'}
+SLOWER = 0.95  # ratios above this are called the same
 # where a head grows faster than its baseline and is slower at the end
 REASONS: dict[tuple[str, str], str] = {}
+# why a head is slower than its baseline at few objects
+_ALLOCATOR = (
+    'its losses see all levels at once; glibc gives tensors above its mmap '
+    'threshold back after every operator, which a CPU notices: 0.9 to 1 with '
+    '`MALLOC_MMAP_THRESHOLD_` and `MALLOC_TRIM_THRESHOLD_` above all sizes'
+)
+FEW_OBJECTS = {
+    'ap_loss': 'sorts scores and ranks each positive among the negatives, '
+    'where the focal loss is a function of each score',
+    'atss': _ALLOCATOR,
+    'borderdet': 'two stages, each with its losses',
+    'fsaf': "RetinaNet's losses and those of the anchor-free branch",
+    'gfl': _ALLOCATOR,
+    'hambox': 'decodes all anchors and matches a second time',
+}
 _ROW = re.compile(r'(\w+) (loss|predict) P=(\d+) (G|classes)=(\d+) B=\d+')
 
 Point = tuple[int, dict]
@@ -56,8 +72,20 @@ def exponent(points: list[Point], side: str) -> float:
     return math.log(last[side] / first[side]) / math.log(high / low)
 
 
+def few_objects(rows: list[dict]) -> Iterator[str]:
+    """Heads that are slower than their baseline at the fewest objects."""
+    yield '| head | slower at few objects: ratio | reason |'
+    yield '| --- | --- | --- |'
+    for (slug, key), points in curves(rows).items():
+        ratio = points[0][1]['ratio']
+        if key == 'G' and ratio < SLOWER:
+            reason = FEW_OBJECTS.get(slug, 'not known')
+            yield f'| {slug} | {ratio:.2f} | {reason} |'
+    yield ''
+
+
 def lines(rows: list[dict]) -> Iterator[str]:
-    """Figure, and the heads that grow faster than their baseline.
+    """Figure, and the heads that are slower or grow faster than others.
 
     Raises:
         ValueError: Such a head is slower at the end and has no reason.
@@ -67,6 +95,7 @@ def lines(rows: list[dict]) -> Iterator[str]:
         f'(images/{FIGURE})'
     )
     yield ''
+    yield from few_objects(rows)
     yield (
         'Exponent: k of time ~ size^k, from the middle size to the largest. '
         'Listed are\nheads whose exponent exceeds that of their baseline by '
