@@ -6,7 +6,9 @@ import pytest
 
 
 def row(name, ours, peer):
-    return dict(name=name, ours_s=ours, peer_s=peer, ratio=peer / ours)
+    times = dict(ours_s=ours, peer_s=peer)
+    ratio = peer / ours
+    return dict(name=name, **times, ratio=ratio, ratio_max=1.1 * ratio)
 
 
 def rows(power):
@@ -53,6 +55,13 @@ def test_faster_all_the_same():
     """Twice as fast, and 1.6 times at 100 objects."""
     (line,) = listed(rows(1.12)[:3])
     assert line.endswith('| faster at all sizes, most where they are small |')
+
+
+def test_noise_is_no_growth():
+    content = rows(1.0)[:3]
+    content[-1].update(ours_s=21, ratio=20 / 21, ratio_max=1.01)
+    (line,) = listed(content)
+    assert line.endswith('| 0.95 | the same within the spread at the end |')
 
 
 def test_figure():

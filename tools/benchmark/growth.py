@@ -178,29 +178,20 @@ def prediction(head: nn.Module, size: tuple[int, int]) -> Callable[[], None]:
     return work
 
 
+def sizes() -> list[tuple[int, int]]:
+    """Priors and objects, the smallest problems first."""
+    grid = [(PRIORS[0], objects) for objects in OBJECTS]
+    grid += [(priors, AT_OBJECTS) for priors in PRIORS[1:]]
+    return sorted(grid, key=lambda size: size[0] * size[1])
+
+
 def cases(quick: bool) -> Iterator[Case]:
-    """Losses, then predictions; quick: the first heads at one small size."""
+    """All heads at the smallest size, then at the next; quick: a few."""
     mmdet_assigners.register_all_modules()
     logging.disable(logging.INFO)  # initializations
-    found = list(pairs())
-    if quick:
-        found = found[:3]
-    for slug, config, baseline in found:
-        ours, peer = build(config), build(baseline)
-        for priors in PRIORS:
-            size = image_size(peer, priors)
-            for objects in OBJECTS:
-                if AT_OBJECTS != objects and (quick or priors != PRIORS[0]):
-                    continue
-                if quick and priors != PRIORS[0]:
-                    continue
-                yield Case(
-                    f'{slug} loss P={priors} G={objects} B={IMAGES}',
-                    baseline,
-                    loss_step(ours, size, objects),
-                    loss_step(peer, size, objects),
-                )
-        for classes in CLASSES[: 1 if quick else None]:
+    found = list(pairs())[: 3 if quick else None]
+    for classes in CLASSES[: 1 if quick else None]:
+        for slug, config, baseline in found:
             ours, peer = build(config, classes), build(baseline, classes)
             size = image_size(peer, PRIORS[0])
             yield Case(
@@ -208,6 +199,17 @@ def cases(quick: bool) -> Iterator[Case]:
                 baseline,
                 prediction(ours, size),
                 prediction(peer, size),
+            )
+    heads = {name: build(name) for pair in found for name in pair[1:]}
+    for priors, objects in sizes()[: 2 if quick else None]:
+        for slug, config, baseline in found:
+            ours, peer = heads[config], heads[baseline]
+            size = image_size(peer, priors)
+            yield Case(
+                f'{slug} loss P={priors} G={objects} B={IMAGES}',
+                baseline,
+                loss_step(ours, size, objects),
+                loss_step(peer, size, objects),
             )
 
 

@@ -30,6 +30,9 @@ def draw(rows: list[dict]) -> plt.Figure:
     for line, slug in zip(axes, slugs, strict=True):
         for ax, (key, name) in zip(line, AXES.items(), strict=True):
             points = found.get((slug, key), [])
+            if not points:
+                ax.set_axis_off()
+                continue
             sizes = [size for size, _ in points]
             for side, label, style in (
                 ('ours_s', 'ours', 'o-'),

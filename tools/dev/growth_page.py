@@ -111,13 +111,15 @@ def lines(rows: list[dict]) -> Iterator[str]:
         ratio = points[-1][1]['ratio']
         reason = REASONS.get((slug, key))
         if reason is None:
-            if ratio < 1:
+            if points[-1][1]['ratio_max'] < 1:
                 raise ValueError(
                     f'{slug} grows faster with {AXES[key]} than its baseline '
                     'and is slower: give REASONS of growth_page.py a reason'
                 )
             reason = 'faster at all sizes, most where they are small'
-            if points[0][1]['ratio'] < ratio:
+            if ratio < 1:
+                reason = 'the same within the spread at the end'
+            elif points[0][1]['ratio'] < 1:
                 reason = 'faster at the largest size'
         yield (
             f'| {slug} | {AXES[key]} | {ours:.2f} | {peer:.2f} | {ratio:.2f} '
