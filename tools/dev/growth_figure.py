@@ -44,7 +44,7 @@ def draw(rows: list[dict]) -> plt.Figure:
             if slug == slugs[0]:
                 work = 'prediction' if key == 'classes' else 'loss'
                 ax.set_title(f'{work} over {name}', fontsize=9)
-            ax.tick_params(labelsize=7)
+            ax.tick_params(which='both', labelsize=6)
         line[0].set_ylabel(f'{slug}, s', fontsize=7)
     axes[0, 0].legend(fontsize=7)
     return figure
