@@ -16,8 +16,9 @@ ga_rpn_head = dict(  # the rest are the defaults of the head
     ),
 )
 ga_rpn_train = dict(
+    assigner=dict(type='BoundedMaxIoUAssigner'),
     ga_assigner=dict(
-        type='ApproxMaxIoUAssigner',
+        type='BoundedApproxMaxIoUAssigner',
         pos_iou_thr=0.7,
         neg_iou_thr=0.3,
         min_pos_iou=0.3,

@@ -6,7 +6,8 @@ custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(
     rpn_head=dict(
         _delete_=True, type='BorderRPNHead', in_channels=256, feat_channels=256
-    )
+    ),
+    train_cfg=dict(rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner'))),
 )
 mini = dict(
     model=dict(

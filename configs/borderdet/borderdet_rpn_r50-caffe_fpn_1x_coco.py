@@ -12,6 +12,7 @@ model = dict(
     rpn_head=dict(
         _delete_=True, type='BorderRPNHead', in_channels=256, feat_channels=256
     ),
+    train_cfg=dict(rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner'))),
 )
 optim_wrapper = dict(optimizer=dict(lr=0.01))
 mini = dict(

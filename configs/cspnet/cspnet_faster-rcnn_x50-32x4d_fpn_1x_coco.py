@@ -8,6 +8,7 @@ custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(
     data_preprocessor=_base_.cspnet_images,
     backbone=dict(_delete_=True, **_base_.cspnet_x50),
+    train_cfg=dict(rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner'))),
 )
 auto_scale_lr = dict(base_batch_size=16)
 mini = dict(

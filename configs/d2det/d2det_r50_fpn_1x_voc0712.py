@@ -7,7 +7,10 @@ _base_ = [
 custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(
     roi_head=_base_.d2det_roi_head,
-    train_cfg=dict(rcnn=dict(jitter=0.15, max_num_reg=192)),
+    train_cfg=dict(
+        rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner')),
+        rcnn=dict(jitter=0.15, max_num_reg=192),
+    ),
     test_cfg=dict(rcnn=_base_.d2det_test),
 )
 param_scheduler = [_base_.d2det_schedule[0], *_base_.param_scheduler]

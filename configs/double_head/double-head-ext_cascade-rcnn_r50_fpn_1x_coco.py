@@ -9,7 +9,8 @@ model = dict(
         bbox_head=[
             dict(head, **_double) for head in _base_.model.roi_head.bbox_head
         ],
-    )
+    ),
+    train_cfg=dict(rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner'))),
 )
 _small = {str(stage): dict(conv_out_channels=64) for stage in range(3)}
 mini = dict(model=dict(roi_head=dict(bbox_head=_small)))

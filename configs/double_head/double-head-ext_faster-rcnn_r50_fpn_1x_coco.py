@@ -11,7 +11,8 @@ model = dict(
             loss_cls=dict(loss_weight=1.0),
             loss_bbox=dict(loss_weight=1.0),
         ),
-    )
+    ),
+    train_cfg=dict(rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner'))),
 )
 # half of the convolutions would be fewer than the non-local blocks
 mini = dict(

@@ -9,5 +9,6 @@ model = dict(
             dict(head, type='ConvFCBBoxHead', num_cls_fcs=2, num_reg_fcs=2)
             for head in _base_.model.roi_head.bbox_head
         ]
-    )
+    ),
+    train_cfg=dict(rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner'))),
 )

@@ -6,5 +6,6 @@ custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(
     roi_head=dict(
         bbox_head=dict(type='ConvFCBBoxHead', num_cls_fcs=2, num_reg_fcs=2)
-    )
+    ),
+    train_cfg=dict(rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner'))),
 )

@@ -6,4 +6,5 @@ custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(
     neck=dict(type='DuallySupervisedFPN'),
     roi_head=dict(type='DuallySupervisedRoIHead'),
+    train_cfg=dict(rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner'))),
 )

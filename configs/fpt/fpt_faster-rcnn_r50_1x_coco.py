@@ -11,7 +11,8 @@ model = dict(
         num_outs=5,
         similarity_scale=1 / 16,  # 1 / sqrt(256): see the README
         norm_cfg=dict(type='SyncBN'),
-    )
+    ),
+    train_cfg=dict(rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner'))),
 )
 # on a CPU dropout takes as long as the attention itself
 mini = dict(model=dict(neck=dict(norm_cfg=dict(type='BN'), dropout=0.0)))

@@ -7,6 +7,7 @@ _loss = dict(_delete_=True, type='SmoothL1Loss', loss_weight=1.0)
 model = dict(
     rpn_head=dict(loss_bbox=dict(beta=1 / 9, **_loss)),
     roi_head=dict(bbox_head=dict(loss_bbox=dict(beta=1.0, **_loss))),
+    train_cfg=dict(rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner'))),
 )
 optim_wrapper = dict(clip_grad=dict(max_norm=35, norm_type=2))
 _base_.param_scheduler[0].update(start_factor=0.1, end=800)

@@ -10,6 +10,7 @@ model = dict(
     neck=dict(_delete_=True, **_base_.hit_neck),
     rpn_head=dict(loss_bbox=_base_.hit_rpn_loss),
     roi_head=dict(bbox_head=_base_.hit_head),
+    train_cfg=dict(rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner'))),
 )
 optim_wrapper = dict(clip_grad=_base_.hit_clip)
 _base_.param_scheduler[0].update(start_factor=0.1, end=800)

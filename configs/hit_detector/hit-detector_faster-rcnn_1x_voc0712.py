@@ -10,6 +10,7 @@ model = dict(
     neck=dict(_delete_=True, **_base_.hit_neck),
     rpn_head=dict(loss_bbox=_base_.hit_rpn_loss),
     roi_head=dict(bbox_head=_base_.hit_head),
+    train_cfg=dict(rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner'))),
 )
 train_dataloader = dict(batch_size=4)
 optim_wrapper = dict(optimizer=dict(lr=0.02), clip_grad=_base_.hit_clip)

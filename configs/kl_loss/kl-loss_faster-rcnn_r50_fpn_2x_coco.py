@@ -17,4 +17,5 @@ model = dict(
     test_cfg=dict(
         rcnn=dict(nms=dict(type='var_voting', sigma_units='normalized'))
     ),
+    train_cfg=dict(rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner'))),
 )

@@ -8,6 +8,7 @@ _base_ = [
 custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(
     backbone=dict(type='PSResNet', from_dense=True),
+    train_cfg=dict(rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner'))),
 )
 optim_wrapper = dict(clip_grad=_base_.psconv_clip)
 param_scheduler = _base_.psconv_schedule

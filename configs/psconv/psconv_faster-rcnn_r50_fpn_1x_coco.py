@@ -12,6 +12,7 @@ model = dict(
     roi_head=dict(
         bbox_head=dict(loss_bbox=dict(_delete_=True, **_base_.psconv_box_loss))
     ),
+    train_cfg=dict(rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner'))),
 )
 optim_wrapper = dict(clip_grad=_base_.psconv_clip)
 param_scheduler = _base_.psconv_schedule

@@ -9,7 +9,8 @@ model = dict(
     backbone=dict(
         type='PyConvResNet',
         init_cfg=dict(checkpoint='checkpoints/pyconvresnet50.pth'),
-    )
+    ),
+    train_cfg=dict(rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner'))),
 )
 auto_scale_lr = dict(base_batch_size=16)
 mini = dict(

@@ -5,11 +5,10 @@ _base_ = [
     '../_base_/pyconv_narrow.py',
 ]
 custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
+_weights = dict(checkpoint='checkpoints/pyconvresnet50.pth')
 model = dict(
-    backbone=dict(
-        type='PyConvResNet',
-        init_cfg=dict(checkpoint='checkpoints/pyconvresnet50.pth'),
-    )
+    backbone=dict(type='PyConvResNet', init_cfg=_weights),
+    train_cfg=dict(rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner'))),
 )
 auto_scale_lr = dict(base_batch_size=16)
 mini = dict(

@@ -13,6 +13,7 @@ model = dict(
             num_levels=5,
             task_convs=False,
         ),
-    ]
+    ],
+    train_cfg=dict(rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner'))),
 )
 mini = dict(model=dict(neck={'1': dict(pconv_num=2)}))

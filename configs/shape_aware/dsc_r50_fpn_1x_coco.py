@@ -7,7 +7,10 @@ _base_ = [
 custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(
     roi_head=dict(_base_.dsc_roi_head, type='DSCRoIHead'),
-    train_cfg=dict(rcnn=_base_.dsc_rcnn),
+    train_cfg=dict(
+        rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner')),
+        rcnn=_base_.dsc_rcnn,
+    ),
 )
 # small datasets have no maps of stuff
 mini = dict(

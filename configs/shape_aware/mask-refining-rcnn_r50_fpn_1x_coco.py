@@ -17,5 +17,8 @@ model = dict(
         refine_mask_roi_extractor=_base_.shape_guided14,
         refine_mask_head=_base_.model.roi_head.mask_head,
     ),
-    train_cfg=dict(rcnn=[_base_.model.train_cfg.rcnn, _base_.refine_rcnn]),
+    train_cfg=dict(
+        rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner')),
+        rcnn=[_base_.model.train_cfg.rcnn, _base_.refine_rcnn],
+    ),
 )

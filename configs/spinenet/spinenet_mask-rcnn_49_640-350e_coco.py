@@ -14,10 +14,10 @@ model = dict(
     neck=None,
     rpn_head=_base_.spinenet_rpn,
     roi_head=_base_.spinenet_rois,
+    train_cfg=dict(rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner'))),
 )
 train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-test_dataloader = val_dataloader
+val_dataloader = test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 train_cfg = dict(max_epochs=350)
 param_scheduler = [_base_.spinenet_warmup, _base_.spinenet_steps]
 optim_wrapper = _base_.spinenet_mask_sgd

@@ -15,6 +15,7 @@ model = dict(
         ],
     ),
     test_cfg=dict(rcnn=dict(score_thr=0.0)),
+    train_cfg=dict(rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner'))),
 )
 optim_wrapper = _base_.tsd_optimizer
 param_scheduler = _base_.tsd_cascade_schedule

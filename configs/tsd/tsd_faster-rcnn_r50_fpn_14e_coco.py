@@ -9,6 +9,7 @@ custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
 model = dict(
     roi_head=dict(type='TSDRoIHead', bbox_head=_base_.tsd_head),
     test_cfg=dict(rcnn=dict(score_thr=0.0)),
+    train_cfg=dict(rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner'))),
 )
 optim_wrapper = _base_.tsd_optimizer
 param_scheduler = _base_.tsd_schedule

@@ -33,7 +33,10 @@ class Match(NamedTuple):
 
 
 def pairwise_iou(
-    boxes: Tensor, priors: Tensor, plus_one: bool = False
+    boxes: Tensor,
+    priors: Tensor,
+    plus_one: bool = False,
+    min_union: float | None = None,
 ) -> Tensor:
     """IoU of every box with every prior of its image, without gradient.
 
@@ -41,6 +44,8 @@ def pairwise_iou(
         boxes: (B, G, 4) x1, y1, x2, y2 in pixels.
         priors: (P, 4) or (B, P, 4), in pixels.
         plus_one: The size of a box is x2 - x1 + 1, as in Caffe detectors.
+        min_union: Lower bound of the union in square pixels; None: the
+            smallest positive number.
 
     Returns:
         Tensor: (B, G, P) in [0, 1]; 0 where a box has no area.
@@ -48,8 +53,10 @@ def pairwise_iou(
     with torch.no_grad():
         # the +1 goes to the far sides: overlap and areas then count it once
         far = priors[..., 2:] + 1 if plus_one else priors[..., 2:]
-        px1, py1 = priors[..., :2].unsqueeze(-3).unbind(-1)
-        px2, py2 = far.unsqueeze(-3).unbind(-1)
+        # contiguous coordinates: strided ones take several times as long
+        near = priors[..., :2].unsqueeze(-3)
+        px1, py1 = (side.contiguous() for side in near.unbind(-1))
+        px2, py2 = (side.contiguous() for side in far.unsqueeze(-3).unbind(-1))
         far = boxes[..., 2:] + 1 if plus_one else boxes[..., 2:]
         x1, y1 = boxes[:, :, None, :2].unbind(-1)
         x2, y2 = far[:, :, None].unbind(-1)
@@ -59,8 +66,9 @@ def pairwise_iou(
         area = (px2 - px1).clamp(min=0) * (py2 - py1).clamp(min=0)
         own = (x2 - x1).clamp(min=0) * (y2 - y1).clamp(min=0)
         union = (area + own).sub_(overlap)
-        tiny = torch.finfo(union.dtype).tiny
-        return overlap.div_(union.clamp_(min=tiny))
+        if min_union is None:
+            min_union = torch.finfo(union.dtype).tiny
+        return overlap.div_(union.clamp_(min=min_union))
 
 
 def iou_chunks(
@@ -89,6 +97,78 @@ def iou_chunks(
         if valid is not None:
             iou.masked_fill_(~valid[:, None], -1)
         yield part, iou
+
+
+class BestMatches(NamedTuple):
+    """Extremes of overlaps that were seen chunk by chunk.
+
+    Attributes:
+        overlap: (B, P) highest overlap of each prior.
+        argmax: (B, P) int64 index of its ground truth, the first of several;
+            0 where none exceeds the start value.
+        claim: (B, P) int64 index of the ground truth whose highest overlap it
+            is, the last of several; -1 without one.
+    """
+
+    overlap: Tensor
+    argmax: Tensor
+    claim: Tensor
+
+
+def best_matches(
+    chunks: Iterable[tuple[slice, Tensor]],
+    start: Tensor,
+    min_claim: float | None = None,
+    zero_claims: bool = False,
+    all_ties: bool = True,
+) -> BestMatches:
+    """Best ground truth of each prior and best priors of each ground truth.
+
+    Each overlap is seen once, so only one chunk exists at a time.
+
+    Args:
+        chunks: Slices over G with their overlaps (B, slice, P), P > 0 if
+            there are claims.
+        start: (B, P) overlap that a ground truth must exceed.
+        min_claim: A ground truth claims the priors of its highest overlap if
+            that is at least this; None: it claims none.
+        zero_claims: Also if that overlap is 0.
+        all_ties: It claims all of several such priors, else the first.
+
+    Returns:
+        BestMatches: Of all chunks.
+    """
+    best, argmax = start, torch.zeros_like(start, dtype=torch.long)
+    claim = torch.full_like(argmax, NEGATIVE)
+    for part, overlaps in chunks:
+        # a later chunk wins only if it is better: ties go to the first
+        highest, index = overlaps.max(1)
+        argmax = torch.where(highest > best, index + part.start, argmax)
+        best = torch.maximum(best, highest)
+        if min_claim is None:
+            continue
+        if all_ties:
+            own = overlaps.amax(2, keepdim=True)
+            best_priors = overlaps == own
+        else:
+            own, first = overlaps.max(2, keepdim=True)
+            best_priors = torch.zeros_like(overlaps, dtype=torch.bool)
+            best_priors.scatter_(2, first, True)
+        claims = own >= min_claim
+        if not zero_claims:
+            claims &= own > 0
+        # bytes, where they suffice: there are as many as overlaps
+        count = overlaps.shape[1]
+        number = torch.arange(
+            1,
+            count + 1,
+            dtype=torch.uint8 if count < 256 else torch.int32,
+            device=claim.device,
+        )
+        rank = best_priors * (number[:, None] * claims)
+        last = rank.amax(1).long() - 1
+        claim = torch.where(last >= 0, last + part.start, claim)
+    return BestMatches(best, argmax, claim)
 
 
 def max_iof(
@@ -188,22 +268,14 @@ def max_iou_match(
         raise ValueError(
             f"low_quality must be None, 'own' or 'gt', got {low_quality!r}"
         )
-    batch, num_gts = mask.shape
-    shape = (batch, priors.shape[-2])
-    if shape[1] == 0:
+    if priors.shape[-2] == 0:
         low_quality = None  # no prior to choose
-    best = boxes.new_zeros(shape)
-    argmax = torch.zeros(shape, dtype=torch.long, device=boxes.device)
-    gt_best = []  # best IoU of each ground truth, chunk by chunk
-    chunks: Iterable[tuple[slice, Tensor]] = ()
-    for part, iou in iou_chunks(priors, boxes, mask, valid, max_elements):
-        # a later chunk wins only if it is better: ties go to the first
-        highest, index = iou.max(1)
-        argmax = torch.where(highest > best, index + part.start, argmax)
-        best = torch.maximum(best, highest)
-        if low_quality:
-            gt_best.append(iou.amax(2))
-            chunks = ((part, iou),) if part == slice(0, num_gts) else ()
+    found = best_matches(
+        iou_chunks(priors, boxes, mask, valid, max_elements),
+        boxes.new_zeros(len(mask), priors.shape[-2]),
+        min_pos_iou if low_quality else None,
+    )
+    best, argmax, claim = found
     gt = argmax.masked_fill(best < pos_iou_thr, IGNORED)
     low, high = iou_bounds(neg_iou_thr)
     negative = best < high
@@ -214,18 +286,8 @@ def max_iou_match(
         negative = negative | (best <= 0)
     gt = gt.masked_fill(negative, NEGATIVE)
     if low_quality:
-        bound = torch.cat(gt_best, 1)
-        found = (bound > 0) & (bound >= min_pos_iou)
-        if not chunks:  # too large to keep: computed again
-            chunks = iou_chunks(priors, boxes, mask, valid, max_elements)
-        for part, iou in chunks:
-            ties = (iou == bound[:, part, None]) & found[:, part, None]
-            if low_quality == 'own':
-                gt = torch.where(ties.any(1), argmax, gt)
-            else:
-                index = torch.arange(part.start, part.stop, device=gt.device)
-                last = index[:, None].where(ties, NEGATIVE).amax(1)
-                gt = torch.where(last >= 0, last, gt)
+        owner = argmax if low_quality == 'own' else claim
+        gt = owner.where(claim >= 0, gt)
     if valid is not None:
         gt = gt.masked_fill(~valid, IGNORED)
     return Match(gt, best, argmax)

@@ -4,6 +4,8 @@ import ast
 import json
 from pathlib import Path
 
+import growth_page
+
 HEAD = """\
 # Benchmarks
 
@@ -38,6 +40,7 @@ def render(root: Path) -> str:
             f'{machine["threads"]} of {machine["cpus"]} threads; '
             f'{", ".join(versions)}.',
             '',
+            *(growth_page.lines(content['rows']) if name == 'growth' else ()),
             *_table(content['rows']),
             '',
         ]

@@ -3,18 +3,19 @@
 Every point inside an object, on every level, belongs to the object's bag. All
 levels are concatenated to P points and ground truths are padded to (B, G).
 Tensors (B, G, P) are made in chunks of ground truths. If there are several
-chunks, their bags are computed again in the backward pass, so that memory
-stays bounded there too.
+chunks, their bags are computed again in the backward pass, which adds to one
+buffer of gradients, so that memory stays bounded there too.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
 
 from ...ops.anchor_match import pairwise_iou
-from ...ops.anchor_points import MAX_ELEMENTS, box_distances, gt_chunks
+from ...ops.anchor_points import MAX_ELEMENTS, gt_chunks
 from ...ops.cross_entropy import log_loss
 
 CENTER_PRIORS = ('category', 'shared', 'fixed', 'none')
@@ -49,7 +50,7 @@ class Rules:
     lambda_loc: float = 5.0
     force_topk: int = 0
     giou_eps: float = 1e-6
-    max_elements: int = MAX_ELEMENTS
+    max_elements: int = MAX_ELEMENTS // 4  # a bag keeps many of them
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -164,8 +165,8 @@ def log_prior(inputs: BagInputs, part: slice, prior: str) -> Tensor:
     """
     center = (inputs.boxes[:, part, :2] + inputs.boxes[:, part, 2:]) / 2
     x, y = (
-        (inputs.xy[:, axis] - center[:, :, None, axis]) / inputs.stride
-        for axis in (0, 1)
+        (place - center[:, :, None, axis]).div_(inputs.stride)
+        for axis, place in enumerate(_columns(inputs.xy))
     )
     if prior in ('fixed', 'none'):
         return -(x.square() + y.square()) / 2
@@ -184,8 +185,11 @@ def members(inputs: BagInputs, part: slice, rules: Rules) -> Tensor:
 
     With ``force_topk`` an object without points gets those of largest prior.
     """
-    boxes = inputs.boxes[:, part, None]
-    inside = box_distances(inputs.xy, boxes).amin(-1) > 0
+    x, y = _columns(inputs.xy)
+    x1, y1, x2, y2 = inputs.boxes[:, part, None].unbind(-1)
+    inside = (x > x1) & (x < x2)
+    inside &= y > y1
+    inside &= y < y2
     if rules.force_topk:
         k = min(rules.force_topk, inside.shape[-1])
         with torch.no_grad():
@@ -196,15 +200,23 @@ def members(inputs: BagInputs, part: slice, rules: Rules) -> Tensor:
     return inside & inputs.mask[:, part, None]
 
 
+def class_probs(inputs: BagInputs, part: slice) -> Tensor:
+    """Probability (B, g, P) of the class of each object of a slice."""
+    labels = inputs.labels[:, part, None]
+    labels = labels.expand(-1, -1, len(inputs.xy))
+    return inputs.cls.transpose(1, 2).gather(1, labels)
+
+
 def positive_weights(
-    inputs: BagInputs, part: slice, rules: Rules
+    inputs: BagInputs, part: slice, rules: Rules, p_cls: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Weights of the points in their bags, not normalized.
 
     Args:
-        inputs: See :class:`BagInputs`.
+        inputs: See :class:`BagInputs`; ``cls`` isn't read.
         part: Slice of the ground truths, g of them.
         rules: Which weights are used.
+        p_cls: (B, g, P) of :func:`class_probs`.
 
     Returns:
         tuple: C G (B, g, P), 0 outside of the bags, the joint confidence
@@ -214,14 +226,11 @@ def positive_weights(
     # center prior, 0 outside the box
     inside = members(inputs, part, rules)
     if rules.center_prior == 'none':
-        prior = inside.to(inputs.cls)
+        prior = inside.to(p_cls)
     else:
         prior = log_prior(inputs, part, rules.center_prior).exp()
         prior = prior.where(inside, 0)
     # joint confidence: class probability times exp(-lambda * box loss)
-    size = (-1, -1, len(inputs.xy))
-    labels = inputs.labels[:, part, None].expand(size)
-    p_cls = inputs.cls.transpose(1, 2).gather(1, labels)
     giou = pairwise_giou(inputs.boxes[:, part], inputs.decoded, rules.giou_eps)
     p_loc = (-rules.lambda_loc * (1 - giou)).exp()
     joint = p_cls * p_loc
@@ -249,38 +258,94 @@ def bag_sums(inputs: BagInputs, rules: Rules) -> tuple[Tensor, Tensor, Tensor]:
     """
     batch, num_gts = inputs.mask.shape
     parts = list(gt_chunks(batch, num_gts, len(inputs.xy), rules.max_elements))
-    tensors = tuple(vars(inputs).values())
-
-    def one(part: slice, *values: Tensor) -> tuple[Tensor, ...]:
-        return _bags(BagInputs(*values), part, rules)
-
-    results = []
-    for part in parts:
-        if len(parts) == 1 or not torch.is_grad_enabled():
-            results.append(one(part, *tensors))
-        else:
-            results.append(
-                checkpoint(
-                    one,
-                    part,
-                    *tensors,
-                    use_reentrant=False,
-                    preserve_rng_state=False,
-                )
-            )
-    bag, prior, found = (
-        torch.cat(chunks, 1) for chunks in zip(*results, strict=True)
-    )
+    if len(parts) == 1:
+        bag, prior, found = _bags(
+            inputs, parts[0], rules, class_probs(inputs, parts[0])
+        )
+    else:
+        bag, prior, found = _ChunkedBags.apply(
+            inputs.cls,
+            inputs.decoded,
+            inputs.mean,
+            inputs.sigma,
+            inputs,
+            parts,
+            rules,
+        )
     loss = log_loss(bag, 1)
     return loss.where(inputs.mask, 0).sum(), prior, found
 
 
-def _bags(inputs: BagInputs, part: slice, rules: Rules) -> tuple[Tensor, ...]:
-    weight, joint, prior, inside = positive_weights(inputs, part, rules)
+def _bags(
+    inputs: BagInputs, part: slice, rules: Rules, p_cls: Tensor
+) -> tuple[Tensor, ...]:
+    weight, joint, prior, inside = positive_weights(inputs, part, rules, p_cls)
     norm = weight.sum(-1).clamp(min=EPS)
     # a sum may exceed 1 by rounding, which the cross entropy refuses
     bag = ((weight * joint).sum(-1) / norm).clamp(max=1)
     return bag, prior.sum(-1), inside.any(-1)
+
+
+class _ChunkedBags(torch.autograd.Function):
+    """:func:`_bags` of all chunks, one at a time also in the backward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        cls: Tensor,
+        decoded: Tensor,
+        mean: Tensor,
+        sigma: Tensor,
+        inputs: BagInputs,
+        parts: list[slice],
+        rules: Rules,
+    ) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(cls, decoded, mean, sigma)
+        ctx.rest = inputs, parts, rules
+        chunks = [
+            _bags(inputs, part, rules, class_probs(inputs, part))
+            for part in parts
+        ]
+        bag, prior, found = (
+            torch.cat(rows, 1) for rows in zip(*chunks, strict=True)
+        )
+        ctx.mark_non_differentiable(found)
+        return bag, prior, found
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, bag: Tensor, prior: Tensor, found: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        inputs, parts, rules = ctx.rest
+        names = ('cls', 'decoded', 'mean', 'sigma')
+        saved = dict(zip(names, ctx.saved_tensors, strict=True))
+        leaves = {k: v.detach() for k, v in saved.items()}
+        inputs = replace(inputs, **leaves)
+        for name in names[1:]:
+            leaves[name].requires_grad_()
+        total = torch.zeros_like(saved['cls'])
+        sums: dict[str, Tensor] = {}  # what isn't used gets None
+        for part in parts:
+            with torch.enable_grad():
+                p_cls = class_probs(inputs, part).requires_grad_()
+                outs = _bags(inputs, part, rules, p_cls)[:2]
+            grads = torch.autograd.grad(
+                [out for out in outs if out.requires_grad],
+                [p_cls, *(leaves[name] for name in names[1:])],
+                [
+                    grad[:, part]
+                    for out, grad in zip(outs, (bag, prior), strict=True)
+                    if out.requires_grad
+                ],
+                allow_unused=True,
+            )
+            labels = inputs.labels[:, part, None].expand_as(p_cls)
+            total.transpose(1, 2).scatter_add_(1, labels, grads[0])
+            for name, grad in zip(names[1:], grads[1:], strict=True):
+                if grad is not None:
+                    sums[name] = sums[name] + grad if name in sums else grad
+        return total, *map(sums.get, names[1:]), None, None, None
 
 
 @torch.no_grad()
@@ -300,10 +365,8 @@ def negative_weights(inputs: BagInputs, rules: Rules) -> Tensor:
     """
     batch, num_gts = inputs.mask.shape
     points, classes = inputs.cls.shape[1:]
-    # classes before points: scatter needs no copy
-    weight = inputs.cls.new_ones(batch, classes, points)
     if rules.neg_weight == 'one':
-        return weight.transpose(1, 2)
+        return torch.ones_like(inputs.cls)
     parts = list(gt_chunks(batch, num_gts, points, rules.max_elements))
     # best IoU of each prediction with any object
     iou = inputs.cls.new_zeros(batch, points)
@@ -312,22 +375,35 @@ def negative_weights(inputs: BagInputs, rules: Rules) -> Tensor:
             overlap = pairwise_iou(inputs.boxes[:, part], inputs.decoded)
             overlap.masked_fill_(~inputs.mask[:, part, None], 0)
             iou = torch.maximum(iou, overlap.amax(1))
-    quality = 1 / (1 - iou).clamp(min=EPS)[:, None]
+    quality = 1 / (1 - iou).clamp(min=EPS)
+    # the last object of a class decides; classes before points, and numbers
+    # of objects in one buffer for all chunks
+    last = torch.full(
+        (batch, classes, points), -1, dtype=torch.int, device=iou.device
+    )
+    bounds = []  # of the quality inside each box
     for part in parts:
-        # min-max normalized quality inside each box
         inside = members(inputs, part, rules)
-        value = torch.zeros_like(inside, dtype=weight.dtype)
-        if rules.neg_weight == 'iou':
-            low = quality.where(inside, torch.inf).amin(-1, keepdim=True)
-            high = quality.where(inside, -torch.inf).amax(-1, keepdim=True)
-            value = 1 - (quality - low + EPS) / (high - low + EPS)
-        # the last object of a class decides
+        number = torch.arange(
+            part.start, part.stop, dtype=torch.int, device=iou.device
+        )
         labels = inputs.labels[:, part, None].expand_as(inside)
-        order = torch.arange(inside.shape[1], device=inside.device)
-        order = order[:, None].where(inside, -1)
-        last = torch.full_like(weight, -1, dtype=torch.long)
-        last.scatter_reduce_(1, labels, order, 'amax')
-        weight = value.gather(1, last.clamp(min=0)).where(last >= 0, weight)
+        number = number[:, None].where(inside, -1)
+        last.scatter_reduce_(1, labels, number, 'amax')
+        if rules.neg_weight == 'iou':
+            every = quality[:, None]
+            low = every.where(inside, torch.inf).amin(-1)
+            high = every.where(inside, -torch.inf).amax(-1)
+            bounds.append(torch.stack((low, high)))
+    if rules.neg_weight == 'zero':
+        return (last < 0).to(iou).transpose(1, 2)
+    # min-max normalized
+    low, high = torch.cat(bounds, 2)
+    index = last.flatten(1).clamp(min=0).long()
+    low = low.gather(1, index).view_as(last)
+    high = high.gather(1, index).view_as(last)
+    weight = (quality[:, None] - low).add_(EPS).div_(high.sub_(low).add_(EPS))
+    weight = weight.neg_().add_(1).masked_fill_(last < 0, 1)
     return weight.transpose(1, 2)
 
 
@@ -376,7 +452,8 @@ def strongest_bag(inputs: BagInputs, rules: Rules) -> tuple[Tensor, Tensor]:
     best = inputs.cls.new_full((batch, len(inputs.xy)), -1)
     index = torch.full_like(best, -1, dtype=torch.long)
     for part in gt_chunks(batch, num_gts, best.shape[1], rules.max_elements):
-        weight, _, _, inside = positive_weights(inputs, part, rules)
+        p_cls = class_probs(inputs, part)
+        weight, _, _, inside = positive_weights(inputs, part, rules, p_cls)
         most = weight.amax(-1, keepdim=True).clamp(min=EPS)
         share, own = (weight / most).where(inside, -1).max(1)
         index = torch.where(share > best, own + part.start, index)
@@ -401,7 +478,7 @@ def pairwise_giou(boxes: Tensor, decoded: Tensor, eps: float = 1e-6) -> Tensor:
         Tensor: (B, G, P) in [-1, 1].
     """
     x1, y1, x2, y2 = boxes[:, :, None].unbind(-1)
-    px1, py1, px2, py2 = decoded[:, None].unbind(-1)
+    px1, py1, px2, py2 = _columns(decoded[:, None])
     # intersection, union, enclosing box
     width = torch.minimum(px2, x2) - torch.maximum(px1, x1)
     height = torch.minimum(py2, y2) - torch.maximum(py1, y1)
@@ -413,3 +490,8 @@ def pairwise_giou(boxes: Tensor, decoded: Tensor, eps: float = 1e-6) -> Tensor:
     )
     hull = hull.clamp(min=eps)
     return overlap / union - (hull - union) / hull
+
+
+def _columns(values: Tensor) -> list[Tensor]:
+    """The last dimension as contiguous tensors; strided ones are slow."""
+    return [column.contiguous() for column in values.unbind(-1)]

@@ -22,6 +22,8 @@ def modulation(distance: Tensor, beta: float) -> Tensor:
     """
     if beta == 0:
         return torch.ones_like(distance)
+    if beta == 2:
+        return distance.square()
     size = distance.abs()
     away = size > 0
     return size.where(away, 1).pow(beta).where(away, 0)
@@ -84,11 +86,19 @@ def quality_focal_loss(
     Returns:
         Tensor: (N, C).
     """
-    classes = torch.arange(logits.shape[1], device=logits.device)
-    own = labels[:, None] == classes
-    target = scores.to(logits)[:, None].where(own, 0)
-    log_left, log_right = F.logsigmoid(-logits), F.logsigmoid(logits)
-    return generalized_focal_loss(log_left, log_right, target, 0, 1, beta)
+    # everywhere the loss of label 0, then the difference at the class
+    loss = modulation(logits.sigmoid(), beta)
+    loss = loss * F.softplus(logits, threshold=40)
+    positive = (labels >= 0) & (labels < logits.shape[1])
+    index = labels.where(positive, 0)[:, None]
+    own = logits.gather(1, index)
+    label = scores.to(logits).where(positive, 0)[:, None]
+    pair = F.logsigmoid(-own), F.logsigmoid(own)
+    change = generalized_focal_loss(*pair, label, 0, 1, beta)
+    change = change - generalized_focal_loss(
+        *pair, torch.zeros_like(label), 0, 1, beta
+    )
+    return loss.scatter_add(1, index, change)
 
 
 def clamp_distances(

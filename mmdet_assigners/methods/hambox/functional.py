@@ -181,14 +181,16 @@ def loss_terms(
         Terms: Divide the first and third by the number of matched anchors,
         the others by that of compensated ones.
     """
-    counted = ((gt != IGNORED) & ~compensated)[..., None].to(cls_loss)
-    if cls_weight is not None:
-        counted = counted * cls_weight
+    counted = ((gt != IGNORED) & ~compensated).to(cls_loss)
     comp = compensated.to(box_loss)
     norm = ((gt >= 0) & ~compensated).to(box_loss)
+    # over the classes first: what follows is smaller by their number
+    rows = weighted = cls_loss.sum(-1)
+    if cls_weight is not None:
+        weighted = (cls_loss * cls_weight).sum(-1)
     return Terms(
-        (cls_loss * counted).sum(),
-        (cls_loss * (comp_iou * comp)[..., None]).sum(),
+        (weighted * counted).sum(),
+        (rows * (comp_iou * comp)).sum(),
         (box_loss * norm).sum(),
         (box_loss * comp).sum(),
     )

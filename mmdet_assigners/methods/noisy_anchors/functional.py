@@ -216,12 +216,19 @@ def soft_focal_loss(
     Returns:
         Tensor: (N, C).
     """
-    log_p, log_q = F.logsigmoid(logits), F.logsigmoid(-logits)
-    classes = torch.arange(logits.shape[1], device=logits.device)
-    soft = soft_targets[:, None] * (labels[:, None] == classes)
-    positive = soft * (gamma * log_q).exp() * log_p
-    negative = (1 - soft) * (gamma * log_p).exp() * log_q
-    return -alpha * positive - (1 - alpha) * negative
+    # everywhere the second term for S = 0, then the difference at the class
+    if gamma == 2:
+        factor = logits.sigmoid().square()
+    else:  # p^gamma with a finite slope at p = 0
+        factor = (gamma * F.logsigmoid(logits)).exp()
+    loss = (1 - alpha) * factor * F.softplus(logits, threshold=40)
+    index = labels.clamp(max=logits.shape[1] - 1)[:, None]
+    own = logits.gather(1, index)
+    log_p, log_q = F.logsigmoid(own), F.logsigmoid(-own)
+    first = -alpha * (gamma * log_q).exp() * log_p
+    second = -(1 - alpha) * (gamma * log_p).exp() * log_q
+    soft = soft_targets.where(labels < logits.shape[1], 0)[:, None]
+    return loss.scatter_add(1, index, soft * (first - second))
 
 
 def reweighted_sum(loss: Tensor, weight: Tensor) -> Tensor:

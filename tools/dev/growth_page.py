@@ -1,0 +1,132 @@
+"""What docs/benchmarks.md says about growth, from the rows of growth.py."""
+
+import math
+import re
+from collections.abc import Iterator
+
+FIGURE = 'growth.png'
+MARGIN = 0.1  # exponents closer than this are the same
+AXES = {'G': 'objects', 'P': 'priors', 'classes': 'classes'}
+SLOWER = 0.95  # ratios above this are called the same
+# where a head grows faster than its baseline and is slower at the end
+REASONS = {
+    ('sapd', 'G'): 'a network with RoIAlign on all levels looks at each '
+    'object to select levels',
+}
+# why a head is slower than its baseline at few objects
+_ALLOCATOR = (
+    'its losses see all levels at once; glibc gives tensors above its mmap '
+    'threshold back after every operator, which a CPU notices: 0.9 to 1 with '
+    '`MALLOC_MMAP_THRESHOLD_` and `MALLOC_TRIM_THRESHOLD_` above all sizes'
+)
+FEW_OBJECTS = {
+    'ap_loss': 'sorts scores and ranks each positive among the negatives, '
+    'where the focal loss is a function of each score',
+    'atss': _ALLOCATOR,
+    'borderdet': 'two stages, each with its losses',
+    'fsaf': "RetinaNet's losses and those of the anchor-free branch",
+    'gfl': _ALLOCATOR,
+    'hambox': 'decodes all anchors and matches a second time',
+}
+_ROW = re.compile(r'(\w+) (loss|predict) P=(\d+) (G|classes)=(\d+) B=\d+')
+
+Point = tuple[int, dict]
+"""Size and row."""
+
+
+def curves(rows: list[dict]) -> dict[tuple[str, str], list[Point]]:
+    """Rows by head and by what grows, ascending.
+
+    Args:
+        rows: Of ``tools/benchmark/growth.py``.
+
+    Returns:
+        dict: (method, key of ``AXES``) -> sizes with their rows; two at least.
+    """
+    losses: dict[str, list[tuple[int, int, dict]]] = {}
+    found: dict[tuple[str, str], list[Point]] = {}
+    for row in rows:
+        slug, work, priors, key, size = _ROW.fullmatch(row['name']).groups()
+        if work == 'predict':
+            found.setdefault((slug, key), []).append((int(size), row))
+        else:
+            point = int(priors), int(size), row
+            losses.setdefault(slug, []).append(point)
+    for slug, points in losses.items():
+        first = min(p for p, _, _ in points)
+        several = {g for p, g, _ in points if p > first}
+        found[slug, 'G'] = [(g, row) for p, g, row in points if p == first]
+        found[slug, 'P'] = [(p, row) for p, g, row in points if g in several]
+    return {
+        key: sorted(points, key=lambda point: point[0])
+        for key, points in sorted(found.items())
+        if len(points) > 1
+    }
+
+
+def exponent(points: list[Point], side: str) -> float:
+    """Exponent k of time ~ size^k, from the middle size to the largest.
+
+    Args:
+        points: Sizes and rows, ascending.
+        side: 'ours_s' or 'peer_s'.
+    """
+    (low, first), (high, last) = points[(len(points) - 1) // 2], points[-1]
+    return math.log(last[side] / first[side]) / math.log(high / low)
+
+
+def few_objects(rows: list[dict]) -> Iterator[str]:
+    """Heads that are slower than their baseline at the fewest objects."""
+    yield '| head | slower at few objects: ratio | reason |'
+    yield '| --- | --- | --- |'
+    for (slug, key), points in curves(rows).items():
+        first = points[0][1]
+        ratio = first['ratio']
+        if key == 'G' and ratio < SLOWER and first['ratio_max'] < 1:
+            reason = FEW_OBJECTS.get(slug, 'not known')
+            yield f'| {slug} | {ratio:.2f} | {reason} |'
+    yield ''
+
+
+def lines(rows: list[dict]) -> Iterator[str]:
+    """Figure, and the heads that are slower or grow faster than others.
+
+    Raises:
+        ValueError: Such a head is slower at the end and has no reason.
+    """
+    yield (
+        f'![Time over objects, priors and classes, heads and baselines]'
+        f'(images/{FIGURE})'
+    )
+    yield ''
+    yield from few_objects(rows)
+    yield (
+        'Exponent: k of time ~ size^k, from the middle size to the largest. '
+        'Listed are\nheads whose exponent exceeds that of their baseline by '
+        f'more than {MARGIN}.'
+    )
+    yield ''
+    yield '| head | grows | exponent | baseline | ratio at the end | reason |'
+    yield '| --- | --- | --- | --- | --- | --- |'
+    for (slug, key), points in curves(rows).items():
+        ours, peer = (exponent(points, side) for side in ('ours_s', 'peer_s'))
+        if ours <= peer + MARGIN:
+            continue
+        ratio = points[-1][1]['ratio']
+        reason = REASONS.get((slug, key))
+        if reason is None:
+            if points[-1][1]['ratio_max'] < 1:
+                raise ValueError(
+                    f'{slug} grows faster with {AXES[key]} than its baseline '
+                    'and is slower: give REASONS of growth_page.py a reason'
+                )
+            reason = 'faster at all sizes, most where they are small'
+            if ratio < 1:
+                reason = 'the same within the spread at the end'
+            elif points[0][1]['ratio'] < 1:
+                reason = 'faster at the largest size'
+        yield (
+            f'| {slug} | {AXES[key]} | {ours:.2f} | {peer:.2f} | {ratio:.2f} '
+            f'| {reason} |'
+        )
+    yield ''
