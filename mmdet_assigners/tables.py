@@ -20,8 +20,13 @@ def csv_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return buffer.getvalue().rstrip('\n')
 
 
-def published_text(row: Model) -> str:
-    """All published numbers of a row, those of one place together."""
+def published_text(row: Model, data: str = 'COCO ') -> str:
+    """All published numbers of a row, those of one place together.
+
+    Args:
+        row: Of a table.
+        data: Start of the names of datasets that goes without saying.
+    """
     if not row.published:
         return '' if row.in_paper else 'not in the paper'
     groups: dict[tuple[str, str, str], list[str]] = {}
@@ -31,7 +36,7 @@ def published_text(row: Model) -> str:
         groups.setdefault(place, []).append(f'{prefix}{number.value}')
     sources: dict[tuple[str, str, str], list[str]] = {}
     for (dataset, source, note), values in groups.items():
-        key = (', '.join(values), dataset.removeprefix('COCO '), note)
+        key = (', '.join(values), dataset.removeprefix(data), note)
         sources.setdefault(key, []).append(source)
     cells = []
     for (numbers, dataset, note), names in sources.items():

@@ -329,7 +329,10 @@ def _row_lines(
                 config=row.name,
                 what=row.description + (', augmented test' if lines else ''),
                 augmented=bool(prefix),
-                published=published_text(replace(row, published=numbers)),
+                published=published_text(
+                    replace(row, published=numbers),
+                    'COCO ' if data in (None, 'coco') else '',
+                ),
                 number=number,
                 results=tuple(own),
                 ours=ours,

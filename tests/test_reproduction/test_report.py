@@ -76,6 +76,7 @@ def test_the_number_to_compare_with():
     small = section([result('ours', data='shapes', form='mini')]).lines[1]
     assert (small.difference, small.flops) == (None, None)
     assert small.published_gain == 2.5
+    assert '38.5 (COCO val; paper, table 1)' in small.published
     other = section([result('ours', parameters=400_000)]).lines[1]
     assert (other.difference, other.flops) == (None, None)
 
