@@ -174,11 +174,15 @@ def call(
         said = [line for line in lines if line.strip()]
         # torchrun prints a report behind it
         ours = [line for line in said if line.startswith('mmdet-assigners: ')]
-        tail = (ours or said or ['it printed nothing'])[-1]
+        tail = ours[-1:] or said[-_TAIL:] or ['it printed nothing']
+        ended = f'failed with exit code {code}'
+        if code < 0:
+            ended = f'was ended by signal {-code}'
+            ended += ', as when memory runs out' * (code == -signal.SIGKILL)
         raise CallError(
-            f'`{" ".join(["mmdet-assigners", *arguments])}` failed with exit '
-            f'code {code}: {tail} ({log})',
-            said[-_TAIL:],
+            f'{tail[-1]} (`{" ".join(["mmdet-assigners", *arguments])}` '
+            f'{ended}; {log})',
+            tail,
         )
 
 

@@ -28,7 +28,7 @@ class Trainer:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(LOG)
         if arguments[1] in self.fails:
-            raise CallError('`train` failed: CUDA out of memory', ['a', 'b'])
+            raise CallError('CUDA out of memory', ['a', 'b'])
         folder = Path(arguments[arguments.index('--work-dir') + 1])
         (folder / 'now').mkdir(parents=True, exist_ok=True)
         if arguments[0] == 'test':

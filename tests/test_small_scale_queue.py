@@ -98,7 +98,7 @@ def test_queue_goes_on_after_a_failure(root, monkeypatch, capsys):
     monkeypatch.setattr(small_scale, 'execute', execute)
     arguments = ['--jobs', '1', '--only', 'sapd_r50', '--data', 'bccd']
     assert small_scale.main(arguments) == 1
-    assert 'the training failed' in capsys.readouterr().out
+    assert 'the training failed' in capsys.readouterr().err
     finished = runs.read_runs('sapd_r50_fpn_1x_coco', 'bccd')
     assert [run['rate'] for run in finished] == list(runs.RATES[1:])
 

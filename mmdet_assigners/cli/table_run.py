@@ -97,6 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def jobs_of(args: argparse.Namespace) -> 'list[Job]':
     """The jobs that :func:`add_table_arguments` name."""
+    from ..reproduction.jobs import check_results
     from ..reproduction.plan import Settings, find_rows, plan
 
     form = 'mini' if args.mini else 'small' if args.small else 'full'
@@ -115,8 +116,15 @@ def jobs_of(args: argparse.Namespace) -> 'list[Job]':
         ),
     )
     with common.user_errors():
+        if settings.root.exists() and not settings.root.is_dir():
+            raise NotADirectoryError(f'--root {args.root}: expected a folder')
+        if args.epochs is not None and args.epochs < 1:
+            raise ValueError(f'--epochs {args.epochs}: expected 1 or more')
+        common.parse_cfg_options(args.cfg_options)
         rows = find_rows(args.table, args.rows)
-        return plan(rows, _numbers('--seeds', args.seeds), settings)
+        jobs = plan(rows, _numbers('--seeds', args.seeds), settings)
+        check_results(jobs)
+    return jobs
 
 
 def run(args: argparse.Namespace) -> int:
@@ -157,8 +165,8 @@ def _slots(args: argparse.Namespace) -> 'list[Slot]':
     fit = len(gpus) // size
     if fit < (args.jobs or 1):
         raise ValueError(
-            f'--gpus {args.gpus}: {args.jobs or 1} jobs of {size} GPUs each '
-            f'need {(args.jobs or 1) * size}'
+            f'--gpus {args.gpus}: expected {(args.jobs or 1) * size}, for '
+            f'--jobs {args.jobs or 1} and --gpus-per-run {size}'
         )
     return [
         Slot(size, tuple(gpus[i * size : (i + 1) * size]))
@@ -197,8 +205,9 @@ def _work(jobs: 'Sequence[Job]', slots: 'Sequence[Slot]') -> int:
     failed = work_off(missing, run_job, slots)
     done = len(jobs) - len(failed)
     print(f'{done} of {len(jobs)} trainings that were missing are done')
-    for job, reason in failed.items():
-        print(f'failed: {job.run.name}: {reason}')
+    if failed:
+        names = ', '.join(job.folder.name for job in failed)
+        common.warn(f'{len(failed)} failed, see `table status`: {names}')
     return int(bool(failed))
 
 
@@ -215,7 +224,7 @@ def _submit(jobs: 'Sequence[Job]', args: argparse.Namespace) -> int:
         parameters=common.parse_pairs('--slurm-options', args.slurm_options),
     )
     for one, job in zip(submitted, jobs, strict=True):
-        print(f'{one.job_id}: {job.run.name}')
+        print(f'{one.job_id}: {job.folder.name}')
     print(f'{len(submitted)} jobs submitted; `table status` says how far')
     return 0
 

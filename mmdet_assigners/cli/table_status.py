@@ -28,7 +28,12 @@ def run(args: argparse.Namespace) -> int:
         for row in job.rows
     ]
     lines = [
-        (name, str(seed), state.state, state.detail.partition('\n')[0])
+        (
+            name,
+            str(seed),
+            state.state,
+            '' if state.state == 'failed' else state.detail,
+        )
         for name, seed, state in states
     ]
     print(markdown(('config', 'seed', 'state', ''), lines))

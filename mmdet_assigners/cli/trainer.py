@@ -5,6 +5,7 @@ import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from ..catalog import closest
 from . import common
 
 if TYPE_CHECKING:
@@ -163,35 +164,43 @@ def _ema(momentum: float, cfg: 'Config') -> None:
 
 
 def _early_stop(patience: int, metric: str | None, cfg: 'Config') -> None:
-    metric = metric or _first_map(cfg.get('val_evaluator'))
-    if not metric:
+    if not cfg.get('val_dataloader') or not cfg.get('val_evaluator'):
+        raise ValueError('--early-stop: the config has no validation')
+    known = _mean_aps(cfg.val_evaluator)
+    if not metric and not known:
         raise ValueError(
             '--early-stop: name the metric of the evaluator by --monitor'
         )
+    ap = metric and metric.lower().endswith('map')
+    if metric and ap and known and metric not in known:
+        raise ValueError(f'--monitor {metric}: {closest(metric, known)}')
     hook = dict(
-        type='EarlyStoppingHook',
-        monitor=metric,
-        rule='greater',
+        type='mmdet_assigners.StopWithoutGainHook',
+        monitor=metric or known[0],
         patience=patience,
-        min_delta=1e-6,  # with 0 an equal value would be an improvement
     )
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
 
 
-def _first_map(evaluator: Any) -> str | None:
-    """Name of the first mean AP that an evaluator gives."""
+def _mean_aps(evaluator: Any) -> list[str]:
+    """Names of the mean APs that an evaluator gives."""
     from ..utils import type_name, walk_config
 
+    found = []
     for _, node in walk_config(evaluator):
         name = type_name(node)
         if name in _PREFIXES:
             prefix = node.get('prefix') or _PREFIXES[name]
+            metrics = node.get('metric', 'bbox')
+            metrics = [metrics] if isinstance(metrics, str) else metrics
             if name == 'VOCMetric':
-                return f'{prefix}/mAP'
-            kinds = node.get('metric', 'bbox')
-            first = kinds if isinstance(kinds, str) else kinds[0]
-            return f'{prefix}/{first}_mAP' if first != 'proposal' else None
-    return None
+                metrics = ['']
+            found += [
+                f'{prefix}/{one}_mAP' if one else f'{prefix}/mAP'
+                for one in metrics
+                if one != 'proposal'
+            ]
+    return found
 
 
 def _log(name: str, cfg: 'Config') -> None:

@@ -4,11 +4,12 @@ import dataclasses
 import json
 import re
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 from filelock import AcquireReturnProxy, FileLock, Timeout
 
-from ..diagnostics.checkpoints import CheckpointError, find_last
+from ..diagnostics.checkpoints import find_last
 from ..experiments import CallError, call
 from ..files import write_json
 from ..work_dir import is_free
@@ -20,6 +21,7 @@ _COMMAND = 'job.json'
 _FAILURE = 'failure.json'
 _LOG = 'train.log'
 _PATIENCE = 60  # seconds
+_MOMENT = 10  # seconds
 _POLL = 2  # seconds between two looks at a lock of another process
 
 
@@ -70,14 +72,15 @@ def run_job(job: Job, slot: Slot) -> None:
             another training.
     """
     try:
-        with _lock(job, -1 if slot.wait else 0):
+        # a moment: `is_busy` of another process holds it, too
+        with _lock(job, -1 if slot.wait else _MOMENT):
             _run(job, slot)
     except Timeout:
-        print(f'{job.run.name}: another process works on it', flush=True)
+        print(f'{job.folder.name}: another process works on it', flush=True)
 
 
 def is_busy(job: Job) -> bool:
-    """Whether another process works on a job."""
+    """Whether another process works on a job; False if nobody may know."""
     if not (job.folder / _LOCK).exists():
         return False
     try:
@@ -85,6 +88,28 @@ def is_busy(job: Job) -> bool:
             return False
     except Timeout:
         return True
+    except PermissionError:
+        return False
+
+
+def check_results(jobs: Iterable[Job]) -> None:
+    """Check that the results of finished rows are of these jobs.
+
+    Raises:
+        ValueError: One is damaged, or of another training.
+    """
+    for job in jobs:
+        command = commands_of(job)[0]
+        for row in job.rows:
+            path = job.result_file(row)
+            if not path.exists():
+                continue
+            found = results.read(path).commands
+            if found[:1] != [command]:
+                raise ValueError(
+                    f'{path} is of another training (`{"".join(found[:1])}`);'
+                    ' choose another --root'
+                )
 
 
 def state_of(job: Job, row: Row) -> State:
@@ -95,8 +120,7 @@ def state_of(job: Job, row: Row) -> State:
         return State('running', _progress(job.folder / _LOG))
     failure = job.folder / _FAILURE
     if failure.exists():
-        found = json.loads(failure.read_text('utf-8'))
-        return State('failed', '\n'.join([found['error'], *found['tail']]))
+        return State('failed', _read(failure, 'error'))
     if (job.folder / _LOG).exists():
         return State('stopped', _progress(job.folder / _LOG))
     return State('missing')
@@ -146,23 +170,32 @@ def _run(job: Job, slot: Slot) -> None:
         trained = _train(job, slot)
         for row in job.missing():
             _evaluate(job, row, trained, slot)
-    except (RuntimeError, CheckpointError) as error:
-        tail = error.tail if isinstance(error, CallError) else []
-        write_json(failure, {'error': str(error), 'tail': tail})
-        raise RuntimeError(str(error)) from error
+    except (RuntimeError, OSError, ValueError) as error:
+        tail = error.tail[:-1] if isinstance(error, CallError) else []
+        write_json(failure, {'error': '\n'.join([*tail, str(error)])})
+        raise RuntimeError(f'{job.folder.name}: {error}') from error
 
 
 def _check_command(job: Job) -> None:
     """Refuse the folder of another training."""
     file = job.folder / _COMMAND
     command = commands_of(job)[0]
-    if not file.exists():
-        write_json(file, {'command': command})
-    elif (found := json.loads(file.read_text('utf-8'))['command']) != command:
-        raise RuntimeError(
-            f'{job.folder} holds another training (`{found}`); choose another '
-            '--root'
-        )
+    if file.exists() and find_last(job.folder):
+        found = _read(file, 'command')
+        if found != command:
+            raise RuntimeError(
+                f'{job.folder} holds another training (`{found}`); choose '
+                'another --root'
+            )
+    write_json(file, {'command': command})
+
+
+def _read(file: Path, key: str) -> str:
+    """The text of a key in a JSON file."""
+    try:
+        return str(json.loads(file.read_text('utf-8'))[key])
+    except (ValueError, KeyError, TypeError) as error:
+        return f'{file} is damaged: {error}'
 
 
 def _train(job: Job, slot: Slot) -> results.Result:
@@ -174,10 +207,11 @@ def _train(job: Job, slot: Slot) -> results.Result:
             raise RuntimeError(f'another process trains in {job.folder}')
         arguments = [*job.run.arguments(), *job.settings.arguments]
         arguments += ['--work-dir', str(job.folder), '--resume']
+        print(f'{job.folder.name}: training', flush=True)
         call(
             arguments,
             job.folder / _LOG,
-            job.run.name,
+            job.folder.name,
             slot.processes,
             slot.environment,
         )

@@ -1,5 +1,6 @@
 """Tasks that are worked off side by side."""
 
+import sys
 import threading
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -24,7 +25,8 @@ def work_off(
     Args:
         missing: Gives the tasks that can start, best first. It is asked
             again before each start, so one task may bring up others.
-        run: Runs a task in a slot. It raises RuntimeError if the task fails.
+        run: Runs a task in a slot. It raises RuntimeError, OSError or
+            ValueError if the task fails.
         slots: What a task needs, e.g. GPUs.
 
     Returns:
@@ -51,9 +53,9 @@ def work_off(
         while (task := take()) is not None:
             try:
                 run(task, slot)
-            except RuntimeError as error:
+            except (RuntimeError, OSError, ValueError) as error:
                 failed[task] = str(error)
-                print(error, flush=True)
+                print(error, file=sys.stderr, flush=True)
             finally:
                 with changed:
                     running.discard(task)

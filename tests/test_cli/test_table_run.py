@@ -71,13 +71,14 @@ def test_failures_are_listed(table):
     table.trainer.fails = (ROW,)
     code, said = table('run', rows='*_gn[-_]*')
     assert code == 1
-    name = f'{ROW}_few_s0'
-    assert f'failed: {name}: `train` failed: CUDA out of' in said.out
+    name = f'{ROW}_mini_few_s0'
+    assert said.err.splitlines() == [
+        f'{name}: CUDA out of memory',
+        f'warning: 1 failed, see `table status`: {name}',
+    ]
     assert '3 of 4 trainings' in said.out
     code, said = table('status', rows='*_gn[-_]*')
-    assert f'{ROW}, seed 0:\n`train` failed: CUDA out of memory\na\nb' in (
-        said.out
-    )
+    assert f'{ROW}, seed 0:\na\nCUDA out of memory' in said.out
     assert said.out.splitlines()[-1] == '3 done, 1 failed'
 
 
@@ -87,8 +88,11 @@ def test_failures_are_listed(table):
         (['--seeds', '0,0'], '--seeds 0,0: expected different numbers'),
         (['--seeds', 'x'], '--seeds x: expected different numbers'),
         (['--jobs', '0'], '--jobs and --gpus-per-run: expected 1 or more'),
-        (['--gpus', '0,1', '--gpus-per-run', '4'], '1 jobs of 4 GPUs each'),
-        (['--gpus', '0', '--jobs', '2'], 'need 2'),
+        (['--gpus', '0,1', '--gpus-per-run', '4'], '0,1: expected 4, for'),
+        (['--gpus', '0', '--jobs', '2'], '0: expected 2, for --jobs 2'),
+        (['--epochs', '0'], '--epochs 0: expected 1 or more'),
+        (['--cfg-options', 'x'], "--cfg-options 'x': expected KEY=VALUE"),
+        (['--root', __file__], 'expected a folder'),
         (['--data', '/none'], '/none'),
         (['--slurm', '--slurm-options', 'x'], "'x': expected KEY=VALUE"),
     ],
@@ -98,6 +102,14 @@ def test_wrong_arguments(table, more, message):
     assert code == 1 and message in said.err
     assert len(said.err.splitlines()) == 1
     assert table.trainer.calls == []
+
+
+def test_results_of_another_training_are_refused(table):
+    table('run')
+    for more in (['--amp'], ['--cfg-options', 'a.b=1'], ['--data', '/x/few']):
+        code, said = table('run', *more)
+        assert code == 1 and 'is of another training' in said.err
+    assert len(table.trainer.calls) == 1
 
 
 def test_gpus_are_shared():

@@ -24,6 +24,7 @@ def apply(*options, **changes):
         dict(
             optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01)),
             train_dataloader=dict(batch_size=2),
+            val_dataloader=dict(batch_size=1),
             val_evaluator=EVALUATOR,
             auto_scale_lr=dict(base_batch_size=16),
         )
@@ -94,16 +95,22 @@ def test_moving_average():
 def test_early_stop(evaluator, metric):
     (hook,) = apply('--early-stop', '3', val_evaluator=evaluator).custom_hooks
     assert (hook['patience'], hook['monitor']) == (3, metric)
-    assert 0 < hook['min_delta'] < 1e-3 and hook['rule'] == 'greater'
+    assert hook['type'] == 'mmdet_assigners.StopWithoutGainHook'
 
 
 def test_early_stop_of_another_metric():
-    options = ['--early-stop', '3', '--monitor', 'a/b']
-    (hook,) = apply(*options, val_evaluator=None).custom_hooks
+    options = ['--early-stop', '3', '--monitor']
+    (hook,) = apply(*options, 'a/b', val_evaluator=dict(type='X')).custom_hooks
     assert hook['monitor'] == 'a/b'
+    (hook,) = apply(*options, 'coco/disc_precision').custom_hooks
+    assert hook['monitor'] == 'coco/disc_precision'
+    with pytest.raises(ValueError, match='map: did you mean coco/bbox_mAP'):
+        apply(*options, 'coco/bbox_map')
     for evaluator in (dict(type='X'), dict(EVALUATOR, metric='proposal')):
         with pytest.raises(ValueError, match='name the metric'):
             apply('--early-stop', '3', val_evaluator=evaluator)
+    with pytest.raises(ValueError, match='the config has no validation'):
+        apply(*options, 'a/b', val_dataloader=None)
     with pytest.raises(ValueError, match='--monitor belongs to'):
         apply('--monitor', 'a/b')
 
@@ -181,7 +188,6 @@ def test_a_training_with_them(tmp_path):
             '--auto-scale-lr', '--work-dir', str(tmp_path / 'run'),
             '--cfg-options',
             'train_cfg.val_interval=1', 'train_cfg.val_begin=1',
-            'model.test_cfg.score_thr=0',
         ],
         capture_output=True,
         text=True,

@@ -99,7 +99,7 @@ def test_a_failure_is_shown_and_tried_again(job, trainer):
         run_job(job, Slot())
     assert states(job) == ['done', 'failed']
     detail = state_of(job, FLIP).detail
-    assert detail == '`train` failed: CUDA out of memory\na\nb'
+    assert detail == 'a\nCUDA out of memory'
     trainer.fails = ()
     run_job(job, Slot())
     assert states(job) == ['done', 'done']
@@ -107,10 +107,36 @@ def test_a_failure_is_shown_and_tried_again(job, trainer):
 
 def test_another_training_is_refused(job, trainer):
     run_job(job, Slot())
+    jobs.check_results([job])
+    more = make_job(job.settings.root, arguments=('--amp',))
+    with pytest.raises(ValueError, match='is of another training'):
+        jobs.check_results([more])
     job.result_file(FLIP).unlink()
     other = make_job(job.settings.root, options=('a.b=1',))
     with pytest.raises(RuntimeError, match='holds another training'):
         run_job(other, Slot())
+
+
+def test_a_wrong_command_leaves_nothing(job, trainer):
+    trainer.fails = ('a',)
+    with pytest.raises(RuntimeError):
+        run_job(make_job(job.settings.root, arguments=('--amp',)), Slot())
+    trainer.fails = ()
+    run_job(job, Slot())
+    assert states(job) == ['done', 'done']
+
+
+def test_damaged_files_are_named(job, trainer):
+    job.folder.mkdir(parents=True)
+    (job.folder / 'failure.json').write_text('{"err')
+    state = state_of(job, PLAIN)
+    assert state.state == 'failed' and 'failure.json is damaged' in (
+        state.detail
+    )
+    job.result_file(PLAIN).parent.mkdir()
+    job.result_file(PLAIN).write_text('')
+    with pytest.raises(ValueError, match='is no JSON'):
+        jobs.check_results([job])
 
 
 def test_gpus_and_processes(job, trainer):

@@ -45,7 +45,7 @@ def test_a_failure_stops_no_other(capsys):
 
     failed = work_off(lambda: [t for t in range(4) if t not in done], run, [0])
     assert failed == {1: 'no memory'} and done == [0, 2, 3]
-    assert capsys.readouterr().out == 'no memory\n'
+    assert capsys.readouterr().err == 'no memory\n'
 
 
 def test_a_task_may_bring_up_others():
