@@ -55,8 +55,9 @@ def run(args: argparse.Namespace) -> int:
     from ..files import write_text
     from ..reproduction.comparison import config_differences
     from ..reproduction.formats import to_markdown
+    from ..reproduction.labels import by_folder
     from ..reproduction.logs import read_config
-    from ..reproduction.report import by_folder, run_sections
+    from ..reproduction.report import run_sections
     from ..reproduction.results import collect
     from ..visualization.results_page import Block, plain_table, results_page
     from .table_show import catalog_rows

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import inputs
-from .common import user_errors
+from .common import user_errors, warn
 from .table_run import DEFAULT_ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..catalog import Model
     from ..reproduction.report import Line, Section
     from ..reproduction.results import Result
@@ -91,17 +93,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _sections(args: argparse.Namespace) -> 'list[Section]':
     from ..catalog import find_tables
-    from ..reproduction.report import (
-        by_config,
-        run_sections,
-        table_sections,
-    )
+    from ..reproduction.labels import by_config
+    from ..reproduction.report import run_sections, table_sections
 
     paths = [Path(one) for one in args.what]
     missing = [one for one in paths if not one.exists()]
     if not missing:
-        results = [one for path in paths for one in read_path(path)]
-        return run_sections(by_config(results), catalog_rows(), args.metric)
+        runs = by_config(_read_paths(paths))
+        return run_sections(runs, catalog_rows(), args.metric)
     if len(missing) < len(paths):
         raise FileNotFoundError(
             f'there is no {missing[0]}; expected result files and work '
@@ -126,20 +125,47 @@ def _sections(args: argparse.Namespace) -> 'list[Section]':
     ]
 
 
-def read_path(path: Path) -> 'list[Result]':
-    """The results of a file, a work folder, or the root of ``table run``."""
-    from ..reproduction.results import collect, read
+def _read_paths(paths: 'Sequence[Path]') -> 'list[Result]':
+    """The results of files, work folders, and roots of ``table run``.
 
-    if any(path.glob('results/*.json')):
-        return read_results(path)
-    return [collect(path) if path.is_dir() else read(path)]
+    Each once; a folder without any is skipped with a warning.
+
+    Raises:
+        FileNotFoundError: All are skipped.
+    """
+    from ..reproduction.results import NoTrainingError, collect, read
+
+    found: dict[Path, Result] = {}
+    skipped: dict[Path, NoTrainingError] = {}
+    for path in paths:
+        try:
+            if not path.is_dir():
+                found.setdefault(path.resolve(), read(path))
+            elif results := read_results(path):
+                for file, result in results.items():
+                    found.setdefault(Path(file).resolve(), result)
+            elif path.resolve() not in found:
+                found[path.resolve()] = collect(path)
+        except NoTrainingError as error:
+            skipped[path] = error
+    names = ', '.join(map(str, skipped))
+    if not found and len(skipped) == 1:
+        raise skipped.popitem()[1]
+    if not found:
+        raise FileNotFoundError(
+            f'no training in {names}: expected work folders or result files'
+        )
+    if skipped:
+        warn(f'no training in {names}, skipped')
+    return [*found.values()]
 
 
-def read_results(root: Path) -> 'list[Result]':
-    """The results that ``table run`` wrote; none without the folder."""
+def read_results(root: Path) -> 'dict[str, Result]':
+    """What ``table run`` wrote, by its files; nothing without the folder."""
     from ..reproduction.results import read
 
-    return [read(path) for path in sorted(root.glob('results/*.json'))]
+    files = sorted(root.glob('results/*.json'))
+    return {str(path): read(path) for path in files}
 
 
 def catalog_rows() -> 'dict[str, Model]':

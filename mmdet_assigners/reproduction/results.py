@@ -23,6 +23,11 @@ from .logs import (
     read_scalars,
 )
 
+
+class NoTrainingError(FileNotFoundError):
+    """A folder has neither the log of a training nor a checkpoint."""
+
+
 FORMS = ('full', 'mini', 'small')
 _CLASSWISE = '_precision'  # how CocoMetric(classwise=True) names a class
 _LOSS_POINTS = 200
@@ -159,7 +164,8 @@ def collect(
             the log of the training says is known of them.
 
     Raises:
-        FileNotFoundError: There is no such folder, or no training in it.
+        FileNotFoundError: There is no such folder.
+        NoTrainingError: There is no training in it.
         CheckpointError: The checkpoints are damaged.
     """
     from ..diagnostics.checkpoints import find_last, load
@@ -171,7 +177,7 @@ def collect(
     file = Path(checkpoint) if checkpoint else find_last(folder)
     weights = load(file) if file else {}
     if not log.steps and not log.evaluations and not file:
-        raise FileNotFoundError(
+        raise NoTrainingError(
             f'{folder} has no training: expected losses in '
             '*/vis_data/scalars.json, or a checkpoint'
         )
