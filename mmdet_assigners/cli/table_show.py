@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='tables, or result files and work folders',
     )
     parser.add_argument(
-        '--root', default=DEFAULT_ROOT, help=f'default: {DEFAULT_ROOT}'
+        '--root', help=f'of `table run` (default: {DEFAULT_ROOT})'
     )
     add_report_arguments(parser)
     parser.add_argument('--format', choices=FORMATS, default='markdown')
@@ -77,6 +77,12 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError('--shape is that of --cost, which is missing')
     if args.shape and min(args.shape) < 1:
         raise ValueError(f'--shape {args.shape}: expected positive sides')
+    inputs.check_out(args.out)
+    root = args.root
+    if root is not None and not (root and Path(root).is_dir()):
+        raise ValueError(
+            f"--root '{root}': expected the folder of `table run`"
+        )
     sections = _sections(args)
     if args.cost:
         sections = [_with_costs(section, args) for section in sections]
@@ -110,7 +116,7 @@ def _sections(args: argparse.Namespace) -> 'list[Section]':
         found = [find_tables(name) for name in args.what]
     except ValueError as error:
         raise ValueError(f'neither a table nor a file: {error}') from error
-    results = read_results(Path(args.root))
+    results = read_results(Path(args.root or DEFAULT_ROOT))
     return [
         section
         for method, tables in found

@@ -2,11 +2,11 @@
 
 import dataclasses
 import json
-import math
 import os
 import platform
 import re
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,8 +117,8 @@ def read(path: str | Path) -> Result:
         raise ValueError(f'{path} is no JSON: {error}') from error
     hints = get_type_hints(Result)
     names = content.keys() if isinstance(content, dict) else set()
-    if names | {'stopped'} != hints.keys():
-        wrong = sorted((names | {'stopped'}) ^ hints.keys())
+    # 'stopped' has a default: older files lack it
+    if wrong := sorted((names | {'stopped'}) ^ hints.keys()):
         raise ValueError(
             f'{path} is no result of a training: '
             f'{", ".join(wrong[:3])} missing or unknown'
@@ -130,9 +130,9 @@ def read(path: str | Path) -> Result:
                 f'{path}: {name} is {str(value)[:40]!r}, expected '
                 f'{getattr(hint, "__name__", hint)}'
             )
-        if wrong := _infinite(value, name):
+        if text := _infinite(value, name):
             raise ValueError(
-                f'{path}: {wrong}, expected a finite number'
+                f'{path}: {text}, expected a finite number'
                 f'{"" if name == "loss" else " or null"}'
             )
     result = Result(**content)
@@ -164,8 +164,10 @@ def _infinite(value: Any, name: str) -> str:
         inner = [(one, f'{name} {key}') for key, one in value.items()]
     elif isinstance(value, list):
         inner = [(one, f'{name}[{i}]') for i, one in enumerate(value)]
-    elif isinstance(value, float) and not math.isfinite(value):
-        return f'{name} is {value}'
+    elif isinstance(value, int | float) and not (
+        abs(value) <= sys.float_info.max
+    ):
+        return f'{name} is {str(value)[:40]}'
     else:
         return ''
     return next(filter(None, (_infinite(*one) for one in inner)), '')

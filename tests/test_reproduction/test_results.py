@@ -262,6 +262,7 @@ def test_the_messages_of_early_stopping():
             r'a.json: loss\[0\] is -inf, expected a finite number$',
         ),
         (dict(memory_mib=float('nan')), 'memory_mib is nan, expected a fin'),
+        (dict(memory_mib=10**400), 'memory_mib is 10{39}, expected a finite'),
         (
             {'curve': {'AP': [0.1]}, 'curve_epochs': [1, 2]},
             'curve AP has 1 values, expected 2, one for each of curve_epochs',
