@@ -74,8 +74,10 @@ def run(args: argparse.Namespace) -> int:
             f'--out {DEFAULT_OUT} to replace it'
         )
     out = args.out or DEFAULT_OUT
-    different = {Path(one).resolve(): one for one in reversed(args.work_dirs)}
-    results = [collect(folder) for folder in reversed(different.values())]
+    different: dict[Path, str] = {}
+    for folder in args.work_dirs:
+        different.setdefault(Path(folder).resolve(), folder)
+    results = [collect(folder) for folder in different.values()]
     runs = by_folder(results)
     folders = {name: one.work_dir for name, (one,) in runs.items()}
     sections = run_sections(runs, catalog_rows(), args.metric)

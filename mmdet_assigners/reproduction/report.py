@@ -481,4 +481,4 @@ def _gain(line: Line, base: Line) -> float | None:
         != (theirs.metric, theirs.dataset, theirs.source_key)
     ):
         return None
-    return round(ours.value - theirs.value, 2)
+    return round(ours.value - theirs.value, 2) + 0.0
