@@ -140,7 +140,10 @@ def notes(section: Section) -> list[str]:
     by_seeds: dict[tuple[int, ...], list[str]] = {}
     for line in gains:
         if line.gain_seeds is not None:
-            by_seeds.setdefault(line.gain_seeds, []).append(line.config)
+            name = line.config
+            if len({one.length for one in gains}) > 1 and line.length:
+                name += ' at {} {}s'.format(*line.length)
+            by_seeds.setdefault(line.gain_seeds, []).append(name)
     for seeds, configs in by_seeds.items():
         names = f'of {_listed(configs)} '
         if not seeds:

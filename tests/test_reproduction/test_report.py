@@ -155,6 +155,19 @@ def test_gains_are_over_the_same_length():
     assert rows[4].split(',')[4:8] == ['ours', 'a | b', '1', 'epoch']
 
 
+def test_seeds_of_the_gains_of_two_lengths():
+    long = dict(epochs=9, last_epoch=9)
+    results = [
+        *(result('base_r50', seed, 0.3) for seed in (0, 1)),
+        result('base_r50', 0, 0.3, **long),
+        result('ours', 0, 0.4),
+        result('ours', 1, 0.5, **long),
+    ]
+    text = to_markdown([section(results)])
+    assert 'The gain of ours at 2 epochs is over seed 0, which both ' in text
+    assert 'The gain of ours at 9 epochs is that of the means: no' in text
+
+
 def test_iterations_are_no_epochs():
     results = [result(), result(unit='iteration')]
     text = to_markdown([section(results)])
