@@ -122,19 +122,42 @@ def heading(section: Section) -> str:
 
 def notes(section: Section) -> list[str]:
     """What a reader has to know besides the table."""
+    found = [*_gain_notes(section.lines)]
+    by_environment: dict[str, list[str]] = {}
+    for line in section.lines:
+        for text in environments(line.results):
+            by_environment.setdefault(text, []).append(line.config)
+    for text, configs in by_environment.items():
+        names = f' ({_listed(configs)})' if len(by_environment) > 1 else ''
+        found.append(f'Trained with {text}{names}.')
+    costs = {
+        (line.cost.shape, line.cost.device)
+        for line in section.lines
+        if line.cost
+    }
+    for shape, device in sorted(costs):
+        found.append(
+            f'Parameters, multiply-adds and inference of an image of '
+            f'{shape[1]}x{shape[0]} on {device}.'
+        )
+    return found
+
+
+def _gain_notes(lines: Sequence[Line]) -> list[str]:
+    """What the gains are over, and over which seeds."""
     found = []
-    gains = [one for one in section.lines if one.gain is not None]
+    gains = [one for one in lines if one.gain is not None]
     alone = [
         one
-        for one in section.lines
+        for one in lines
         if one.gain is None and one.published_gain is not None
     ]
-    for kind, lines in (('Gains', gains), ('Published gains', alone)):
+    for kind, some in (('Gains', gains), ('Published gains', alone)):
         over: dict[str, list[str]] = {}
-        for line in lines:
+        for line in some:
             over.setdefault(line.baseline, []).append(line.config)
         for baseline, configs in over.items():
-            several = len(over) > 1 or (gains and lines is alone)
+            several = len(over) > 1 or (gains and some is alone)
             names = f' of {_listed(configs)}' if several else ''
             found.append(f'{kind}{names} are over {baseline}.')
     by_seeds: dict[tuple[int, ...], list[str]] = {}
@@ -156,23 +179,6 @@ def notes(section: Section) -> list[str]:
         ending = 's' if len(seeds) > 1 else ''
         found.append(
             f'The gain {names}is over seed{ending} {numbers}, which both have.'
-        )
-    by_environment: dict[str, list[str]] = {}
-    for line in section.lines:
-        for text in environments(line.results):
-            by_environment.setdefault(text, []).append(line.config)
-    for text, configs in by_environment.items():
-        names = f' ({_listed(configs)})' if len(by_environment) > 1 else ''
-        found.append(f'Trained with {text}{names}.')
-    costs = {
-        (line.cost.shape, line.cost.device)
-        for line in section.lines
-        if line.cost
-    }
-    for shape, device in sorted(costs):
-        found.append(
-            f'Parameters, multiply-adds and inference of an image of '
-            f'{shape[1]}x{shape[0]} on {device}.'
         )
     return found
 

@@ -73,7 +73,8 @@ class Line:
         metric: Name that the evaluator gives ``ours``.
         ours: What the finished ones reached; None: nothing, or not run.
         difference: Ours minus published, at full scale alone.
-        baseline: Stem of the config that the gains refer to; empty: itself.
+        baseline: Stem of the config, or folder, that the gains refer to;
+            empty: none.
         gain: Ours minus ours of the baseline, of the same length.
         gain_seeds: The common seeds, which ``gain`` is over, if one of the
             two has others; empty: none is common, it is that of the means.
@@ -454,9 +455,10 @@ def _with_gains(
         if key not in rows:
             yield line
             continue
+        name = rows[key].config
         line = replace(
             line,
-            baseline=stem(rows[key].config),
+            baseline=stem(name) if '::' in name else name,
             published_gain=_gain(line, rows[key]),
         )
         base = rows.get((*key, line.length))

@@ -295,6 +295,8 @@ def test_baselines_are_found_by_their_config():
     lines = {line.config: line for line in found.lines}
     assert (lines['q'].baseline, lines['q'].gain) == ('r', 10)
     assert (lines['r'].baseline, lines['r'].gain) == ('p', -60)
+    runs = {'a/x': results[:1], 'b/x': results[1:2]}
+    assert 'Gains are over a/x.' in to_markdown(run_sections(runs, {}))
 
 
 def test_gains_of_zero():
