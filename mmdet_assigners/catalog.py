@@ -442,7 +442,9 @@ def find_tables(name: str) -> tuple[Method, tuple[Table, ...]]:
         ValueError: There is no such method or table; the message suggests
             similar ones.
     """
-    slug, _, wanted = name.partition('/')
+    slug, slash, wanted = name.partition('/')
+    if not slug or (slash and not wanted):
+        raise ValueError(f'{name!r}: expected METHOD or METHOD/TABLE')
     methods = {method.slug: method for method in read_catalog()}
     if slug not in methods:
         raise ValueError(f'no method {slug!r}; {closest(slug, [*methods])}')

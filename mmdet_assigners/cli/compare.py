@@ -11,7 +11,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import common
+from . import common, inputs
+
+DEFAULT_OUT = 'compare.html'
 
 if TYPE_CHECKING:
     from ..visualization.results_page import Block
@@ -45,25 +47,37 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         '--device', default='cpu', help='of --images and --errors'
     )
     parser.add_argument(
-        '--out', default='compare.html', metavar='FILE', help='the page'
+        '--out',
+        metavar='FILE',
+        help=f'the page (default: {DEFAULT_OUT}, which must not exist yet)',
     )
 
 
 @common.user_errors()
 def run(args: argparse.Namespace) -> int:
     """Write the page, and print its table."""
-    from ..files import write_text
     from ..reproduction.comparison import config_differences
     from ..reproduction.formats import to_markdown
+    from ..reproduction.labels import by_folder
     from ..reproduction.logs import read_config
-    from ..reproduction.report import by_folder, run_sections
+    from ..reproduction.report import run_sections
     from ..reproduction.results import collect
     from ..visualization.results_page import Block, plain_table, results_page
     from .table_show import catalog_rows
 
     if args.images < 0:
         raise ValueError(f'--images {args.images}: expected 0 or more')
-    results = [collect(folder) for folder in dict.fromkeys(args.work_dirs)]
+    inputs.check_out(args.out)
+    if args.out is None and Path(DEFAULT_OUT).exists():
+        raise FileExistsError(
+            f'{DEFAULT_OUT} exists: expected another name with --out FILE, or '
+            f'--out {DEFAULT_OUT} to replace it'
+        )
+    out = args.out or DEFAULT_OUT
+    different: dict[Path, str] = {}
+    for folder in args.work_dirs:
+        different.setdefault(Path(folder).resolve(), folder)
+    results = [collect(folder) for folder in different.values()]
     runs = by_folder(results)
     folders = {name: one.work_dir for name, (one,) in runs.items()}
     sections = run_sections(runs, catalog_rows(), args.metric)
@@ -83,9 +97,10 @@ def run(args: argparse.Namespace) -> int:
         )
         blocks.append(Block('Differences of the configs', table))
     title = f'Comparison of {", ".join(folders)}'
-    write_text(args.out, results_page(title, sections, blocks, expanded=True))
+    page = results_page(title, sections, blocks, expanded=True)
+    inputs.write_out(out, page)
     print(to_markdown(sections))
-    print(f'\nwrote {args.out}')
+    print(f'\nwrote {out}')
     return 0
 
 

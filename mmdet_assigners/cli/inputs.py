@@ -228,10 +228,37 @@ def numbered(out: str, index: int, several: bool) -> Path:
     return path.with_stem(f'{path.stem}_{index}') if several else path
 
 
+def check_out(name: str | None) -> None:
+    """Check that ``--out`` can be a file.
+
+    Raises:
+        ValueError: It is empty or a folder.
+    """
+    if name is not None and (not name or Path(name).is_dir()):
+        what = 'is a folder' if name else 'is empty'
+        raise ValueError(f"--out '{name}' {what}, expected a file")
+
+
+def write_out(name: str, text: str) -> None:
+    """Write ``--out``.
+
+    Raises:
+        ValueError: It is empty or a folder.
+        OSError: It can't be written; the message names the option.
+    """
+    check_out(name)
+    try:
+        write_text(name, text)
+    except BrokenPipeError:  # no mistake, see common.user_errors
+        raise
+    except OSError as error:
+        raise OSError(f'--out {name}: {error.strerror or error}') from error
+
+
 def emit(args: argparse.Namespace, text: str) -> None:
     """Print a table, or write it to ``--out``."""
-    if args.out:
-        write_text(args.out, text + '\n')
-        print(f'wrote {args.out}')
-    else:
+    if args.out is None:
         print(text)
+    else:
+        write_out(args.out, text + '\n')
+        print(f'wrote {args.out}')

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import inputs
-from .common import user_errors
+from .common import user_errors, warn
 from .table_run import DEFAULT_ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..catalog import Model
     from ..reproduction.report import Line, Section
     from ..reproduction.results import Result
@@ -32,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='tables, or result files and work folders',
     )
     parser.add_argument(
-        '--root', default=DEFAULT_ROOT, help=f'default: {DEFAULT_ROOT}'
+        '--root', help=f'of `table run` (default: {DEFAULT_ROOT})'
     )
     add_report_arguments(parser)
     parser.add_argument('--format', choices=FORMATS, default='markdown')
@@ -75,6 +77,12 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError('--shape is that of --cost, which is missing')
     if args.shape and min(args.shape) < 1:
         raise ValueError(f'--shape {args.shape}: expected positive sides')
+    inputs.check_out(args.out)
+    root = args.root
+    if root is not None and not (root and Path(root).is_dir()):
+        raise ValueError(
+            f"--root '{root}': expected the folder of `table run`"
+        )
     sections = _sections(args)
     if args.cost:
         sections = [_with_costs(section, args) for section in sections]
@@ -91,17 +99,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _sections(args: argparse.Namespace) -> 'list[Section]':
     from ..catalog import find_tables
-    from ..reproduction.report import (
-        by_config,
-        run_sections,
-        table_sections,
-    )
+    from ..reproduction.labels import by_config
+    from ..reproduction.report import run_sections, table_sections
 
     paths = [Path(one) for one in args.what]
     missing = [one for one in paths if not one.exists()]
     if not missing:
-        results = [one for path in paths for one in read_path(path)]
-        return run_sections(by_config(results), catalog_rows(), args.metric)
+        runs = by_config(_read_paths(paths))
+        return run_sections(runs, catalog_rows(), args.metric)
     if len(missing) < len(paths):
         raise FileNotFoundError(
             f'there is no {missing[0]}; expected result files and work '
@@ -111,7 +116,7 @@ def _sections(args: argparse.Namespace) -> 'list[Section]':
         found = [find_tables(name) for name in args.what]
     except ValueError as error:
         raise ValueError(f'neither a table nor a file: {error}') from error
-    results = read_results(Path(args.root))
+    results = read_results(Path(args.root or DEFAULT_ROOT))
     return [
         section
         for method, tables in found
@@ -126,20 +131,47 @@ def _sections(args: argparse.Namespace) -> 'list[Section]':
     ]
 
 
-def read_path(path: Path) -> 'list[Result]':
-    """The results of a file, a work folder, or the root of ``table run``."""
-    from ..reproduction.results import collect, read
+def _read_paths(paths: 'Sequence[Path]') -> 'list[Result]':
+    """The results of files, work folders, and roots of ``table run``.
 
-    if any(path.glob('results/*.json')):
-        return read_results(path)
-    return [collect(path) if path.is_dir() else read(path)]
+    Each once; a folder without any is skipped with a warning.
+
+    Raises:
+        FileNotFoundError: All are skipped.
+    """
+    from ..reproduction.results import NoTrainingError, collect, read
+
+    found: dict[Path, Result] = {}
+    skipped: dict[Path, NoTrainingError] = {}
+    for path in paths:
+        try:
+            if not path.is_dir():
+                found.setdefault(path.resolve(), read(path))
+            elif results := read_results(path):
+                for file, result in results.items():
+                    found.setdefault(Path(file).resolve(), result)
+            elif path.resolve() not in found:
+                found[path.resolve()] = collect(path)
+        except NoTrainingError as error:
+            skipped[path] = error
+    names = ', '.join(map(str, skipped))
+    if not found and len(skipped) == 1:
+        raise skipped.popitem()[1]
+    if not found:
+        raise FileNotFoundError(
+            f'no training in {names}: expected work folders or result files'
+        )
+    if skipped:
+        warn(f'no training in {names}, skipped')
+    return [*found.values()]
 
 
-def read_results(root: Path) -> 'list[Result]':
-    """The results that ``table run`` wrote; none without the folder."""
+def read_results(root: Path) -> 'dict[str, Result]':
+    """What ``table run`` wrote, by its files; nothing without the folder."""
     from ..reproduction.results import read
 
-    return [read(path) for path in sorted(root.glob('results/*.json'))]
+    files = sorted(root.glob('results/*.json'))
+    return {str(path): read(path) for path in files}
 
 
 def catalog_rows() -> 'dict[str, Model]':

@@ -6,10 +6,12 @@ from ..tables import csv_text, latex, markdown
 from .report import Line, Section
 from .results import Result
 
-# a column that is empty in all lines is left out
+# a column that is empty in all lines is left out, one of _COMMON also if it
+# is the same in all
 _COLUMNS: dict[str, Callable[[Line], str]] = {
     'config': lambda line: line.config,
     'what': lambda line: line.what,
+    'epochs': lambda line: length_text(line),
     'published': lambda line: line.published,
     'ours': lambda line: ours_text(line),
     'ours - published': lambda line: signed(line.difference),
@@ -27,6 +29,7 @@ _COLUMNS: dict[str, Callable[[Line], str]] = {
     ),
     'commit': lambda line: ', '.join(line.commits),
 }
+_COMMON = ('epochs',)
 _LEFT = ('config', 'what', 'published', 'commit')
 
 
@@ -57,7 +60,8 @@ def to_latex(sections: Iterable[Section]) -> str:
 def to_csv(sections: Iterable[Section]) -> str:
     """A line for each line of all sections, numbers in full."""
     header = (
-        *('table', 'form', 'data', 'metric', 'config', 'what', 'published'),
+        *('table', 'form', 'data', 'metric', 'config', 'what'),
+        *('epochs', 'unit', 'published'),
         *('ours', 'spread', 'seeds', 'difference', 'gain', 'published_gain'),
         *('parameters', 'flops', 'seconds_per_iter', 'memory_mib'),
         *('inference_seconds', 'inference_memory_mib', 'commits'),
@@ -69,7 +73,8 @@ def to_csv(sections: Iterable[Section]) -> str:
             ours, cost = line.ours, line.cost
             values = (
                 *(section.title, section.form, section.data, section.metric),
-                *(line.config, line.what, line.published),
+                *(line.config, line.what, *(line.length or ('', ''))),
+                line.published,
                 ours.mean if ours else None,
                 ours.spread if ours else None,
                 len(ours.values) if ours else 0,
@@ -93,11 +98,15 @@ def _plain(value: object) -> str:
 
 
 def cells(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
-    """Header and text of the columns that are not empty."""
+    """Header and text of the columns that say something."""
     columns = {
         name: [text(line) for line in lines] for name, text in _COLUMNS.items()
     }
-    columns = {name: texts for name, texts in columns.items() if any(texts)}
+    columns = {
+        name: texts
+        for name, texts in columns.items()
+        if len({*texts} - {''}) > (name in _COMMON)
+    }
     return list(columns), [
         list(row) for row in zip(*columns.values(), strict=True)
     ]
@@ -113,20 +122,13 @@ def heading(section: Section) -> str:
 
 def notes(section: Section) -> list[str]:
     """What a reader has to know besides the table."""
-    found = []
-    over: dict[str, list[str]] = {}
-    for line in section.lines:
-        if line.gain is not None or line.published_gain is not None:
-            over.setdefault(line.baseline, []).append(line.config)
-    for baseline, configs in over.items():
-        names = f' of {", ".join(configs)}' if len(over) > 1 else ''
-        found.append(f'Gains{names} are over {baseline}.')
+    found = [*_gain_notes(section.lines)]
     by_environment: dict[str, list[str]] = {}
     for line in section.lines:
         for text in environments(line.results):
             by_environment.setdefault(text, []).append(line.config)
     for text, configs in by_environment.items():
-        names = f' ({", ".join(configs)})' if len(by_environment) > 1 else ''
+        names = f' ({_listed(configs)})' if len(by_environment) > 1 else ''
         found.append(f'Trained with {text}{names}.')
     costs = {
         (line.cost.shape, line.cost.device)
@@ -139,6 +141,50 @@ def notes(section: Section) -> list[str]:
             f'{shape[1]}x{shape[0]} on {device}.'
         )
     return found
+
+
+def _gain_notes(lines: Sequence[Line]) -> list[str]:
+    """What the gains are over, and over which seeds."""
+    found = []
+    gains = [one for one in lines if one.gain is not None]
+    alone = [
+        one
+        for one in lines
+        if one.gain is None and one.published_gain is not None
+    ]
+    for kind, some in (('Gains', gains), ('Published gains', alone)):
+        over: dict[str, list[str]] = {}
+        for line in some:
+            over.setdefault(line.baseline, []).append(line.config)
+        for baseline, configs in over.items():
+            several = len(over) > 1 or (gains and some is alone)
+            names = f' of {_listed(configs)}' if several else ''
+            found.append(f'{kind}{names} are over {baseline}.')
+    by_seeds: dict[tuple[int, ...], list[str]] = {}
+    for line in gains:
+        if line.gain_seeds is not None:
+            name = line.config
+            if len({one.length for one in gains}) > 1 and line.length:
+                name += ' at {} {}s'.format(*line.length)
+            by_seeds.setdefault(line.gain_seeds, []).append(name)
+    for seeds, configs in by_seeds.items():
+        names = f'of {_listed(configs)} '
+        if not seeds:
+            found.append(
+                f'The gain {names}is that of the means: no seed is known to '
+                'be common.'
+            )
+            continue
+        numbers = ', '.join(map(str, seeds))
+        ending = 's' if len(seeds) > 1 else ''
+        found.append(
+            f'The gain {names}is over seed{ending} {numbers}, which both have.'
+        )
+    return found
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ', '.join(dict.fromkeys(names))
 
 
 def environments(results: Iterable[Result]) -> list[str]:
@@ -158,9 +204,9 @@ def environments(results: Iterable[Result]) -> list[str]:
 
 
 def ours_text(line: Line) -> str:
-    """Mean, spread and number of seeds; or how far the training is."""
+    """Mean, spread and number of seeds; or why there are none."""
     if line.ours is None:
-        return line.progress or 'not run'
+        return line.state
     number = len(line.ours.values)
     seeds = f'{number} seed{"s" if number > 1 else ""}'
     spread = line.ours.spread
@@ -168,9 +214,17 @@ def ours_text(line: Line) -> str:
     return f'{line.ours.mean:.1f}{around} ({seeds})'
 
 
+def length_text(line: Line) -> str:
+    """Length of the schedules; empty without a training."""
+    if line.length is None:
+        return ''
+    length, unit = line.length
+    return str(length) if unit == 'epoch' else f'{length} {unit}s'
+
+
 def signed(value: float | None) -> str:
-    """A difference, with its sign."""
-    return '' if value is None else f'{value:+.1f}'
+    """A difference, with its sign; that of zero is +."""
+    return '' if value is None else f'{round(value, 1) + 0.0:+.1f}'
 
 
 def number(value: float | None, form: str) -> str:

@@ -9,6 +9,10 @@ from typing import Any
 
 from ..diagnostics.checkpoints import read_literals
 
+_STOPPED = re.compile(
+    ' - INFO - (the monitored metric did not improve in the last |'
+    'Stopping threshold reached: )'
+)
 _TIMES = ('time', 'data_time')
 
 
@@ -137,3 +141,21 @@ def read_environment(work_dir: Path) -> dict[str, str]:
         if 'torch' in found:
             return found
     return {}
+
+
+def was_stopped(work_dir: Path) -> bool:
+    """Whether mmengine's EarlyStoppingHook ended the newest training.
+
+    Not if it did because the metric was NaN or infinite.
+    """
+    folders = [
+        path.parents[1]
+        for path in work_dir.glob('*/vis_data/scalars.json')
+        if _trains(path)
+    ]
+    if not folders:
+        return False
+    return any(
+        _STOPPED.search(path.read_text('utf-8', errors='replace'))
+        for path in max(folders).glob('*.log')
+    )

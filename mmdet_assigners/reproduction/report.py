@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
 from statistics import mean, median, stdev
 
 from ..catalog import Model, Published, Reference, Table
@@ -48,11 +47,16 @@ class Measured:
         return stdev(values) if len(values) > 1 else None
 
     def minus(self, other: 'Measured') -> float:
-        """Mean difference, of the seeds that both have if there are any."""
-        common = self.values.keys() & other.values.keys()
+        """Mean difference, of the common seeds if there are any."""
+        common = self.common_seeds(other)
         if not common:
-            return self.mean - other.mean
-        return mean(self.values[s] - other.values[s] for s in common)
+            return _rounded(self.mean - other.mean)
+        return _rounded(mean(self.values[s] - other.values[s] for s in common))
+
+    def common_seeds(self, other: 'Measured') -> tuple[int, ...]:
+        """Seeds that both have, in order; an unknown one is none of them."""
+        common = self.values.keys() & other.values.keys()
+        return tuple(sorted(seed for seed in common if seed is not None))
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,14 @@ class Line:
         published: All published numbers with their sources, as text.
         number: The published number that ``ours`` is compared with, if any.
         results: Trainings; those that are not finished, too.
-        ours: What the finished ones reached; None: not run.
+        metric: Name that the evaluator gives ``ours``.
+        ours: What the finished ones reached; None: nothing, or not run.
         difference: Ours minus published, at full scale alone.
-        baseline: Stem of the config that the gains refer to; empty: itself.
-        gain: Ours minus ours of the baseline.
+        baseline: Stem of the config, or folder, that the gains refer to;
+            empty: none.
+        gain: Ours minus ours of the baseline, of the same length.
+        gain_seeds: The common seeds, which ``gain`` is over, if one of the
+            two has others; empty: none is common, it is that of the means.
         published_gain: The same of one source, on one dataset.
         parameters: Of the trained model, or of the full one.
         flops: Multiply-adds; None if not known.
@@ -83,15 +91,23 @@ class Line:
     published: str = ''
     number: Published | None = None
     results: tuple[Result, ...] = ()
+    metric: str = ''
     ours: Measured | None = None
     difference: float | None = None
     baseline: str = ''
     gain: float | None = None
+    gain_seeds: tuple[int, ...] | None = None
     published_gain: float | None = None
     parameters: float | None = None
     flops: float | None = None
     flops_image: str = ''
     cost: Cost | None = None
+
+    @property
+    def length(self) -> tuple[int, str] | None:
+        """Length of the schedules and its unit; None without a training."""
+        found = {(r.epochs, r.unit) for r in self.results}
+        return found.pop() if len(found) == 1 else None
 
     @property
     def seconds_per_iter(self) -> float | None:
@@ -114,13 +130,15 @@ class Line:
         )
 
     @property
-    def progress(self) -> str:
-        """State of the trainings that are not finished."""
-        return ', '.join(
-            f'{r.unit} {r.last_epoch} of {r.epochs}'
+    def state(self) -> str:
+        """Why the trainings give no number."""
+        states = (
+            f'no {self.metric}'
+            if r.finished
+            else f'{r.unit} {r.last_epoch} of {r.epochs}'
             for r in self.results
-            if not r.finished
         )
+        return ', '.join(dict.fromkeys(states)) or 'not run'
 
 
 @dataclass(frozen=True)
@@ -154,7 +172,7 @@ def stem(name: str) -> str:
 def table_sections(
     table: Table,
     title: str,
-    results: Iterable[Result],
+    results: Mapping[str, Result],
     metric: str | None = None,
     sources: dict[str, Reference] | None = None,
 ) -> list[Section]:
@@ -163,7 +181,7 @@ def table_sections(
     Args:
         table: Of the catalog.
         title: Its name.
-        results: Results of any configs.
+        results: Name of a file -> the result in it, of any config.
         metric: In the words of the table ('mask AP') or of an evaluator
             ('coco/segm_mAP'); by default what it has most of.
         sources: Of the method.
@@ -171,9 +189,15 @@ def table_sections(
     Returns:
         list: A section for each form and dataset; one without results if
         there are none.
+
+    Raises:
+        ValueError: Two results are of the same training, or there is no such
+            metric.
     """
     names = {stem(row.name) for row in table.rows}
-    groups = _groups(r for r in results if r.config in names)
+    own = {f: r for f, r in results.items() if r.config in names}
+    _refuse_repetitions(own)
+    groups = _groups(own.values())
     counts = Counter(n.metric for row in table.rows for n in row.published)
     wanted = metric or next(iter(dict(counts.most_common(1))), 'box AP')
     used = {n.source_key for row in table.rows for n in row.published}
@@ -188,7 +212,7 @@ def table_sections(
             )
             for line in _row_lines(row, runs, wanted, name, form, data)
         ]
-        baselines = _baselines(table.rows)
+        baselines = _baselines([(stem(r.name), r) for r in table.rows])
         found.append(
             Section(
                 title,
@@ -211,8 +235,9 @@ def run_sections(
     """Any trainings next to each other.
 
     Args:
-        runs: Label of a line -> its trainings, see :func:`by_config` and
-            :func:`by_folder`.
+        runs: Label of a line -> its trainings, see `labels.by_config` and
+            `labels.by_folder`. Those of one form, dataset and length differ
+            in their seeds.
         rows: Stem of a config -> its row in the catalog.
         metric: As of :func:`table_sections`.
 
@@ -227,48 +252,36 @@ def run_sections(
         labeled: dict[str, list[Result]] = {}
         for result in group:
             labeled.setdefault(labels[id(result)], []).append(result)
-        lines, known = [], []
+        lines, known = [], {}
         for label, own in labeled.items():
             config = own[0].config
             row = replace(rows.get(config, Model('', '')), name=label)
             what = row.description if config == label else config
             row = replace(row, description=what)
-            known.append(row)
-            lines += _row_lines(row, own, wanted, name, form, data)
-        gains = _with_gains(lines, _baselines(known))
+            known[row.name] = config, row
+            for one in _by_length(own):
+                lines += _row_lines(row, one, wanted, name, form, data)
+        gains = _with_gains(lines, _baselines([*known.values()]))
         found.append(Section('Trainings', '', form, data, name, tuple(gains)))
     return found
 
 
-def by_config(results: Iterable[Result]) -> dict[str, list[Result]]:
-    """Trainings by their config, if they differ in their seeds alone.
-
-    Others are named by their folder.
-    """
-    groups: dict[tuple, list[Result]] = {}
-    for one in results:
-        key = one.config, one.form, one.data
-        groups.setdefault(key, []).append(one)
-    named: dict[str, list[Result]] = {}
-    for (config, *_), runs in groups.items():
-        seeds = {run.seed for run in runs}
-        if len(seeds) == len(runs) and len({run.epochs for run in runs}) == 1:
-            named.setdefault(config, []).extend(runs)
-        else:
-            named |= by_folder(runs)
-    return named
+def _refuse_repetitions(results: Mapping[str, Result]) -> None:
+    known: dict[tuple, str] = {}
+    for file, one in results.items():
+        key = one.config, one.form, one.data, one.unit, one.epochs, one.seed
+        other = known.setdefault(key, file)
+        if other != file:
+            raise ValueError(
+                f'{other} and {file} are both {one.config}, {one.form}, '
+                f'{one.data or "unknown data"}, {_count(one)}, seed '
+                f'{one.seed}: expected one of them'
+            )
 
 
-def by_folder(results: Sequence[Result]) -> dict[str, list[Result]]:
-    """Each training by the shortest end of its folder that is its own."""
-    paths = [Path(r.work_dir).resolve().parts for r in results]
-    for length in range(1, max(map(len, paths)) + 1):
-        names = ['/'.join(parts[-length:]) for parts in paths]
-        if len(set(names)) == len(names):
-            break
-    return {
-        name: [result] for name, result in zip(names, results, strict=True)
-    }
+def _count(result: Result) -> str:
+    ending = 's' if result.epochs != 1 else ''
+    return f'{result.epochs} {result.unit}{ending}'
 
 
 def _groups(
@@ -299,9 +312,10 @@ def _evaluated(name: str, results: list[Result], metric: str | None) -> str:
 
 def _by_length(results: Iterable[Result]) -> list[tuple[Result, ...]]:
     """Results of a row by the length of their schedules; one without any."""
-    groups: dict[int, list[Result]] = {}
+    groups: dict[tuple[int, str], list[Result]] = {}
     for result in results:
-        groups.setdefault(result.epochs, []).append(result)
+        key = result.epochs, result.unit
+        groups.setdefault(key, []).append(result)
     return [tuple(group) for group in groups.values()] or [()]
 
 
@@ -335,6 +349,7 @@ def _row_lines(
                 ),
                 number=number,
                 results=tuple(own),
+                metric=prefix + name,
                 ours=ours,
                 difference=_difference(ours, number, data)
                 if form and full and _same(wanted, name)
@@ -386,7 +401,12 @@ def _difference(
     if not (ours and number and data):
         return None
     same = number.dataset.lower().startswith(data.lower())
-    return ours.mean - number.value if same else None
+    return _rounded(ours.mean - number.value) if same else None
+
+
+def _rounded(difference: float) -> float:
+    """Without the last digits, which are noise, and without -0.0."""
+    return round(difference, 10) + 0.0
 
 
 def _measure(results: Iterable[Result], name: str) -> Measured | None:
@@ -399,35 +419,58 @@ def _measure(results: Iterable[Result], name: str) -> Measured | None:
     return Measured(values) if values else None
 
 
-def _baselines(rows: Sequence[Model]) -> dict[str, str]:
-    """Row -> baseline: that of its metafile if it is here, or the first."""
-    names = {stem(row.name): row.name for row in reversed(rows)}
-    return {
-        row.name: names.get(
-            stem((row.metadata or {}).get('Baseline', '')), rows[0].name
-        )
-        for row in rows
-    }
+def _baselines(rows: Sequence[tuple[str, Model]]) -> dict[str, str]:
+    """Row -> its baseline, none for one of the config of its baseline.
+
+    The baseline is that of its metafile if it is here, or the first row.
+
+    Args:
+        rows: Stem of the config and row.
+    """
+    configs = {config: row.name for config, row in reversed(rows)}
+    found = {}
+    for config, row in rows:
+        base = stem((row.metadata or {}).get('Baseline', ''))
+        if base not in configs:
+            base = rows[0][0]
+        if base != config:
+            found[row.name] = configs[base]
+    return found
 
 
 def _with_gains(
     lines: Sequence[Line], baselines: dict[str, str]
 ) -> Iterable[Line]:
-    first: dict[tuple[str, bool], Line] = {}
+    """Lines with their gains over lines of the same length.
+
+    Published numbers are those of any line of the baseline.
+    """
+    rows: dict[tuple, Line] = {}
     for line in lines:
-        first.setdefault((line.config, line.augmented), line)
+        key = line.config, line.augmented
+        rows.setdefault(key, line)
+        rows.setdefault((*key, line.length), line)
     for line in lines:
-        base = first.get((baselines.get(line.config, ''), line.augmented))
-        if base is None or base.config == line.config:
+        key = baselines.get(line.config, ''), line.augmented
+        if key not in rows:
             yield line
             continue
-        gain = line.ours.minus(base.ours) if line.ours and base.ours else None
-        yield replace(
+        name = rows[key].config
+        line = replace(
             line,
-            baseline=stem(base.config),
-            gain=gain,
-            published_gain=_gain(line, base),
+            baseline=stem(name) if '::' in name else name,
+            published_gain=_gain(line, rows[key]),
         )
+        base = rows.get((*key, line.length))
+        if base and base.ours and line.ours:
+            common = line.ours.common_seeds(base.ours)
+            seeds = line.ours.values.keys() | base.ours.values.keys()
+            line = replace(
+                line,
+                gain=line.ours.minus(base.ours),
+                gain_seeds=common if len(common) < len(seeds) else None,
+            )
+        yield line
 
 
 def _gain(line: Line, base: Line) -> float | None:
@@ -440,4 +483,4 @@ def _gain(line: Line, base: Line) -> float | None:
         != (theirs.metric, theirs.dataset, theirs.source_key)
     ):
         return None
-    return round(ours.value - theirs.value, 2)
+    return round(ours.value - theirs.value, 2) + 0.0

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,13 @@ from .logs import (
     read_config,
     read_environment,
     read_scalars,
+    was_stopped,
 )
+
+
+class NoTrainingError(FileNotFoundError):
+    """A folder has neither the log of a training nor a checkpoint."""
+
 
 FORMS = ('full', 'mini', 'small')
 _CLASSWISE = '_precision'  # how CocoMetric(classwise=True) names a class
@@ -40,7 +47,7 @@ class Result:
         unit: 'epoch' or 'iteration': what ``epochs``, ``last_epoch`` and
             ``curve_epochs`` count.
         epochs: Length of the schedule.
-        last_epoch: How far it is; less than ``epochs``: it is not finished.
+        last_epoch: How far it is.
         metrics: The last evaluation (or a test), named by the evaluator, e.g.
             'coco/bbox_mAP'; None where a value is not finite.
         per_class: Name of a class -> its AP, empty if it was not evaluated.
@@ -57,6 +64,8 @@ class Result:
         hardware: 'cpu' and 'gpu' (name, or None), 'threads' and 'processes'
             (number, or None).
         work_dir: The folder it was read from.
+        stopped: Whether mmengine's EarlyStoppingHook ended it, because the
+            metric did not improve or is as good as was asked for.
     """
 
     config: str
@@ -80,11 +89,12 @@ class Result:
     versions: dict[str, str]
     hardware: dict[str, str | int | None]
     work_dir: str
+    stopped: bool = False
 
     @property
     def finished(self) -> bool:
-        """Whether the whole schedule was trained."""
-        return self.last_epoch >= self.epochs
+        """Whether it ended: after the whole schedule, or early by plan."""
+        return self.stopped or self.last_epoch >= self.epochs
 
 
 def write(result: Result, path: str | Path) -> None:
@@ -107,19 +117,60 @@ def read(path: str | Path) -> Result:
         raise ValueError(f'{path} is no JSON: {error}') from error
     hints = get_type_hints(Result)
     names = content.keys() if isinstance(content, dict) else set()
-    if names != hints.keys():
-        wrong = sorted(names ^ hints.keys())
+    # 'stopped' has a default: older files lack it
+    if wrong := sorted((names | {'stopped'}) ^ hints.keys()):
         raise ValueError(
             f'{path} is no result of a training: '
             f'{", ".join(wrong[:3])} missing or unknown'
         )
-    for name, hint in hints.items():
-        if not _is_a(content[name], hint):
+    for name, value in content.items():
+        hint = hints[name]
+        if not _is_a(value, hint):
             raise ValueError(
-                f'{path}: {name} is {str(content[name])[:40]!r}, expected '
+                f'{path}: {name} is {str(value)[:40]!r}, expected '
                 f'{getattr(hint, "__name__", hint)}'
             )
-    return Result(**content)
+        if text := _infinite(value, name):
+            raise ValueError(
+                f'{path}: {text}, expected a finite number'
+                f'{"" if name == "loss" else " or null"}'
+            )
+    result = Result(**content)
+    lists = {f'curve {n}': c for n, c in result.curve.items()}
+    _check_lengths(path, lists, 'curve_epochs', result.curve_epochs)
+    _check_lengths(
+        path, {'loss': result.loss}, 'loss_steps', result.loss_steps
+    )
+    return result
+
+
+def _check_lengths(
+    path: str | Path,
+    lists: Mapping[str, list],
+    name: str,
+    positions: list[int],
+) -> None:
+    for key, values in lists.items():
+        if len(values) != len(positions):
+            raise ValueError(
+                f'{path}: {key} has {len(values)} values, expected '
+                f'{len(positions)}, one for each of {name}'
+            )
+
+
+def _infinite(value: Any, name: str) -> str:
+    """The first number in a value of a JSON file that is not finite."""
+    if isinstance(value, dict):
+        inner = [(one, f'{name} {key}') for key, one in value.items()]
+    elif isinstance(value, list):
+        inner = [(one, f'{name}[{i}]') for i, one in enumerate(value)]
+    elif isinstance(value, int | float) and not (
+        abs(value) <= sys.float_info.max
+    ):
+        return f'{name} is {str(value)[:40]}'
+    else:
+        return ''
+    return next(filter(None, (_infinite(*one) for one in inner)), '')
 
 
 def _is_a(value: Any, hint: Any) -> bool:
@@ -135,8 +186,8 @@ def _is_a(value: Any, hint: Any) -> bool:
         )
     if arguments:
         return any(_is_a(value, one) for one in arguments)
-    if isinstance(value, bool):
-        return False
+    if isinstance(value, bool) or hint is bool:
+        return isinstance(value, bool) and hint is bool
     return isinstance(value, (int, float) if hint is float else hint)
 
 
@@ -159,7 +210,8 @@ def collect(
             the log of the training says is known of them.
 
     Raises:
-        FileNotFoundError: There is no such folder, or no training in it.
+        FileNotFoundError: There is no such folder.
+        NoTrainingError: There is no training in it.
         CheckpointError: The checkpoints are damaged.
     """
     from ..diagnostics.checkpoints import find_last, load
@@ -171,7 +223,7 @@ def collect(
     file = Path(checkpoint) if checkpoint else find_last(folder)
     weights = load(file) if file else {}
     if not log.steps and not log.evaluations and not file:
-        raise FileNotFoundError(
+        raise NoTrainingError(
             f'{folder} has no training: expected losses in '
             '*/vis_data/scalars.json, or a checkpoint'
         )
@@ -218,6 +270,7 @@ def collect(
         versions=_versions(environment, here),
         hardware=_hardware(environment, here),
         work_dir=str(folder),
+        stopped=was_stopped(folder),
     )
 
 

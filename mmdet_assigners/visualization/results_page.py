@@ -326,10 +326,13 @@ def _origin(results: Sequence[Result]) -> str:
 def _overlay(section: Section) -> str:
     """The metric of the table and the loss, of all lines."""
     curves, losses, unit = [], [], 'epoch'
+    lengths = {line.length for line in section.lines if line.length}
     for line in section.lines:
         for result in line.results:
             unit = result.unit
             name = line.config
+            if len(lengths) > 1:
+                name += f', {result.epochs} {unit}s'
             if len(line.results) > 1:
                 name += f', {_seed(result)}'
             none = [None] * len(result.curve_epochs)

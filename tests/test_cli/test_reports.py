@@ -94,15 +94,30 @@ def test_without_results(capsys, tmp_path):
         (['gfl', '{root}'], 'there is no gfl; expected result files'),
         (['{root}/broken.json'], 'broken.json is no JSON'),
         (['{root}/results'], 'has no training: expected losses'),
+        (['{root}/results', '{root}/no'], 'no training in '),
+        (['/ladder'], "'/ladder': expected METHOD or METHOD/TABLE"),
+        (['atss/'], "'atss/': expected METHOD or METHOD/TABLE"),
+        (['gfl', '--root', '{root}/missing'], "--root '{root}/missing': exp"),
+        (['gfl', '--root', '{root}/broken.json'], 'expected the folder of `t'),
+        (['gfl', '--root', ''], "--root '': expected the folder of `table"),
+        (['gfl', '--out', ''], "--out '' is empty, expected a file"),
+        (['gfl', '--out', '{root}'], "{root}' is a folder, expected a file"),
+        (['gfl', '--out', '/dev/full'], '--out /dev/full: No space left on'),
+        (['gfl', '--out', '/proc/a/b'], '--out /proc/a/b: No such file'),
+        (
+            ['gfl', '--out', '{root}/broken.json/b'],
+            '--out {root}/broken.json/b: ',
+        ),
         (['gfl', '--shape', '8', '8'], '--shape is that of --cost'),
         (['gfl', '--cost', '--shape', '0', '8'], 'expected positive sides'),
     ],
 )
 def test_wrong_arguments(capsys, root, what, message):
     (root / 'broken.json').write_text('{"config": ')
+    (root / 'no').mkdir()
     what = [one.format(root=root) for one in what]
     error = run(capsys, 'table', 'show', *what)
-    assert message in error
+    assert message.format(root=root) in error
     assert error.count('\n') == 1
 
 
@@ -110,6 +125,40 @@ def test_a_broken_result_is_named(capsys, root):
     (root / 'results' / 'b.json').write_text('{}')
     error = run(capsys, 'table', 'show', 'atss', '--root', root)
     assert 'results/b.json is no result of a training' in error
+
+
+def test_without_the_default_root(capsys, tmp_path, monkeypatch):
+    """It is that of a clone in which nothing was run."""
+    monkeypatch.chdir(tmp_path)
+    text = run(capsys, 'table', 'show', 'gfl/beta')
+    assert text.count('not run') == 4
+
+
+def test_two_results_of_one_training(capsys, root):
+    first, _ = sorted(root.glob('results/*.json'))
+    second = root / 'results' / 'copy.json'
+    second.write_text(first.read_text())
+    error = run(capsys, 'table', 'show', 'atss/atss', '--root', root)
+    assert f'{first} and {second} are both {LADDER}, mini, shapes' in error
+    assert error.count('\n') == 1
+    # the other tables can be shown
+    assert run(capsys, 'table', 'show', 'gfl/beta', '--root', root)
+    # as trainings, each has a line
+    text = run(capsys, 'table', 'show', root)
+    assert text.count('| 35.0 (1 seed) |') == 2
+
+
+def test_folders_without_a_training_are_skipped(capsys, root, folders):
+    """Not the root of `table run`, and each training is shown once."""
+    (root.parent / 'figures').mkdir()
+    (root.parent / 'empty').mkdir()
+    what = sorted([*root.parent.glob('*/'), *folders, *folders, root])
+    assert main(['table', 'show', *map(str, what), '--format', 'csv']) == 0
+    out = capsys.readouterr()
+    paths = f'{root.parent / "empty"}, {root.parent / "figures"}'
+    assert out.err == f'warning: no training in {paths}, skipped\n'
+    found = list(csv.DictReader(io.StringIO(out.out)))
+    assert len(found) == 4
 
 
 def test_costs(capsys, root):
@@ -166,12 +215,32 @@ def test_compare(capsys, folders, tmp_path):
     assert page.count('coco/bbox_mAP over epoch') == 3
 
 
+def test_compare_replaces_a_page_if_told_so(
+    capsys, folders, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    # one folder twice is one training
+    text = run(capsys, 'compare', *folders, f'{folders[0]}/.')
+    labels = [row[2] for row in text.splitlines() if row[:3] in ('| a', '| b')]
+    assert labels == ['a', 'b']
+    assert text.endswith('wrote compare.html\n')
+    error = run(capsys, 'compare', folders[0])
+    assert 'compare.html exists: expected another name with --out' in error
+    text = run(capsys, 'compare', folders[0], '--out', 'compare.html')
+    assert text.endswith('wrote compare.html\n')
+
+
 def test_compare_refuses(capsys, folders, tmp_path):
-    error = run(capsys, 'compare', folders[0], tmp_path)
+    error = run(capsys, 'compare', folders[0], tmp_path, '--out', 'x')
     assert 'has no training' in error
     assert 'expected 0 or more' in run(capsys, 'compare', 'x', '--images', -1)
-    error = run(capsys, 'compare', tmp_path / 'missing')
+    out = '--out', tmp_path / 'page.html'
+    error = run(capsys, 'compare', tmp_path / 'missing', *out)
     assert 'there is no work folder' in error
+    error = run(capsys, 'compare', folders[0], '--out', '/dev/full')
+    assert error.startswith('mmdet-assigners: --out /dev/full: No space left')
+    error = run(capsys, 'compare', folders[0], '--out', '')
+    assert "--out '' is empty" in error
 
 
 def test_differences_of_configs():

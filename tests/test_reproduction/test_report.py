@@ -11,12 +11,8 @@ from mmdet_assigners.reproduction.formats import (
     to_latex,
     to_markdown,
 )
-from mmdet_assigners.reproduction.report import (
-    by_config,
-    by_folder,
-    run_sections,
-    table_sections,
-)
+from mmdet_assigners.reproduction.labels import by_config, by_folder
+from mmdet_assigners.reproduction.report import run_sections, table_sections
 
 from .conftest import result
 
@@ -42,8 +38,13 @@ SOURCES = {
 
 
 def section(results, metric=None, table=TABLE):
-    (found,) = table_sections(table, 'a/main', results, metric, SOURCES)
+    files = named(results)
+    (found,) = table_sections(table, 'a/main', files, metric, SOURCES)
     return found
+
+
+def named(results):
+    return {f'{i}.json': one for i, one in enumerate(results)}
 
 
 def test_not_run():
@@ -68,6 +69,35 @@ def test_seeds_and_gains():
     assert ours.gain == pytest.approx(41 - 30.5)
     assert ours.baseline == 'base_r50'
     assert ours.difference == pytest.approx(42 - 38.5)
+    assert ours.gain_seeds == (0, 1)
+    text = 'The gain of ours is over seeds 0, 1, which both have.'
+    assert text in to_markdown([found])
+
+
+def test_gains_without_common_seeds():
+    """An unknown seed is not common, though both are unknown."""
+    for seeds, pair in ((1, 2), (0,)), ((None,), (None,)):
+        found = section([
+            *(result('base_r50', seed, 0.3) for seed in pair),
+            *(result('ours', seed, 0.4) for seed in seeds),
+        ])  # fmt: skip
+        line = found.lines[1]
+        assert (line.gain, line.gain_seeds) == (10, ())
+        text = 'The gain of ours is that of the means: no seed is known'
+        assert text in to_markdown([found])
+
+
+def test_two_results_of_one_training():
+    for seed in 0, None:
+        results = [result('ours', seed), result('ours', seed, 0.1)]
+        with pytest.raises(ValueError) as error:
+            section(results)
+        assert str(error.value) == (
+            '0.json and 1.json are both ours, full, coco, 2 epochs, seed '
+            f'{seed}: expected one of them'
+        )
+    # of no row
+    section([result('another'), result('another')])
 
 
 def test_the_number_to_compare_with():
@@ -82,11 +112,12 @@ def test_the_number_to_compare_with():
 
 
 def test_forms_and_datasets_never_mix():
-    found = table_sections(TABLE, 'a/main', [
+    results = [
         result('ours', 0),
         result('ours', 1, form='mini', data='shapes'),
         result('ours', 2, form='mini', data='bccd'),
-    ])  # fmt: skip
+    ]
+    found = table_sections(TABLE, 'a/main', named(results))
     places = [(one.form, one.data) for one in found]
     assert places == [('full', 'coco'), ('mini', 'shapes'), ('mini', 'bccd')]
     assert [len(s.lines[1].ours.values) for s in found] == [1, 1, 1]
@@ -98,11 +129,69 @@ def test_lengths_of_schedules_do_not_mix():
     assert [line.config for line in lines] == [BASE.name, 'ours', 'ours']
 
 
+def test_gains_are_over_the_same_length():
+    short = dict(epochs=1, last_epoch=1)
+    results = [
+        result('base_r50', 0, 0.3),
+        result('ours', 0, 0.35),
+        result('base_r50', 0, 0.1, **short),
+        result('ours', 0, 0.2, **short),
+        result('ours', 0, 0.9, epochs=9, last_epoch=9),
+    ]
+    found = section(results)
+    gains = [(one.config, one.length[0], one.gain) for one in found.lines]
+    assert gains == [
+        (BASE.name, 2, None), (BASE.name, 1, None),
+        ('ours', 2, 5), ('ours', 1, 10), ('ours', 9, None),
+    ]  # fmt: skip
+    assert [one.published_gain for one in found.lines[2:]] == [2.5] * 3
+    text = to_markdown([found])
+    assert '| config | what | epochs | published |' in text
+    assert '| ours | a \\| b | 9 |' in text
+    (found,) = run_sections(by_config(results), {'ours': OURS})
+    assert [one.gain for one in found.lines] == [None, None, 5, 10, None]
+    rows = to_csv([found]).splitlines()
+    assert rows[0].split(',')[4:8] == ['config', 'what', 'epochs', 'unit']
+    assert rows[4].split(',')[4:8] == ['ours', 'a | b', '1', 'epoch']
+
+
+def test_seeds_of_the_gains_of_two_lengths():
+    long = dict(epochs=9, last_epoch=9)
+    results = [
+        *(result('base_r50', seed, 0.3) for seed in (0, 1)),
+        result('base_r50', 0, 0.3, **long),
+        result('ours', 0, 0.4),
+        result('ours', 1, 0.5, **long),
+    ]
+    text = to_markdown([section(results)])
+    assert 'The gain of ours at 2 epochs is over seed 0, which both ' in text
+    assert 'The gain of ours at 9 epochs is that of the means: no' in text
+
+
+def test_iterations_are_no_epochs():
+    results = [result(), result(unit='iteration')]
+    text = to_markdown([section(results)])
+    assert '| ours | a \\| b | 2 |' in text
+    assert '| ours | a \\| b | 2 iterations |' in text
+
+
 def test_unfinished_trainings_do_not_count():
     results = [result('ours', 0, 0.1, last_epoch=1), result('ours', 1, 0.4)]
     line = section(results).lines[1]
     assert line.ours.values == {1: 40}
     assert '| epoch 1 of 2 |' in to_markdown([section(results[:1])])
+
+
+def test_without_the_metric():
+    """A training that has other metrics was run."""
+    mask = {'coco/bbox_mAP': None, 'coco/segm_mAP': 0.3}
+    results = [
+        result(metrics=mask),
+        result(seed=1, metrics=mask, last_epoch=1),
+    ]
+    line = section(results).lines[1]
+    assert (line.ours, line.state) == (None, 'no coco/bbox_mAP, epoch 1 of 2')
+    assert line.state in to_markdown([section(results)])
 
 
 def test_augmented_tests_have_a_line_of_their_own():
@@ -164,6 +253,69 @@ def test_trainings_of_one_config_with_the_same_seed():
     (found,) = run_sections(by_folder(results), {})
     assert [line.config for line in found.lines] == ['a/x', 'b/x']
     assert [line.what for line in found.lines] == ['mine', 'mine']
+    # a config has no gain over itself
+    assert [line.gain for line in found.lines] == [None, None]
+
+
+def test_no_training_is_lost():
+    """Folders of the same name, the name of a config, one folder twice."""
+    results = [
+        result('a', work_dir='runs/a/x'), result('a', work_dir='b'),
+        result('b', work_dir='runs/b/x'), result('b', work_dir='x'),
+        result('c', work_dir='x'), result('c', work_dir='x'),
+        result('d', work_dir='y/x'), result('a', 1, epochs=1, last_epoch=1),
+    ]  # fmt: skip
+    runs = by_config(results)
+    assert sorted(id(one) for all_ in runs.values() for one in all_) == sorted(
+        map(id, results)
+    )
+    assert not any(label.startswith('//') for label in runs)
+    assert [label for label in runs if label in 'abcd'] == ['d', 'a']
+    assert len(runs) == len(results)
+    for found in run_sections(runs, {}):
+        assert len(found.lines) == len(results)
+        assert all(line.ours for line in found.lines)
+
+
+def test_one_folder_twice():
+    results = [result('a', work_dir='/x'), result('a', work_dir='/x')]
+    assert list(by_folder(results)) == ['x', 'x (2)']
+    assert list(by_folder(results, {'x'})) == ['/x', '/x (2)']
+    assert by_folder([]) == {}
+
+
+def test_baselines_are_found_by_their_config():
+    """Though the trainings are named by their folders."""
+    results = [
+        result('other', 0, 0.9, work_dir='p'),
+        result('ours', 0, 0.4, work_dir='q'),
+        result('base_r50', 0, 0.3, work_dir='r'),
+    ]
+    (found,) = run_sections(by_folder(results), {'ours': OURS})
+    lines = {line.config: line for line in found.lines}
+    assert (lines['q'].baseline, lines['q'].gain) == ('r', 10)
+    assert (lines['r'].baseline, lines['r'].gain) == ('p', -60)
+    runs = {'a/x': results[:1], 'b/x': results[1:2]}
+    assert 'Gains are over a/x.' in to_markdown(run_sections(runs, {}))
+
+
+def test_gains_of_zero():
+    """Without -0.0, and without noise of the last digits."""
+    found = section([result('base_r50', 0, 0.3), result('ours', 0, 0.2996)])
+    assert '| +0.0 |' in to_markdown([found])
+    assert '-0.0' not in to_markdown([found])
+    found = section([result('base_r50', 0, 0.3), result('ours', 0, 0.1 + 0.2)])
+    assert str(found.lines[1].gain) == '0.0'
+
+
+def test_whose_gains():
+    text = 'Gains are over base_r50.'
+    assert text in to_markdown([section(RESULTS)])
+    assert text not in to_markdown([section(RESULTS[1:])])
+    assert f'Published {text.lower()}' in to_markdown([section(RESULTS[1:])])
+    assert 'over' not in to_markdown(
+        [section([], table=Table('a', '', (BASE,)))]
+    )
 
 
 RESULTS = [
@@ -191,6 +343,8 @@ published gain | params | FLOPs | s / step | commit |
 1.00 M | 3.0 G | 0.500 | 0123456 |
 
 Gains are over base_r50.
+
+The gain of ours is over seed 0, which both have.
 
 Trained with torch 2.6.0, a CPU, 1 thread, 1 process.
 
@@ -225,15 +379,15 @@ def test_csv():
     lines = tuple(dataclasses.replace(one, cost=cost) for one in found.lines)
     text = to_csv([dataclasses.replace(found, lines=lines)])
     assert text.splitlines() == [
-        'table,form,data,metric,config,what,published,ours,spread,seeds,'
-        'difference,gain,published_gain,parameters,flops,seconds_per_iter,'
+        'table,form,data,metric,config,what,epochs,unit,published,ours,'
+        'spread,seeds,difference,gain,published_gain,parameters,flops,seconds_per_iter,'
         'memory_mib,inference_seconds,inference_memory_mib,commits,'
         'environment',
-        'a/main,full,coco,coco/bbox_mAP,mmdet::a/base_r50.py,the_base,"36.0 '
+        'a/main,full,coco,coco/bbox_mAP,mmdet::a/base_r50.py,the_base,,,"36.0 '
         '(val; paper, table 1)",,,0,,,,1000000,5,,,0.25,100,,',
-        'a/main,full,coco,coco/bbox_mAP,ours,a | b,"40.0 (test-dev; paper, '
-        'table 1), 38.5 (val; paper, table 1)",38.5,0.7071067812,2,0,,2.5,'
-        '1000000,5,0.5,,0.25,100,0123456,"torch 2.6.0, a CPU, 1 thread, '
+        'a/main,full,coco,coco/bbox_mAP,ours,a | b,2,epoch,"40.0 (test-dev; '
+        'paper, table 1), 38.5 (val; paper, table 1)",38.5,0.7071067812,2,0,,'
+        '2.5,1000000,5,0.5,,0.25,100,0123456,"torch 2.6.0, a CPU, 1 thread, '
         '1 process"',
     ]  # fmt: skip
 

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from mmdet_assigners.reproduction import results
+from mmdet_assigners.reproduction.logs import _STOPPED as STOPPED
 from mmdet_assigners.reproduction.results import collect, read, write
 
 from .conftest import CONFIG, evaluation, step
@@ -191,6 +192,53 @@ def test_written_and_read(work_dir, tmp_path):
     found = collect(work_dir().run(step(1)).path)
     write(found, tmp_path / 'a.json')
     assert read(tmp_path / 'a.json') == found
+    # of a version that did not read it
+    content = dataclasses.asdict(found)
+    del content['stopped']
+    (tmp_path / 'a.json').write_text(json.dumps(content))
+    assert read(tmp_path / 'a.json') == found
+
+
+STOPS = (
+    'the monitored metric did not improve in the last 2 records. best score: '
+    '0.300. ',
+    'Stopping threshold reached: `coco/bbox_mAP` = 0.5 is greater than 0.4.',
+)
+
+
+@pytest.mark.parametrize(
+    ('text', 'stopped'),
+    [
+        *((text, True) for text in STOPS),
+        ('Monitored metric coco/bbox_mAP = nan is infinite. ', False),
+    ],
+)
+def test_an_early_stop(work_dir, text, stopped):
+    """Until it is resumed; a test in the same folder changes nothing."""
+    folder = work_dir().run(
+        step(10), evaluation(1, coco__bbox_mAP=0.3), epochs=9
+    )
+    (log,) = folder.path.glob('*/*.log')
+    line = f'2026/01/01 00:00:09 - mmengine - INFO - {text}\n'
+    log.write_text(log.read_text() + line)
+    folder.run(time='20260102_000000', epochs=9)
+    (folder.path / '20260102_000000/vis_data/scalars.json').write_text('')
+    found = collect(folder.path)
+    assert (found.stopped, found.finished) == (stopped, stopped)
+    assert (found.last_epoch, found.epochs) == (1, 9)
+    folder.run(step(20, 2), time='20260103_000000', epochs=9)
+    assert not collect(folder.path).finished
+
+
+def test_the_messages_of_early_stopping():
+    """They are those that mmengine logs."""
+    from mmengine.hooks import EarlyStoppingHook
+
+    hook = EarlyStoppingHook('mAP', patience=1, stopping_threshold=0.9)
+    hook._check_stop_condition(0.5)
+    for score in (0.5, 0.95):
+        _, text = hook._check_stop_condition(score)
+        assert STOPPED.search(f'x - mmengine - INFO - {text}'), text
 
 
 @pytest.mark.parametrize(
@@ -200,6 +248,29 @@ def test_written_and_read(work_dir, tmp_path):
         (dict(metrics=[1]), r'metrics is .\[1\]., expected dict'),
         (dict(loss=[None]), 'loss is .*, expected list'),
         (dict(epochs=True), 'epochs is .True., expected int'),
+        (dict(stopped=1), 'stopped is .1., expected bool'),
+        (
+            {'metrics': {'a/AP': float('nan')}},
+            'a.json: metrics a/AP is nan, expected a finite number or null$',
+        ),
+        (
+            {'curve': {'AP': [None, float('inf')]}, 'curve_epochs': [1, 2]},
+            r'a.json: curve AP\[1\] is inf, expected a finite number or null$',
+        ),
+        (
+            {'loss': [-float('inf')]},
+            r'a.json: loss\[0\] is -inf, expected a finite number$',
+        ),
+        (dict(memory_mib=float('nan')), 'memory_mib is nan, expected a fin'),
+        (dict(memory_mib=10**400), 'memory_mib is 10{39}, expected a finite'),
+        (
+            {'curve': {'AP': [0.1]}, 'curve_epochs': [1, 2]},
+            'curve AP has 1 values, expected 2, one for each of curve_epochs',
+        ),
+        (
+            {'loss': [1.0, 2.0], 'loss_steps': [1]},
+            'a.json: loss has 2 values, expected 1, one for each of loss_st',
+        ),
         (dict(further=1), 'no result of a training: further missing or'),
     ],
 )

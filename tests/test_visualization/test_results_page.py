@@ -117,6 +117,13 @@ def test_curves_of_all_lines_together():
     assert len(legends) == 5
 
 
+def test_curves_of_two_lengths_have_different_names():
+    longer = line('a', epochs=9, last_epoch=9)
+    page = Page(results_page('t', [section(line(), longer)], expanded=True))
+    assert 'a, 2 epochs' in page.text
+    assert 'a, 9 epochs' in page.text
+
+
 def test_chart():
     chart = line_chart(
         [
