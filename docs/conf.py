@@ -63,7 +63,7 @@ add_module_names = False
 # Other projects are not linked, so that the build needs no network.
 nitpick_ignore_regex = [
     (r'py:.*', r'(torch|mmcv|mmdet|mmengine|numpy|np|pathlib|argparse)\b.*'),
-    (r'py:.*', r'collections\.abc\..*'),
+    (r'py:.*', r'collections\..*'),
     (r'py:.*', r'(pickle|types|pycocotools)\..*'),
     (
         r'py:class',
