@@ -40,7 +40,7 @@ td { border-top: 1px solid var(--light); }
 .text { text-align: left; min-width: 11em; max-width: 24em;
   overflow-wrap: anywhere; }
 th.text { min-width: 0; }
-@media (min-width: 600px) { td.text:first-child { min-width: 19em; } }
+@media (min-width: 600px) { td.text:first-child { min-width: 16em; } }
 td.text:last-child { min-width: 0; }
 button { font: inherit; color: inherit; background: none; border: 0;
   padding: 0; cursor: pointer; text-align: inherit; overflow-wrap: anywhere; }
