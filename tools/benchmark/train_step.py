@@ -53,14 +53,17 @@ def step(config: str, batch: int) -> Callable[[], None]:
     cfg = load_config(config, mini=True, num_classes=3)
     torch.manual_seed(0)
     model = MODELS.build(cfg.model).train()
-    inputs = torch.randn(batch, 3, 256, WIDTH)
+    divisor = cfg.model.data_preprocessor.get('pad_size_divisor', 32)
+    padded = tuple(-(-side // divisor) * divisor for side in (HEIGHT, WIDTH))
+    inputs = torch.randn(batch, 3, *padded)
     corner = torch.rand(batch, GTS, 2) * torch.tensor([240.0, 180.0])
     boxes = torch.cat((corner, corner + 20 + 40 * torch.rand_like(corner)), 2)
     if hasattr(model, 'rpn_head'):
         fix_proposals(model, boxes)
     samples = []
     for image in boxes:
-        size = dict(img_shape=(HEIGHT, WIDTH), pad_shape=(256, WIDTH))
+        size = dict(img_shape=(HEIGHT, WIDTH), pad_shape=padded)
+        size['batch_input_shape'] = padded
         sample = DetDataSample(metainfo=size)
         sample.gt_instances = InstanceData(
             bboxes=image, labels=torch.arange(GTS) % 3
