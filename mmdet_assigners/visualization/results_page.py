@@ -39,7 +39,7 @@ th { background: var(--shade); white-space: nowrap; }
 td { border-top: 1px solid var(--light); }
 .text { text-align: left; min-width: 11em; max-width: 24em;
   overflow-wrap: anywhere; }
-th.text { min-width: 0; }
+th.text { min-width: 0; white-space: normal; }
 @media (min-width: 600px) { td.text:first-child { min-width: 16em; } }
 td.text:last-child { min-width: 0; }
 button { font: inherit; color: inherit; background: none; border: 0;

@@ -1,5 +1,6 @@
 """Images of finished training runs: curves, detections."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def plot_detections(
             show_image(axes, image)
             axes.set_axis_off()
             if row == 0:
-                axes.set_title(title, fontsize=10)
+                axes.set_title(textwrap.fill(title, 40), fontsize=10)
             _draw_boxes(axes, per_image[row], classes)
     write_png(figure, path)
 
