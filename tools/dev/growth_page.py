@@ -100,6 +100,11 @@ def lines(rows: list[dict]) -> Iterator[str]:
     )
     yield ''
     yield from few_objects(rows)
+    losses = [m for r in rows if (m := _ROW.fullmatch(r['name']))[2] == 'loss']
+    if losses:
+        objects = max(int(match[5]) for match in losses)
+        priors = max(int(match[3]) for match in losses)
+        yield f'Measured with up to {objects} objects and {priors} priors.\n'
     yield (
         'Exponent: k of time ~ size^k, from the middle size to the largest. '
         'Listed are\nheads whose exponent exceeds that of their baseline by '
