@@ -1,9 +1,7 @@
 """``demo``: a method and its mmdet baseline, trained in a few minutes."""
 
 import argparse
-import itertools
 import os
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from . import common
 
 if TYPE_CHECKING:
-    from ..datasets.roots import Split
     from ..experiments import Run
 
 # An untrained model doesn't reach this: random boxes stay below 0.01.
@@ -42,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from ..datasets.roots import resolve_data
     from ..experiments import Run, result_table
     from ..files import write_json, write_text
+    from ..reproduction.comparison import draw_detections
     from ..utils import resolve_config
     from ..visualization.runs import plot_curves
 
@@ -51,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         for config in (args.config, args.baseline):
             resolve_config(config)
         print(f'data: {args.data}')
-        split = resolve_data(args.data).val
+        resolve_data(args.data)
     runs = {
         Path(config).stem: Run(config, args.data, args.epochs)
         for config in (args.baseline, args.config)
@@ -62,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
     print('\n' + table)
     write_text(work_dir / 'table.md', table)
     plot_curves(results, work_dir / 'curves.png')
-    _draw_detections(runs, split, work_dir)
+    folders = {name: work_dir / run.name for name, run in runs.items()}
+    draw_detections(folders, NUM_IMAGES, work_dir / 'detections.png')
     _draw_assignment(runs[Path(args.config).stem], work_dir)
     write_json(work_dir / 'results.json', results)
     ap50 = results[Path(args.config).stem]['bbox_mAP_50']
@@ -96,48 +95,6 @@ def _execute(runs: 'dict[str, Run]', work_dir: Path) -> dict[str, Any]:
         # also on Ctrl-C and SIGTERM, and when one of the trainings failed
         stop_children()
         pool.shutdown()
-
-
-def _draw_detections(
-    runs: 'dict[str, Run]', split: 'Split', work_dir: Path
-) -> None:
-    import mmcv
-    from mmdet.apis import inference_detector, init_detector
-    from mmengine.structures import InstanceData
-
-    from ..analysis.images import ground_truths, read_images
-    from ..diagnostics.checkpoints import find_last
-    from ..utils import register_all_modules
-    from ..visualization.runs import plot_detections
-
-    register_all_modules()
-    with_objects = (i for i in read_images(split) if i['instances'])
-    infos = list(itertools.islice(with_objects, NUM_IMAGES))
-    truths = [
-        InstanceData(bboxes=boxes, labels=labels)
-        for boxes, labels in map(ground_truths, infos)
-    ]
-    columns: dict[str, Sequence[Any]] = {'ground truth': truths}
-    for name, run in runs.items():
-        folder = work_dir / run.name
-        model = init_detector(
-            str(next(folder.glob('*.py'))),
-            str(find_last(folder)),
-            device='cpu',
-        )
-        found = [
-            inference_detector(model, info['img_path']).pred_instances
-            for info in infos
-        ]
-        # as many as there are objects: scores of two losses don't compare
-        columns[name] = [
-            one[one.scores.argsort(descending=True)[: len(truth)]]
-            for one, truth in zip(found, truths, strict=True)
-        ]
-    images = [mmcv.imread(i['img_path'], channel_order='rgb') for i in infos]
-    plot_detections(
-        images, columns, split.classes, work_dir / 'detections.png'
-    )
 
 
 def _draw_assignment(run: 'Run', work_dir: Path) -> None:

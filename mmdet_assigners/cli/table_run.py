@@ -185,6 +185,7 @@ def _check_data(jobs: 'Sequence[Job]') -> None:
             settings.form == 'mini',
             settings.data,
             small=settings.form == 'small',
+            options=common.parse_cfg_options(list(settings.options)),
         )
         common.require_files(cfg, 'train_dataloader', 'val_dataloader')
 

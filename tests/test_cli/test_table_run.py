@@ -112,6 +112,13 @@ def test_results_of_another_training_are_refused(table):
     assert len(table.trainer.calls) == 1
 
 
+def test_data_of_the_options_is_checked(table, tmp_path):
+    option = 'val_dataloader.dataset.ann_file=/none/val.json'
+    code, said = table('run', '--cfg-options', option)
+    assert code == 1 and '/none/val.json' in said.err
+    assert table.trainer.calls == []
+
+
 def test_gpus_are_shared():
     import argparse
 
