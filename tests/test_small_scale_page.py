@@ -24,11 +24,12 @@ RETINA = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
 ATSS = 'mmdet::atss/atss_r50_fpn_1x_coco.py'
 
 
-def run(seed, value, lr=0.001, before=0.0):
+def run(seed, value, lr=0.001, before=0.0, epochs=8):
     """One run that ends at a mAP, and was ``before`` below it at 75 %."""
     return {
         'seed': seed,
         'rate': lr,
+        'epochs': epochs,
         'bbox_mAP': value,
         'bbox_mAP_50': value + 0.2,
         'bbox_mAP_75': value - 0.1,
@@ -44,11 +45,13 @@ def result(config, values, data='bccd', before=0.0, epochs=8):
     return {
         'config': config,
         'data': data,
-        'epochs': epochs,
         'parameters': 1_000_000,
         'runs': [
             *tuning,
-            *(run(s, v, before=before) for s, v in enumerate(values)),
+            *(
+                run(s, v, before=before, epochs=epochs)
+                for s, v in enumerate(values)
+            ),
         ],
     }
 

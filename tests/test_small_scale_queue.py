@@ -42,7 +42,7 @@ def test_runs_of_one_config_share_a_file(tmp_path):
     assert content['config'] == B
     assert [run['rate'] for run in content['runs']] == list(runs.RATES)
     assert content['runs'][0] == dict(
-        rate=runs.RATES[0], seed=runs.TUNING_SEED, bbox_mAP=0.25,
+        rate=runs.RATES[0], seed=runs.TUNING_SEED, epochs=6, bbox_mAP=0.25,
         command='train',
     )  # fmt: skip
 
@@ -56,6 +56,18 @@ def test_arguments_of_a_run():
     ]  # fmt: skip
     seeded = runs.make_run(A, 'bccd', 0, 0.002)
     assert seeded.arguments()[-1] == 'optim_wrapper.optimizer.lr=0.002'
+
+
+@pytest.mark.parametrize(
+    ('config', 'epochs'),
+    [(A, 9), (B, 9), ('pyconv_retinanet_r50_fpn_1x_coco', 18)],
+)
+def test_seeds_on_shapes_are_trained_longer(config, epochs):
+    """Also where the config asks for its own schedule."""
+    assert runs.make_run(config, 'shapes', 0, 0.002).epochs == epochs
+    assert runs.make_run(config, 'bccd', 0, 0.002).epochs is None
+    tuning = runs.make_run(config, 'shapes', runs.TUNING_SEED, 0.002)
+    assert tuning.epochs is None
 
 
 @pytest.fixture

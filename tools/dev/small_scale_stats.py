@@ -75,7 +75,7 @@ def counted_runs(result: dict[str, Any]) -> dict[int, dict[str, Any]]:
     """The runs that count: seed -> run with the chosen rate.
 
     Raises:
-        ValueError: Two runs of one seed.
+        ValueError: Two runs of one seed, or other schedules.
     """
     rate, _ = learning_rate(result)
     found: dict[int, dict[str, Any]] = {}
@@ -87,6 +87,12 @@ def counted_runs(result: dict[str, Any]) -> dict[int, dict[str, Any]]:
                     f'seed {run["seed"]}'
                 )
             found[run['seed']] = run
+    lengths = sorted({run['epochs'] for run in found.values()})
+    if len(lengths) > 1:
+        raise ValueError(
+            f'{result["config"]} on {result["data"]}: its seeds were trained '
+            f'for {lengths} epochs'
+        )
     return dict(sorted(found.items()))
 
 
@@ -115,7 +121,7 @@ def summarize_model(result: dict[str, Any]) -> dict[str, Any] | None:
     rate, tried = learning_rate(result)
     return {
         'seeds': [run['seed'] for run in runs],
-        'epochs': result['epochs'],
+        'epochs': runs[0]['epochs'],
         'parameters': result['parameters'],
         'lr': rate,
         'tried': tried,
@@ -145,23 +151,23 @@ def summarize_pair(
     Raises:
         ValueError: The two were trained for different numbers of epochs.
     """
-    if ours['epochs'] != theirs['epochs']:
-        raise ValueError(
-            f'{ours["config"]} on {ours["data"]} was trained for '
-            f'{ours["epochs"]} epochs, its baseline {theirs["config"]} for '
-            f'{theirs["epochs"]}'
-        )
     mine, other = counted_runs(ours), counted_runs(theirs)
     seeds = [seed for seed in mine if seed in other]
     if not seeds:
         return None
+    epochs, others = (runs[seeds[0]]['epochs'] for runs in (mine, other))
+    if epochs != others:
+        raise ValueError(
+            f'{ours["config"]} on {ours["data"]} was trained for {epochs} '
+            f'epochs, its baseline {theirs["config"]} for {others}'
+        )
     values = [mine[s]['bbox_mAP'] - other[s]['bbox_mAP'] for s in seeds]
     difference = np.mean(values)
     low = high = p = None
     if len(seeds) > 1:
         low, high, p = interval(values)
     moves = [
-        last_quarter([runs[seed] for seed in seeds], ours['epochs'])
+        last_quarter([runs[seed] for seed in seeds], epochs)
         for runs in (mine, other)
     ]
     pair = {
