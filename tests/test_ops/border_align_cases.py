@@ -8,7 +8,12 @@ import math
 
 import torch
 
-from mmdet_assigners.ops.border_align import border_align_argmax
+from mmdet_assigners.ops.border_align import (
+    border_align,
+    border_align_argmax,
+    border_align_levels,
+    border_index,
+)
 
 CASES = {  # batch, channels, height, width, boxes, samples, kind of boxes
     'clamped': (1, 3, 5, 6, 30, 10, 'clamped'),
@@ -23,7 +28,7 @@ CASES = {  # batch, channels, height, width, boxes, samples, kind of boxes
     'large map': (1, 2, 19, 26, 40, 10, 'any'),
     'far outside': (1, 2, 12, 20, 30, 10, 'far'),
 }
-POOL_SIZE = 5
+LEVELS = [(9, 21), (5, 11), (3, 6), (1, 3), (1, 1)]
 
 
 def make_case(name):
@@ -131,11 +136,55 @@ def check_case(name, implementation, device, dtype=torch.float32):
         )
 
 
+def check_levels(implementation, device):
+    """All levels in one call are the same as one call per level.
+
+    Two inputs with the same boxes, of which the second is channels-first in
+    memory, share an index.
+    """
+    generator = torch.Generator().manual_seed(0)
+    kwargs = dict(implementation=implementation)
+    maps = [
+        [torch.randn(2, 4 * c, *size, generator=generator) for size in LEVELS]
+        for c in (3, 5)
+    ]
+    boxes = [
+        torch.rand(2, height * width, 4, generator=generator)
+        * (torch.tensor([width, height] * 2) + 6)
+        - 3
+        for height, width in LEVELS
+    ]
+    boxes = [box.to(device) for box in boxes]
+    every = torch.cat(boxes, 1)
+    index = border_index(every, LEVELS, 4, **kwargs)
+    for channels_first, feats in enumerate(maps):
+        feats = [x.to(device).requires_grad_() for x in feats]
+        cells = torch.cat([x.flatten(2) for x in feats], 2).mT
+        if not channels_first:
+            cells = cells.contiguous()
+        found = border_align_levels(
+            cells, every, LEVELS, 4, index=index, **kwargs
+        )
+        wanted = torch.cat(
+            [
+                border_align(x, box, 4, **kwargs)
+                for x, box in zip(feats, boxes, strict=True)
+            ],
+            2,
+        ).permute(0, 2, 3, 1)
+        assert torch.equal(found, wanted)
+        grad = torch.randn(found.shape, generator=generator).to(device)
+        pairs = (torch.autograd.grad(y, feats, grad) for y in (found, wanted))
+        for one, other in zip(*pairs, strict=True):
+            torch.testing.assert_close(one, other)
+
+
 def main():
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     for name in CASES:
         check_case(name, 'triton', device)
-    print(f'{len(CASES)} cases on {device}')
+    check_levels('triton', device)
+    print(f'{len(CASES)} cases and {len(LEVELS)} levels on {device}')
 
 
 if __name__ == '__main__':

@@ -8,10 +8,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_ops.border_align_cases import CASES, check_case, make_case
+from test_ops.border_align_cases import (
+    CASES,
+    LEVELS,
+    check_case,
+    check_levels,
+    make_case,
+)
 
 from mmdet_assigners.ops.border_align import _torch as torch_kernels
-from mmdet_assigners.ops.border_align import border_align, border_align_argmax
+from mmdet_assigners.ops.border_align import (
+    border_align,
+    border_align_argmax,
+    border_align_levels,
+)
 
 IMPLEMENTATIONS = ['torch', 'reference']
 ROOT = Path(__file__).parents[2]
@@ -25,6 +35,11 @@ def one_box(box, dtype=torch.float64):
 @pytest.mark.parametrize('name', CASES)
 def test_equals_brute_force(name, implementation):
     check_case(name, implementation, torch.device('cpu'))
+
+
+@pytest.mark.parametrize('implementation', IMPLEMENTATIONS)
+def test_levels_equal_maps(implementation):
+    check_levels(implementation, torch.device('cpu'))
 
 
 @pytest.mark.parametrize('implementation', IMPLEMENTATIONS)
@@ -152,6 +167,20 @@ def test_infinite_gradient_stays_where_it_belongs():
 
 
 @pytest.mark.parametrize('implementation', IMPLEMENTATIONS)
+@pytest.mark.parametrize('value', [float('inf'), -float('inf')])
+def test_infinite_cell_without_a_share_is_not_nan(implementation, value):
+    """It counts where a sample lies on it, and nowhere else."""
+    input = torch.zeros(1, 4, 4, 4)
+    input[..., 0, 0] = value
+    boxes = torch.tensor(
+        [[[0.0, 0, 0, 0], [1, 0, 3, 2], [0, 1, 2, 3], [9, 9, 11, 11]]]
+    )
+    output = border_align(input, boxes, 2, implementation=implementation)
+    assert (output[0, 0, 0] == value).all()
+    assert (output[0, 0, 1:] == 0).all()
+
+
+@pytest.mark.parametrize('implementation', IMPLEMENTATIONS)
 def test_gradcheck(implementation):
     input, boxes = make_case('clamped')
     input = input[:, :8, :4, :5].double().clone().requires_grad_()
@@ -233,10 +262,31 @@ def test_without_gradient_no_argmax():
     expected = border_align(input.clone().requires_grad_(), boxes)
     assert torch.equal(border_align(input, boxes), expected.detach())
     op = torch.ops.mmdet_assigners.border_align
-    args = (boxes, 10, False, 'auto')
-    assert op(input, *args)[1].shape == (0,)
+    cells, sizes = input.flatten(2).mT, input.shape[2:]
+    args = (boxes, 10, sizes, [boxes.shape[1]], [], False, 'auto')
+    assert op(cells, *args)[1].shape == (0,)
     with pytest.raises(RuntimeError, match='without a gradient'):
-        op(input.requires_grad_(), *args)[0].sum().backward()
+        op(cells.requires_grad_(), *args)[0].sum().backward()
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(input=torch.zeros(1, 14, 4)), r'\(B, 13, 4C\).*\(1, 14, 4\)'),
+        (dict(input=torch.zeros(1, 13, 6)), r'\(1, 13, 6\)'),
+        (dict(input=torch.zeros(1, 4, 13, 1)), r'\(1, 4, 13, 1\)'),
+        (dict(boxes=torch.zeros(1, 12, 4)), r'\(B, 13, 4\).*\(1, 12, 4\)'),
+        (dict(sizes=[(3, 4)]), r'\(B, 12, 4C\).*\(1, 13, 4\)'),
+    ],
+)
+def test_levels_that_do_not_fit(change, message):
+    args = dict(
+        input=torch.zeros(1, 13, 4),
+        boxes=torch.zeros(1, 13, 4),
+        sizes=[(3, 4), (1, 1)],
+    )
+    with pytest.raises(ValueError, match=message):
+        border_align_levels(**{**args, **change})
 
 
 @pytest.mark.parametrize('implementation', ['torch', 'reference'])
@@ -266,14 +316,20 @@ def test_memory_layout():
 def test_operator_contract():
     """Schema, fake tensors, autograd registration, AOT."""
     input, boxes = make_case('clamped')
+    sizes, counts = [*input.shape[2:], 1, 1], [boxes.shape[1] - 2, 2]
+    cells = torch.cat(
+        [input.flatten(2), torch.ones_like(input[..., 0, :1])], 2
+    )
     op = torch.ops.mmdet_assigners.border_align.default
-    args = (input.clone().requires_grad_(), boxes, 3, True, 'auto')
-    torch.library.opcheck(op, args)
-    args = (input, boxes, 3, False, 'auto')
-    torch.library.opcheck(op, args, test_utils='test_faketensor')
-    _, argmax = border_align_argmax(input, boxes, 3)
+    args = (cells.mT.clone().requires_grad_(), boxes, 3, sizes, counts, [])
+    torch.library.opcheck(op, (*args, True, 'auto'))
+    args = (cells.mT, boxes, 3, sizes, counts, [])
+    torch.library.opcheck(
+        op, (*args, False, 'auto'), test_utils='test_faketensor'
+    )
+    _, argmax = op(*args, True, 'auto')
     grad = torch.randn(argmax.shape)
-    args = (grad, argmax, boxes, *input.shape[2:], 3, 'auto')
+    args = (grad, argmax, boxes, 3, sizes, counts, [], 'auto')
     torch.library.opcheck(
         torch.ops.mmdet_assigners.border_align_backward.default, args
     )
@@ -358,7 +414,7 @@ def test_triton_kernels_interpreted():
         cwd=ROOT,
     )
     assert run.returncode == 0, run.stderr
-    assert f'{len(CASES)} cases' in run.stdout
+    assert f'{len(CASES)} cases and {len(LEVELS)} levels' in run.stdout
 
 
 @WITH_TRITON
@@ -370,7 +426,7 @@ def test_triton_kernels_compile(capability, dtype):
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from mmdet_assigners.ops.border_align import _triton
+    from mmdet_assigners.ops.border_align import _kernels, _triton
 
     def build(kernel, types, constants):
         names = kernel.arg_names
@@ -388,21 +444,24 @@ def test_triton_kernels_compile(capability, dtype):
         )
         return compile_kernel(source, GPUTarget('cuda', capability, 32)).asm
 
-    names = ('count', 'channels', 'height', 'width', 'lines', 'tiles')
-    block = dict(pool_size=10, block_c=128)
+    names = ('cells', 'count', 'channels', 'lines')
+    block = dict(pool_size=10, levels=5)
     types = dict.fromkeys(names, 'i32')
     types |= dict(boxes_ptr='*fp32', record_ptr='*fp32', argmax_ptr='*u8')
+    types |= dict(levels_ptr='*i32', key_ptr='*i32')
     code = build(
-        _triton._forward_kernel,
+        _kernels.forward_kernel,
         dict(types, input_ptr=f'*{dtype}', output_ptr=f'*{dtype}'),
-        dict(block, with_argmax=True, block_m=8),
+        dict(block, with_argmax=True, block_m=8, block_c=128),
     )
     assert code['cubin'] and 'ld.global.v4.b32' in code['ptx']
+    code = build(_kernels.index_kernel, types, dict(block, block_m=512))
+    assert code['cubin']
     pointers = dict(grad_ptr=f'*{dtype}', found_ptr=f'*{dtype}')
     pointers |= dict(order_ptr='*i64', first_ptr='*i32')
     code = build(
-        _triton._backward_kernel,
+        _kernels.backward_kernel,
         types | pointers,
-        dict(block, block_x=_triton.BLOCK_X),
+        dict(block, block_x=_triton.BLOCK_X, block_c=128),
     )
     assert code['cubin'] and 'atom' not in code['ptx']

@@ -1,25 +1,29 @@
 """The Border Alignment Module of BorderDet."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from ...ops.border_align import border_align
+from ...ops.border_align import border_align_levels
 
 
 class InstanceNorm(nn.Module):
-    """Normalizes each channel of each image; no parameters, no statistics.
+    """Normalizes each channel of each level; no parameters, no statistics.
 
-    As ``nn.InstanceNorm2d``, but a map of one cell becomes 0 instead of an
-    error.
+    As ``nn.InstanceNorm1d`` of each level, but a level of one cell becomes 0
+    instead of an error.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalized (B, C, H, W)."""
-        if x.shape[-2:].numel() == 1:
-            return x - x
-        return F.instance_norm(x)
+    def forward(self, x: Tensor, counts: Sequence[int]) -> Tensor:
+        """Normalized (B, C, P), whose levels have ``counts`` cells."""
+        return torch.cat([self._level(part) for part in x.split(counts, 2)], 2)
+
+    @staticmethod
+    def _level(x: Tensor) -> Tensor:
+        return F.instance_norm(x) if x.shape[2] > 1 else x - x
 
 
 class BorderAlignModule(BaseModule):
@@ -58,23 +62,36 @@ class BorderAlignModule(BaseModule):
             nn.Conv2d(5 * border_channels, in_channels, 1), nn.ReLU()
         )
 
-    def forward(self, x: Tensor, boxes: Tensor) -> Tensor:
-        """Features of the boxes of all locations.
+    def forward(
+        self,
+        feats: Sequence[Tensor],
+        boxes: Tensor,
+        index: Sequence[Tensor] = (),
+    ) -> Tensor:
+        """Features of the boxes of all locations of all levels.
 
         Args:
-            x: (B, in_channels, H, W).
-            boxes: (B, H * W, 4) in cells, row-major; no gradient goes to
-                them.
+            feats: L maps (B, in_channels, H_l, W_l).
+            boxes: (B, P, 4) in cells of their level, level-major, then
+                row-major; no gradient goes to them.
+            index: See :func:`~mmdet_assigners.ops.border_align.border_index`.
 
         Returns:
-            Tensor: (B, in_channels, H, W).
+            Tensor: (B, in_channels, 1, P), a map of one row.
         """
-        borders = border_align(self.ltrb_conv(x), boxes, self.pool_size)
-        # [B, C, H W, 4] -> [B, 4 C, H, W]
-        borders = borders.permute(0, 3, 1, 2).flatten(1, 2)
-        borders = borders.unflatten(-1, x.shape[-2:])
-        point = self.cur_point_conv(x)
-        return self.border_conv(torch.cat((borders, point), 1))
+        sizes = [x.shape[2:] for x in feats]
+        counts = [height * width for height, width in sizes]
+        x = torch.cat([x.flatten(2) for x in feats], 2).unsqueeze(2)
+        corners, point = (
+            relu(norm(conv(x).squeeze(2), counts))
+            for conv, norm, relu in (self.ltrb_conv, self.cur_point_conv)
+        )
+        borders = border_align_levels(
+            corners.mT, boxes, sizes, self.pool_size, index=index
+        )
+        # [B, P, 4, C] -> [B, 4 C, P]
+        borders = borders.flatten(2).mT
+        return self.border_conv(torch.cat((borders, point), 1).unsqueeze(2))
 
 
 def _conv_norm(in_channels: int, out_channels: int) -> nn.Sequential:

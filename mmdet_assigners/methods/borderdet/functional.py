@@ -53,24 +53,22 @@ def boxes_from_distances(xy: Tensor, ltrb: Tensor) -> Tensor:
 
 
 def pooling_boxes(
-    boxes: Tensor, stride: int, offset: float, height: int, width: int
+    boxes: Tensor, points: AnchorPoints, offset: float
 ) -> Tensor:
     """Boxes in cells, along whose borders features are pooled.
 
     Args:
-        boxes: (B, H * W, 4) in pixels.
-        stride: Of the level in pixels.
+        boxes: (B, P, 4) in pixels.
+        points: The P points, whose levels the boxes have.
         offset: Location of a point in its cell, 0 in the paper.
-        height: H of the level in cells.
-        width: W of the level in cells.
 
     Returns:
-        Tensor: (B, H * W, 4) in cells, whose centers are whole numbers,
-        clamped to the centers of the outer cells.
+        Tensor: (B, P, 4) in cells of the level, whose centers are whole
+        numbers, clamped to the centers of the outer cells.
     """
-    last = boxes.new_tensor([width - 1, height - 1] * 2)
-    cells = (boxes / stride - offset).clamp(min=0)
-    return torch.minimum(cells, last)
+    last = (points.sizes - 1)[points.level].repeat(1, 2)
+    cells = (boxes / points.stride[:, None] - offset).clamp(min=0)
+    return torch.minimum(cells, last.to(cells))
 
 
 def encode_deltas(coarse: Tensor, boxes: Tensor, std: float) -> Tensor:

@@ -8,6 +8,7 @@ from mmcv.cnn import Scale
 from mmdet.models.dense_heads import AnchorFreeHead, FCOSHead
 from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.models.task_modules.prior_generators import MlvlPointGenerator
+from mmdet.models.utils import multi_apply
 from mmdet.registry import MODELS
 from mmdet.utils import InstanceList, reduce_mean
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from ...models.checks import check_delta_loss
 from ...models.dense_heads.flat_points import FlatPoints, FlatPointsMixin
 from ...ops.anchor_points import flatten_levels
+from ...ops.border_align import border_index
 from ...ops.fcos import box_loss
 from . import functional as borderdet
 from .border_align_module import BorderAlignModule
@@ -176,10 +178,48 @@ class BorderDetHead(BorderPredictMixin, FlatPointsMixin, FCOSHead):
         self.border_cls_score = nn.Conv2d(channels, self.cls_out_channels, 1)
         self.border_bbox_pred = nn.Conv2d(channels, 4, 1)
 
+    def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
+        """Predictions of all levels, the same in training and at test.
+
+        Args:
+            x: L maps (B, in_channels, H_l, W_l).
+
+        Returns:
+            tuple: Five lists of L maps: class logits (B, C, H_l, W_l),
+            distances (B, 4, H_l, W_l) in pixels, centerness logits
+            (B, 1, H_l, W_l), and of stage 2 class logits (B, C, H_l, W_l) and
+            deltas (B, 4, H_l, W_l).
+        """
+        cls, ltrb, central, cls_feats, reg_feats = multi_apply(
+            self.forward_single, x, self.scales, self.strides
+        )
+        sizes = [tuple(level.shape[2:]) for level in x]
+        points = self._points(sizes, self.strides, ltrb[0])
+        coarse = coarse_boxes(points, flatten_levels(ltrb))
+        boxes = borderdet.pooling_boxes(
+            coarse, points, self.prior_generator.offset
+        )
+        index: Sequence[Tensor] = ()
+        if torch.is_grad_enabled():
+            index = border_index(boxes, sizes, self.pool_size)
+        border_cls = self.border_cls_score(
+            self.border_cls_subnet(cls_feats, boxes, index)
+        )
+        border_reg = self.border_bbox_pred(
+            self.border_bbox_subnet(reg_feats, boxes, index)
+        )
+        return (
+            cls,
+            ltrb,
+            central,
+            _maps(border_cls, sizes),
+            _maps(border_reg, sizes),
+        )
+
     def forward_single(
         self, x: Tensor, scale: Scale, stride: int
     ) -> tuple[Tensor, ...]:
-        """Predictions of one level, the same in training and at test.
+        """Predictions of stage 1 of one level, and what stage 2 looks at.
 
         Args:
             x: (B, in_channels, H, W).
@@ -188,8 +228,8 @@ class BorderDetHead(BorderPredictMixin, FlatPointsMixin, FCOSHead):
 
         Returns:
             tuple: Class logits (B, C, H, W), distances (B, 4, H, W) in
-            pixels, centerness logits (B, 1, H, W), and of stage 2 class
-            logits (B, C, H, W) and deltas (B, 4, H, W).
+            pixels, centerness logits (B, 1, H, W), and the features of both
+            towers (B, feat_channels, H, W).
         """
         cls, ltrb, cls_feat, reg_feat = AnchorFreeHead.forward_single(self, x)
         central = self.conv_centerness(
@@ -201,19 +241,7 @@ class BorderDetHead(BorderPredictMixin, FlatPointsMixin, FCOSHead):
             ltrb = ltrb.clamp(min=0) * stride
         else:
             ltrb = ltrb.exp()
-        height, width = x.shape[-2:]
-        points = self._points([(height, width)], [stride], ltrb)
-        coarse = coarse_boxes(points, flatten_levels([ltrb]))
-        boxes = borderdet.pooling_boxes(
-            coarse, stride, self.prior_generator.offset, height, width
-        )
-        return (
-            cls,
-            ltrb,
-            central,
-            self.border_cls_score(self.border_cls_subnet(cls_feat, boxes)),
-            self.border_bbox_pred(self.border_bbox_subnet(reg_feat, boxes)),
-        )
+        return cls, ltrb, central, cls_feat, reg_feat
 
     def flatten(
         self, outs: Sequence[list[Tensor]], gts: InstanceList
@@ -365,3 +393,12 @@ class BorderDetHead(BorderPredictMixin, FlatPointsMixin, FCOSHead):
             for one, boxes, gt in zip(found, flat.coarse, match, strict=True):
                 one.priors, one.assigned_gt = boxes, gt
         return found
+
+
+def _maps(row: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
+    """L maps (B, K, H_l, W_l) of a map (B, K, 1, P) of one row."""
+    parts = row.squeeze(2).split([h * w for h, w in sizes], 2)
+    return [
+        part.unflatten(2, size)
+        for part, size in zip(parts, sizes, strict=True)
+    ]

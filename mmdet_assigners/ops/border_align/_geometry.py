@@ -1,5 +1,6 @@
 """Where BorderAlign samples; shared by its implementations in PyTorch."""
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -20,6 +21,44 @@ class Samples(NamedTuple):
 
     cells: Tensor
     weights: Tensor
+
+
+class Level(NamedTuple):
+    """Place of a feature level among all cells and all boxes.
+
+    Attributes:
+        height: Of the map in cells.
+        width: Of the map in cells.
+        first_cell: Index of its first cell.
+        first_box: Index of its first box.
+        boxes: Number of its boxes.
+    """
+
+    height: int
+    width: int
+    first_cell: int
+    first_box: int
+    boxes: int
+
+
+def split_levels(sizes: Sequence[int], counts: Sequence[int]) -> list[Level]:
+    """The levels of maps and boxes that are concatenated.
+
+    Args:
+        sizes: Height and width of each of the L levels in turn, 2 L numbers.
+        counts: L numbers of boxes.
+    """
+    return list(_levels(sizes, counts))
+
+
+def _levels(sizes: Sequence[int], counts: Sequence[int]) -> Iterator[Level]:
+    cell = box = 0
+    for height, width, count in zip(
+        sizes[::2], sizes[1::2], counts, strict=True
+    ):
+        yield Level(height, width, cell, box, count)
+        cell += height * width
+        box += count
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:

@@ -9,7 +9,9 @@ from torch import Tensor
 from ._geometry import ACROSS, compute_dtype
 
 
-def border_align_grid(input: Tensor, boxes: Tensor, pool_size: int) -> Tensor:
+def border_align_grid(
+    input: Tensor, boxes: Tensor, pool_size: int
+) -> tuple[Tensor, Tensor]:
     """The maximum over the samples, in operators that ONNX has.
 
     Args:
@@ -18,7 +20,7 @@ def border_align_grid(input: Tensor, boxes: Tensor, pool_size: int) -> Tensor:
         pool_size: Number N of intervals.
 
     Returns:
-        Tensor: (B, C, M, 4).
+        tuple: Output (B, C, M, 4) and no arg-max (0, 0, 0, 0).
     """
     dtype = compute_dtype(input.dtype)
     height, width = input.shape[-2:]
@@ -49,4 +51,5 @@ def border_align_grid(input: Tensor, boxes: Tensor, pool_size: int) -> Tensor:
         return value[..., 0].where(inside.transpose(2, 3), 0)
 
     best = reduce(torch.maximum, map(sample, range(pool_size + 1)))
-    return best.permute(0, 2, 3, 1).to(input.dtype)
+    output = best.permute(0, 2, 3, 1).to(input.dtype)
+    return output, input.new_empty(0, 0, 0, 0)

@@ -32,7 +32,9 @@ def border_align_reference(
         value = planes.new_zeros(())
         for cell, weight in zip(cells, weights, strict=True):
             index = cell.expand(-1, -1, planes.shape[2], -1)
-            value = value + planes.gather(-1, index) * weight
+            share = planes.gather(-1, index) * weight
+            # an infinite cell without a share is not NaN
+            value = value + share.where(weight > 0, 0)
         return value
 
     best = sample(0)

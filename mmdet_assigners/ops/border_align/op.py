@@ -1,5 +1,6 @@
 """BorderAlign as one operator: checks, choice of kernel, autograd, export."""
 
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from . import _torch
+from ._geometry import split_levels
 from ._grid import border_align_grid
 from ._reference import border_align_reference
 
@@ -66,11 +68,74 @@ def border_align(
         ValueError: A shape, a device, ``pool_size`` or ``implementation`` is
             not as said.
     """
-    if implementation == 'auto' and torch.onnx.is_in_onnx_export():
-        _check(input, boxes, pool_size, implementation)
-        return border_align_grid(input, boxes, pool_size)
-    grad = input.requires_grad and torch.is_grad_enabled()
-    return _run(input, boxes, pool_size, implementation, grad)[0]
+    _check_map(input)
+    sizes = [tuple(input.shape[-2:])]
+    output = _run(
+        input.flatten(2).mT, boxes, sizes, None, pool_size, implementation
+    )[0]
+    return output.permute(0, 3, 1, 2)
+
+
+def border_align_levels(
+    input: Tensor,
+    boxes: Tensor,
+    sizes: Sequence[Sequence[int]],
+    pool_size: int = 10,
+    *,
+    index: Sequence[Tensor] = (),
+    implementation: str = 'auto',
+) -> Tensor:
+    """`border_align` on all levels of a pyramid, with one box per cell.
+
+    On a GPU one launch serves all levels, where calls per level would wait
+    for the host.
+
+    Args:
+        input: (B, P, 4C) floating, the cells of the levels in turn, each
+            row-major; P is the sum of H_l * W_l.
+        boxes: (B, P, 4) floating, x1, y1, x2, y2 in cells of the level.
+        sizes: H_l and W_l of each of the L levels.
+        pool_size: As of `border_align`.
+        index: What `border_index` returned for the same boxes, for several
+            calls with a gradient; else each backward pass computes it.
+        implementation: As of `border_align`.
+
+    Returns:
+        Tensor: (B, P, 4, C), the third axis top, left, bottom, right, in the
+        dtype of the input.
+
+    Raises:
+        TypeError: As of `border_align`.
+        ValueError: As of `border_align`, or the levels don't have P cells.
+    """
+    counts = [height * width for height, width in sizes]
+    return _run(
+        input, boxes, sizes, counts, pool_size, implementation, index=index
+    )[0]
+
+
+def border_index(
+    boxes: Tensor,
+    sizes: Sequence[Sequence[int]],
+    pool_size: int = 10,
+    *,
+    implementation: str = 'auto',
+) -> list[Tensor]:
+    """What the gradients of `border_align_levels` share if the boxes do.
+
+    Args: as of `border_align_levels`.
+
+    Returns:
+        list: Three tensors for Triton's kernels; none for the others, which
+        don't use them.
+    """
+    if torch.compiler.is_exporting() or not _uses_triton(
+        boxes, implementation
+    ):
+        return []
+    flat = [side for size in sizes for side in size]
+    counts = [height * width for height, width in sizes]
+    return list(_index_op(boxes.detach(), pool_size, flat, counts))
 
 
 def border_align_argmax(
@@ -88,40 +153,109 @@ def border_align_argmax(
         tuple: Output (B, C, M, 4) and arg-max (B, C, M, 4) uint8 in 0..N,
         counted from (x1, y1) for top and left, else from (x2, y2).
     """
-    return _run(input, boxes, pool_size, implementation, True)
+    _check_map(input)
+    sizes = [tuple(input.shape[-2:])]
+    output, argmax = _run(
+        input.flatten(2).mT,
+        boxes,
+        sizes,
+        None,
+        pool_size,
+        implementation,
+        with_argmax=True,
+    )
+    return output.permute(0, 3, 1, 2), argmax.permute(0, 3, 1, 2)
 
 
 def _run(
     input: Tensor,
     boxes: Tensor,
+    sizes: Sequence[Sequence[int]],
+    counts: Sequence[int] | None,
     pool_size: int,
     implementation: str,
-    with_argmax: bool,
+    index: Sequence[Tensor] = (),
+    with_argmax: bool | None = None,
 ) -> tuple[Tensor, Tensor]:
-    _check(input, boxes, pool_size, implementation)
-    if implementation == 'reference':
-        return border_align_reference(input, boxes, pool_size)
+    """Output (B, M, 4, C) and arg-max of cells (B, P, 4C).
+
+    Without ``counts`` the boxes are those of one level; without
+    ``with_argmax`` the arg-max is found if a gradient will need it.
+    """
+    _check(input, boxes, sizes, counts, pool_size, implementation)
+    flat = [side for size in sizes for side in size]
+    counts = [boxes.shape[1]] if counts is None else list(counts)
+    align = None
+    if implementation == 'auto' and torch.onnx.is_in_onnx_export():
+        align = border_align_grid
+    elif implementation == 'reference':
+        align = border_align_reference
+    if align is not None:
+        levels = _split(input, boxes, flat, counts)
+        parts = [align(*level, pool_size) for level in levels]
+        output, argmax = (
+            torch.cat(part, 2) for part in zip(*parts, strict=True)
+        )
+        return output.permute(0, 2, 3, 1), argmax.permute(0, 2, 3, 1)
+    if with_argmax is None:
+        with_argmax = input.requires_grad and torch.is_grad_enabled()
     return _forward_op(
-        input, boxes.detach(), pool_size, with_argmax, implementation
+        input,
+        boxes.detach(),
+        pool_size,
+        flat,
+        counts,
+        list(index),
+        with_argmax,
+        implementation,
     )
 
 
-def _check(
-    input: Tensor, boxes: Tensor, pool_size: int, implementation: str
-) -> None:
-    for name, value in (('input', input), ('boxes', boxes)):
-        if not value.is_floating_point():
-            raise TypeError(f'{name} must be floating, got {value.dtype}')
+def _split(
+    input: Tensor, boxes: Tensor, sizes: Sequence[int], counts: Sequence[int]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Map (B, 4C, H_l, W_l) and boxes (B, M_l, 4) of each level."""
+    for height, width, cell, box, count in split_levels(sizes, counts):
+        tokens = input[:, cell : cell + height * width]
+        yield (
+            tokens.mT.unflatten(2, (height, width)),
+            boxes[:, box : box + count],
+        )
+
+
+def _check_map(input: Tensor) -> None:
     shape = tuple(input.shape)
     if len(shape) != 4 or shape[1] % 4 or 0 in shape[1:]:
         raise ValueError(
             'input must have shape (B, 4C, H, W) with C, H, W > 0, got '
             f'{shape}'
         )
-    if boxes.dim() != 3 or boxes.shape[0] != shape[0] or boxes.shape[2] != 4:
+
+
+def _check(
+    input: Tensor,
+    boxes: Tensor,
+    sizes: Sequence[Sequence[int]],
+    counts: Sequence[int] | None,
+    pool_size: int,
+    implementation: str,
+) -> None:
+    for name, value in (('input', input), ('boxes', boxes)):
+        if not value.is_floating_point():
+            raise TypeError(f'{name} must be floating, got {value.dtype}')
+    shape = tuple(input.shape)
+    cells = sum(height * width for height, width in sizes)
+    if len(shape) != 3 or shape[1] != cells or shape[2] % 4 or 0 in shape[1:]:
         raise ValueError(
-            f'boxes must have shape (B, M, 4) with B = {shape[0]}, that of '
-            f'the input, got {tuple(boxes.shape)}'
+            f'input must have shape (B, {cells}, 4C) with C > 0, since the '
+            f'levels have {cells} cells, got {shape}'
+        )
+    number = 'M' if counts is None else cells
+    fits = boxes.dim() == 3 and boxes.shape[::2] == (shape[0], 4)
+    if not fits or (counts is not None and boxes.shape[1] != cells):
+        raise ValueError(
+            f'boxes must have shape (B, {number}, 4) with B = {shape[0]}, '
+            f'that of the input, got {tuple(boxes.shape)}'
         )
     if boxes.device != input.device:
         raise ValueError(
@@ -137,6 +271,10 @@ def _check(
             f'implementation must be one of {", ".join(IMPLEMENTATIONS)}, '
             f'got {implementation!r}'
         )
+
+
+def _uses_triton(tensor: Tensor, implementation: str) -> bool:
+    return _kernels(tensor, implementation) is not _torch
 
 
 def _kernels(tensor: Tensor, implementation: str) -> ModuleType:
@@ -170,25 +308,30 @@ def _forward_op(
     input: Tensor,
     boxes: Tensor,
     pool_size: int,
+    sizes: Sequence[int],
+    counts: Sequence[int],
+    index: Sequence[Tensor],
     with_argmax: bool,
     implementation: str,
 ) -> tuple[Tensor, Tensor]:
     kernels = _kernels(input, implementation)
-    output, argmax = kernels.forward(input, boxes, pool_size, with_argmax)
-    output = output.permute(0, 3, 1, 2)
-    return output, argmax.permute(0, 3, 1, 2) if with_argmax else argmax
+    return kernels.forward(input, boxes, sizes, counts, pool_size, with_argmax)
 
 
 @_forward_op.register_fake
 def _(
-    input: Tensor, boxes: Tensor, pool_size: int, with_argmax: bool, _: str
+    input: Tensor,
+    boxes: Tensor,
+    pool_size: int,
+    sizes: Sequence[int],
+    counts: Sequence[int],
+    index: Sequence[Tensor],
+    with_argmax: bool,
+    implementation: str,
 ) -> tuple[Tensor, Tensor]:
-    shape = (*boxes.shape[:2], 4, input.shape[1] // 4)
-    output = input.new_empty(shape).permute(0, 3, 1, 2)
-    if not with_argmax:
-        return output, input.new_empty(0, dtype=torch.uint8)
-    argmax = input.new_empty(shape, dtype=torch.uint8)
-    return output, argmax.permute(0, 3, 1, 2)
+    shape = (*boxes.shape[:2], 4, input.shape[2] // 4)
+    argmax = input.new_empty(shape if with_argmax else 0, dtype=torch.uint8)
+    return input.new_empty(shape), argmax
 
 
 @torch.library.custom_op(
@@ -198,30 +341,60 @@ def _backward_op(
     grad: Tensor,
     argmax: Tensor,
     boxes: Tensor,
-    height: int,
-    width: int,
     pool_size: int,
+    sizes: Sequence[int],
+    counts: Sequence[int],
+    index: Sequence[Tensor],
     implementation: str,
 ) -> Tensor:
     kernels = _kernels(grad, implementation)
-    grad, argmax = (t.permute(0, 2, 3, 1) for t in (grad, argmax))
-    found = kernels.backward(grad, argmax, boxes, height, width, pool_size)
-    return found.permute(0, 3, 1, 2)
+    return kernels.backward(
+        grad, argmax, boxes, sizes, counts, pool_size, index
+    )
 
 
 @_backward_op.register_fake
 def _(
-    grad: Tensor, _: Tensor, boxes: Tensor, height: int, width: int, *__: Any
+    grad: Tensor,
+    argmax: Tensor,
+    boxes: Tensor,
+    pool_size: int,
+    sizes: Any,
+    *_: Any,
 ) -> Tensor:
-    batch, channels = grad.shape[:2]
-    shape = (batch, height, width, 4 * channels)
-    return grad.new_empty(shape).permute(0, 3, 1, 2)
+    cells = sum(h * w for h, w in zip(sizes[::2], sizes[1::2], strict=True))
+    return grad.new_empty(len(grad), cells, 4 * grad.shape[-1])
+
+
+@torch.library.custom_op(
+    'mmdet_assigners::border_align_index', mutates_args=()
+)
+def _index_op(
+    boxes: Tensor, pool_size: int, sizes: Sequence[int], counts: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    from . import _triton
+
+    return _triton.index(boxes, sizes, counts, pool_size)
+
+
+@_index_op.register_fake
+def _(
+    boxes: Tensor, pool_size: int, sizes: Sequence[int], counts: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    batch, count, _ = boxes.shape
+    lines = sum(
+        max(size) + 1 for size in zip(sizes[::2], sizes[1::2], strict=True)
+    )
+    return (
+        boxes.new_empty((4 * batch, count, 4), dtype=torch.float32),
+        boxes.new_empty(4 * batch * count, dtype=torch.int64),
+        boxes.new_empty(4 * batch * lines + 1, dtype=torch.int32),
+    )
 
 
 def _setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-    input, boxes, ctx.pool_size, ctx.with_argmax, ctx.implementation = inputs
-    ctx.size = input.shape[-2:]
-    ctx.save_for_backward(output[1], boxes)
+    _, boxes, *ctx.sizes, index, ctx.with_argmax, ctx.implementation = inputs
+    ctx.save_for_backward(output[1], boxes, *index)
 
 
 def _backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple:
@@ -230,11 +403,11 @@ def _backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple:
             'border_align ran without a gradient for its input, which now '
             'needs one'
         )
-    argmax, boxes = ctx.saved_tensors
+    argmax, boxes, *index = ctx.saved_tensors
     found = _backward_op(
-        grad, argmax, boxes, *ctx.size, ctx.pool_size, ctx.implementation
+        grad, argmax, boxes, *ctx.sizes, index, ctx.implementation
     )
-    return found, None, None, None, None
+    return found, None, None, None, None, [None] * len(index), None, None
 
 
 _forward_op.register_autograd(_backward, setup_context=_setup_context)

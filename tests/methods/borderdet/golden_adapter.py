@@ -31,7 +31,9 @@ def border_branch(case):
         p['in_channels'], p['border_channels'], p['pool_size']
     )
     case.load(module)
-    return case.results({'out': module(case['x'], case['boxes'])})
+    x = case['x']
+    out = module([x], case['boxes']).view(x.shape)
+    return case.results({'out': out})
 
 
 TOWERS = {'cls_subnet': 'cls_convs', 'bbox_subnet': 'reg_convs'}

@@ -1,5 +1,7 @@
 """BorderDet: boxes, targets and scores."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -35,16 +37,18 @@ def test_literal_boxes():
 
 
 def test_literal_pooling_boxes():
-    """In cells; outside the map they lie on its edge."""
+    """In cells of the level; outside the map they lie on its edge."""
+    points = anchor_points([(1, 1), (1, 3)], (16, 8))
+    points = replace(points, sizes=torch.tensor([[1, 1], [6, 4]]))
     boxes = torch.tensor(
-        [[[8.0, 4, 20, 28], [-9, -9, 99, 99], [50, 60, 70, 80]]]
-    )
-    found = borderdet.pooling_boxes(boxes, 8, 0.0, 4, 6)
-    expected = [[1, 0.5, 2.5, 3], [0, 0, 5, 3], [5, 3, 5, 3]]
+        [[[8, 4, 20, 28], [8, 4, 20, 28], [-9, -9, 99, 99], [50, 60, 70, 80]]]
+    ).float()
+    found = borderdet.pooling_boxes(boxes, points, 0.0)
+    expected = [[0, 0, 0, 0], [1, 0.5, 2.5, 3], [0, 0, 5, 3], [5, 3, 5, 3]]
     assert found[0].tolist() == expected
     # with points in the middle of cells, half a cell less
-    found = borderdet.pooling_boxes(boxes[:, :1], 8, 0.5, 4, 6)
-    assert found[0].tolist() == [[0.5, 0, 2, 3]]
+    found = borderdet.pooling_boxes(boxes, points, 0.5)
+    assert found[0, 1].tolist() == [0.5, 0, 2, 3]
 
 
 def test_literal_deltas():
