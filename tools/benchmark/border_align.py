@@ -1,7 +1,8 @@
 """BorderAlign against mmcv's op (CUDA), or a 3x3 convolution (CPU).
 
-All levels P3 to P7 of an 800x1333 image, a box per cell. On CUDA a copy of
-1 GiB comes first: its bandwidth is the ceiling for the rows after it. The
+All levels P3 to P7 of an 800x1333 image, a box per cell. On CUDA the two
+branches of BorderDet, 256 and 128 channels, which have the same boxes; a copy
+of 1 GiB comes first: its bandwidth is the ceiling for the rows after it. The
 least bytes are those of input, output, boxes and one byte of arg-max, each
 moved once, in the dtype of ours; a row in bfloat16 has mmcv's op in float32
 as its peer.
@@ -13,64 +14,93 @@ import torch
 from _harness import Case, main
 from torch import Tensor
 
-from mmdet_assigners.ops.border_align import border_align
+from mmdet_assigners.ops.border_align import (
+    border_align,
+    border_align_levels,
+    border_index,
+)
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
-SHAPES = ((100, 168), (50, 84), (25, 42), (13, 21), (7, 11))
+SIZES = ((100, 168), (50, 84), (25, 42), (13, 21), (7, 11))
+BRANCHES = (256, 128)
 POOL_SIZE = 10
-Op = Callable[[Tensor, Tensor], Tensor]
 
 
 class Work:
-    """Maps (B, 4C, H, W), boxes (B, H W, 4) and gradients of all levels."""
+    """Cells (B, P, 4C) and gradients of branches, boxes (B, P, 4)."""
 
     def __init__(
         self,
         batch: int,
-        channels: int,
+        branches: tuple[int, ...] = BRANCHES,
         dtype: torch.dtype = torch.float32,
         channels_last: bool = False,
-        shapes: tuple = SHAPES,
+        sizes: tuple[tuple[int, int], ...] = SIZES,
     ) -> None:
         generator = torch.Generator().manual_seed(0)
-        layout = torch.contiguous_format
-        if channels_last:
-            layout = torch.channels_last
-        self.boxes, self.maps, self.grads = [], [], []
-        for height, width in shapes:
-            cells = height * width
-            self.boxes.append(_boxes(batch, height, width, generator))
-            x = torch.randn(
-                batch, 4 * channels, height, width, generator=generator
-            )
-            x = x.to(DEVICE, dtype).contiguous(memory_format=layout)
-            self.maps.append(x)
-            grad = torch.randn(1, 1, cells, 1, generator=generator)
-            grad = grad.expand(batch, channels, -1, 4).to(DEVICE, dtype)
+        self.sizes = sizes
+        self.counts = [height * width for height, width in sizes]
+        boxes = [_boxes(batch, *size, generator) for size in sizes]
+        self.boxes = torch.cat(boxes, 1)
+        self.cells, self.grads = [], []
+        for channels in branches:
+            shape = (batch, 4 * channels, sum(self.counts))
+            x = torch.randn(shape, generator=generator).to(DEVICE, dtype)
+            self.cells.append(x.mT.contiguous() if channels_last else x.mT)
+            grad = torch.randn(shape[2], 1, 1, generator=generator)
+            grad = grad.expand(batch, -1, 4, channels).to(DEVICE, dtype)
             self.grads.append(grad.contiguous())
-        self.outputs = sum(grad.numel() for grad in self.grads)
 
     def least_bytes(self, backward: bool) -> int:
         """Input, output and boxes; then arg-max and both gradients."""
-        size = self.maps[0].element_size()
-        values = sum(x.numel() for x in self.maps)
-        total = size * (values + self.outputs)
-        total += sum(4 * boxes.numel() for boxes in self.boxes)
+        size = self.cells[0].element_size()
+        values = sum(x.numel() for x in self.cells)  # of input and output
+        total = 2 * size * values + 4 * self.boxes.numel()
         if backward:
-            total += 2 * self.outputs + size * (values + self.outputs)
+            total += 2 * values + 2 * size * values
         return total
 
-    def run(self, op: Op, backward: bool) -> Callable[[], None]:
-        """Apply an op to all levels."""
-        maps = [x.detach().requires_grad_(backward) for x in self.maps]
+    def ours(self, backward: bool) -> Callable[[], None]:
+        """A call per branch; the branches share what they can."""
+        cells = [x.detach().requires_grad_(backward) for x in self.cells]
 
         def work() -> None:
-            for x, boxes, grad in zip(
-                maps, self.boxes, self.grads, strict=True
-            ):
-                output = op(x, boxes)
+            index = []
+            if backward:
+                index = border_index(self.boxes, self.sizes, POOL_SIZE)
+            for x, grad in zip(cells, self.grads, strict=True):
+                output = border_align_levels(
+                    x, self.boxes, self.sizes, POOL_SIZE, index=index
+                )
                 if backward:
                     torch.autograd.grad(output, x, grad)
+
+        return work
+
+    def by_level(
+        self, op: Callable[[Tensor, Tensor], Tensor], backward: bool
+    ) -> Callable[[], None]:
+        """A call per branch and level of an op for one map."""
+        boxes = self.boxes.split(self.counts, 1)
+        work_of = []
+        for x, grad in zip(self.cells, self.grads, strict=True):
+            levels = zip(
+                x.split(self.counts, 1),
+                grad.permute(0, 3, 1, 2).split(self.counts, 2),
+                boxes,
+                self.sizes,
+                strict=True,
+            )
+            for part, own, box, size in levels:
+                one = part.detach().mT.unflatten(2, size).contiguous()
+                one.requires_grad_(backward)
+                work_of.append((one, box.contiguous(), own.contiguous()))
+
+        def work() -> None:
+            for one, box, own in work_of:
+                output = op(one, box)
+                if backward:
+                    torch.autograd.grad(output, one, own)
 
         return work
 
@@ -89,10 +119,6 @@ def _boxes(
     return torch.minimum(boxes, last).to(DEVICE)
 
 
-def _ours(x: Tensor, boxes: Tensor) -> Tensor:
-    return border_align(x, boxes, POOL_SIZE)
-
-
 def _reference(x: Tensor, boxes: Tensor) -> Tensor:
     return border_align(x, boxes, POOL_SIZE, implementation='reference')
 
@@ -103,14 +129,26 @@ def _mmcv(x: Tensor, boxes: Tensor) -> Tensor:
     return theirs(x, boxes, POOL_SIZE)
 
 
-def _check(ours: Op, peer: Op, work: Work) -> None:
-    """Both compute the same on the last level.
+def _check(peer: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Both compute the same on the coarsest levels.
 
     Raises:
         AssertionError: They don't.
     """
-    args = work.maps[-1], work.boxes[-1]
-    torch.testing.assert_close(ours(*args), peer(*args), rtol=1e-4, atol=1e-4)
+    work = Work(1, (8,), sizes=SIZES[3:])
+    (cells,) = work.cells
+    found = border_align_levels(cells, work.boxes, work.sizes, POOL_SIZE)
+    wanted = [
+        peer(x.mT.unflatten(2, size).contiguous(), boxes.contiguous())
+        for x, boxes, size in zip(
+            cells.split(work.counts, 1),
+            work.boxes.split(work.counts, 1),
+            work.sizes,
+            strict=True,
+        )
+    ]
+    expected = torch.cat(wanted, 2).permute(0, 2, 3, 1)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def _copy() -> Case:
@@ -127,32 +165,31 @@ def _copy() -> Case:
 
 def _gpu_cases(quick: bool) -> Iterator[Case]:
     yield _copy()
+    _check(_mmcv)
     for batch in (2,) if quick else (2, 8):
-        for channels in (256, 128):
-            plain = Work(batch, channels)
-            _check(_ours, _mmcv, plain)
-            for last in (False, True):
-                for dtype in (torch.float32, torch.bfloat16):
-                    work = Work(batch, channels, dtype, last)
-                    kind = f'{str(dtype)[6:]}{" channels-last" * last}'
-                    for backward in (False, True):
-                        yield Case(
-                            f'forward{"+backward" * backward} P3-P7 800x1333 '
-                            f'B={batch} C={channels} {kind}',
-                            'mmcv.ops.border_align, float32',
-                            work.run(_ours, backward),
-                            plain.run(_mmcv, backward),
-                            work.least_bytes(backward),
-                            graph=True,
-                        )
+        plain = Work(batch)
+        for last in (False, True):
+            for dtype in (torch.float32, torch.bfloat16):
+                work = Work(batch, BRANCHES, dtype, last)
+                kind = f'{str(dtype)[6:]}{" channels-last" * last}'
+                for backward in (False, True):
+                    yield Case(
+                        f'forward{"+backward" * backward} P3-P7 800x1333 '
+                        f'B={batch} C=256 and 128 {kind}',
+                        'mmcv.ops.border_align, float32',
+                        work.ours(backward),
+                        plain.by_level(_mmcv, backward),
+                        work.least_bytes(backward),
+                        graph=True,
+                    )
 
 
 def _cpu_cases(quick: bool) -> Iterator[Case]:
     channels = 128
-    work = Work(1, channels)
-    _check(_ours, _reference, work)
+    _check(_reference)
+    work = Work(1, (channels,), channels_last=True)
     weight = torch.randn(channels, channels, 3, 3)
-    narrow = [x[:, :channels].contiguous() for x in work.maps]
+    narrow = [torch.randn(1, channels, *size) for size in SIZES]
 
     def convolve() -> None:
         with torch.no_grad():
@@ -163,17 +200,17 @@ def _cpu_cases(quick: bool) -> Iterator[Case]:
     yield Case(
         f'forward {name}',
         f'one 3x3 convolution of {channels} channels',
-        work.run(_ours, False),
+        work.ours(False),
         convolve,
         work.least_bytes(False),
     )
-    shapes = SHAPES[2:] if quick else SHAPES
-    part = Work(1, channels, shapes=shapes)
+    sizes = SIZES[2:] if quick else SIZES
+    part = Work(1, (channels,), sizes=sizes)
     yield Case(
-        f'forward+backward P{8 - len(shapes)}-P7 800x1333 B=1 C={channels}',
+        f'forward+backward P{8 - len(sizes)}-P7 800x1333 B=1 C={channels}',
         'plain definition with autograd',
-        part.run(_ours, True),
-        part.run(_reference, True),
+        part.ours(True),
+        part.by_level(_reference, True),
         part.least_bytes(True),
     )
 

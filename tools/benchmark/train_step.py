@@ -22,6 +22,32 @@ from small_scale_page import compared_rows
 HEIGHT, WIDTH, GTS = 240, 320, 13
 
 
+def samples_of(
+    batch: int,
+    size: tuple[int, int],
+    padded: tuple[int, int],
+    objects: int,
+    classes: int,
+) -> list[DetDataSample]:
+    """Images of a size with boxes of 20 to 60 pixels."""
+    height, width = size
+    corner = torch.rand(batch, objects, 2)
+    corner *= torch.tensor([width - 80.0, height - 60.0])
+    boxes = torch.cat((corner, corner + 20 + 40 * torch.rand_like(corner)), 2)
+    samples = []
+    for image in boxes:
+        sample = DetDataSample(
+            metainfo=dict(
+                img_shape=size, pad_shape=padded, batch_input_shape=padded
+            )
+        )
+        sample.gt_instances = InstanceData(
+            bboxes=image, labels=torch.arange(objects) % classes
+        )
+        samples.append(sample)
+    return samples
+
+
 def fix_proposals(model: nn.Module, boxes: Tensor) -> None:
     """Let the second stage see the same proposals in every model and run.
 
@@ -56,19 +82,10 @@ def step(config: str, batch: int) -> Callable[[], None]:
     divisor = cfg.model.data_preprocessor.get('pad_size_divisor', 32)
     padded = tuple(-(-side // divisor) * divisor for side in (HEIGHT, WIDTH))
     inputs = torch.randn(batch, 3, *padded)
-    corner = torch.rand(batch, GTS, 2) * torch.tensor([240.0, 180.0])
-    boxes = torch.cat((corner, corner + 20 + 40 * torch.rand_like(corner)), 2)
+    samples = samples_of(batch, (HEIGHT, WIDTH), padded, GTS, 3)
     if hasattr(model, 'rpn_head'):
+        boxes = torch.stack([one.gt_instances.bboxes for one in samples])
         fix_proposals(model, boxes)
-    samples = []
-    for image in boxes:
-        size = dict(img_shape=(HEIGHT, WIDTH), pad_shape=padded)
-        size['batch_input_shape'] = padded
-        sample = DetDataSample(metainfo=size)
-        sample.gt_instances = InstanceData(
-            bboxes=image, labels=torch.arange(GTS) % 3
-        )
-        samples.append(sample)
 
     def work() -> None:
         losses, _ = model.parse_losses(model.loss(inputs, samples))

@@ -39,6 +39,7 @@ def render(root: Path) -> str:
             f'`{content["command"]}`; {machine["device"]}, '
             f'{machine["threads"]} of {machine["cpus"]} threads; '
             f'{", ".join(versions)}.',
+            *(('', content['note']) if 'note' in content else ()),
             '',
             *(growth_page.lines(content['rows']) if name == 'growth' else ()),
             *_table(content['rows']),

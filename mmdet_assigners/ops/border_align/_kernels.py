@@ -104,6 +104,7 @@ def forward_kernel(
     block_m: tl.constexpr,
     block_c: tl.constexpr,
 ):
+    """Maximum over the samples of a block of boxes and channels."""
     own, block = _find_level(levels_ptr, FORWARD, levels)
     first_cell = tl.load(own + 3)
     height = tl.load(own + 4)
@@ -321,6 +322,7 @@ def _gather(
 def transpose_kernel(
     source_ptr, target_ptr, rows, columns, block: tl.constexpr
 ):
+    """Matrices (B, rows, columns) to (B, columns, rows)."""
     image = tl.program_id(2).to(tl.int64) * rows * columns
     r = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
     c = tl.program_id(1).to(tl.int64) * block + tl.arange(0, block)

@@ -121,17 +121,19 @@ def border_index(
     *,
     implementation: str = 'auto',
 ) -> list[Tensor]:
-    """What the gradients of `border_align_levels` share if the boxes do.
+    """The order of borders by lines, for calls that share their boxes.
 
-    Args: as of `border_align_levels`.
+    Args:
+        boxes: (B, P, 4), as of `border_align_levels`.
+        sizes: As of `border_align_levels`.
+        pool_size: As of `border_align`.
+        implementation: As of `border_align`.
 
     Returns:
         list: Three tensors for Triton's kernels; none for the others, which
         don't use them.
     """
-    if torch.compiler.is_exporting() or not _uses_triton(
-        boxes, implementation
-    ):
+    if _kernels(boxes, implementation) is _torch:
         return []
     flat = [side for size in sizes for side in size]
     counts = [height * width for height, width in sizes]
@@ -271,10 +273,6 @@ def _check(
             f'implementation must be one of {", ".join(IMPLEMENTATIONS)}, '
             f'got {implementation!r}'
         )
-
-
-def _uses_triton(tensor: Tensor, implementation: str) -> bool:
-    return _kernels(tensor, implementation) is not _torch
 
 
 def _kernels(tensor: Tensor, implementation: str) -> ModuleType:

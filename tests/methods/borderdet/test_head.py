@@ -1,6 +1,7 @@
 """BorderDetHead: against mmdet's FCOSHead, its second stage, detections."""
 
 import math
+from collections import Counter
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from helpers import make_feats, make_gts
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmdet_assigners.analysis.adapters import HeadRun, find_adapter
 from mmdet_assigners.methods.borderdet import head as border_det_head
@@ -111,6 +113,27 @@ def test_same_outputs_in_training_and_at_test():
     outs, other = head.train()(feats), head.eval()(feats)
     for maps, expected in zip(outs, other, strict=True):
         assert all(map(torch.equal, maps, expected))
+
+
+class Calls(TorchDispatchMode):
+    """Counts the calls of operators of this package."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.namespace == 'mmdet_assigners':
+            self.found[func.name().partition('::')[2]] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_one_call_per_branch():
+    """However many levels there are."""
+    head = good_bias(make_head())
+    with Calls() as calls:
+        sum(losses_of(head).values()).backward()
+    assert calls.found == dict(border_align=2, border_align_backward=2)
 
 
 def test_second_stage_does_not_train_the_coarse_boxes():
