@@ -76,11 +76,12 @@ def anchor_points(
         grids.append(torch.stack((x, y), -1).view(-1, 2))
         counts.append(height * width)
     stride_of = torch.tensor(strides, device=device, dtype=dtype)
-    level = torch.repeat_interleave(
-        torch.arange(len(counts), device=device),
-        torch.tensor(counts, device=device),
-        output_size=sum(counts),
-    )
+    # not by repeat_interleave, which torch.onnx can't give a size
+    levels = [
+        torch.full((count,), number, device=device)
+        for number, count in enumerate(counts)
+    ]
+    level = torch.cat(levels)
     sizes = [[width, height] for height, width in shapes]
     return AnchorPoints(
         xy=torch.cat(grids),
