@@ -244,7 +244,7 @@ def _small_scale(
 ) -> tuple[SmallScaleRow, ...]:
     rows = []
     for row in entry.entries('Small Scale'):
-        row.only('Label', 'Config', 'Baseline', 'Published')
+        row.only('Label', 'Config', 'Baseline', 'Published', 'Data')
         config = row.get('Config', str)
         baseline = row.get('Baseline', str, None)
         gain = None
@@ -257,8 +257,9 @@ def _small_scale(
                 numbers.get(pair.get('Baseline', str, baseline), set()),
                 row.get('Label', str),
             )
+        data = tuple(row.get('Data', list, []))
         rows.append(
-            SmallScaleRow(row.get('Label', str), config, baseline, gain)
+            SmallScaleRow(row.get('Label', str), config, baseline, gain, data)
         )
     return tuple(rows)
 

@@ -23,6 +23,7 @@ from .tables import markdown
 from .versions import measured_versions
 
 METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
+MASK_METRICS = ('segm_mAP',)
 _PR_SET_PDEATHSIG = 1  # of Linux' prctl
 _TAIL = 3
 _children: set[subprocess.Popen] = set()
@@ -251,6 +252,11 @@ def _collect(run: Run, work_dir: Path) -> dict[str, Any]:
         'eval_on': run.eval_on,
         'last_epoch': max(result.curve_epochs),
         **{m: result.metrics.get(f'coco/{m}', 0.0) for m in METRICS},
+        **{
+            m: result.metrics[f'coco/{m}']
+            for m in MASK_METRICS
+            if f'coco/{m}' in result.metrics
+        },
         'per_class': result.per_class,
         'curve': [value or 0.0 for value in curve],
         'curve_epochs': result.curve_epochs,

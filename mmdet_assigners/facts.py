@@ -136,12 +136,14 @@ class SmallScaleRow:
         config: Name of our config, or ``mmdet::...``.
         baseline: The config that it is compared with, if any.
         gain: What others measured for this pair on COCO, if they did.
+        data: The datasets that have what it needs, as masks; empty: all.
     """
 
     label: str
     config: str
     baseline: str | None = None
     gain: Gain | None = None
+    data: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ Collections:
     Sources:
       README: {Title: the README, URL: 'https://toys.org'}
     Small Scale:
-      - {Label: Toy A, Config: toy_a, Baseline: mmdet::x/x.py}
+      - {Label: Toy A, Config: toy_a, Data: [shapes], Baseline: mmdet::x/x.py}
     Tables:
       - ID: main
         Caption: All toys.
@@ -110,7 +110,7 @@ def test_reads_every_field(tree):
     assert (first.in_paper, second.in_paper) == (True, False)
     assert (second.results, second.flops) == ((), None)
     assert method.small_scale == (
-        SmallScaleRow('Toy A', 'toy_a', 'mmdet::x/x.py'),
+        SmallScaleRow('Toy A', 'toy_a', 'mmdet::x/x.py', None, ('shapes',)),
     )
 
 

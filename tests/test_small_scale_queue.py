@@ -100,6 +100,27 @@ def test_queue_runs_everything_once(root, monkeypatch, jobs):
     assert len(started) == 8
 
 
+def test_queue_keeps_to_the_data_of_a_row(root, monkeypatch):
+    """Masks are not in BCCD, nor is their baseline trained there."""
+    started = []
+
+    def execute(run, folder, quiet):
+        folder.mkdir(parents=True)
+        started.append((run.config.rpartition('/')[2], run.data))
+        return result_of(run, 0.5)
+
+    monkeypatch.setattr(small_scale, 'execute', execute)
+    small_scale.main(
+        ['--jobs', '1', '--only', 'mask-re', 'mask-rcnn', 'ap-loss']
+    )
+    assert set(started) == {
+        ('mask-refining-rcnn_r50_fpn_1x_coco', 'shapes'),
+        ('mask-rcnn_r50_fpn_1x_coco.py', 'shapes'),
+        ('ap-loss_retinanet_r50_fpn_1x_coco', 'bccd'),
+        ('ap-loss_retinanet_r50_fpn_1x_coco', 'shapes'),
+    }
+
+
 def test_queue_goes_on_after_a_failure(root, monkeypatch, capsys):
     def execute(run, folder, quiet):
         if run.options[0].endswith(f'{runs.RATES[0]:g}'):

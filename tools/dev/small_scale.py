@@ -17,7 +17,7 @@ from fnmatch import fnmatch
 
 import small_scale_report
 from facts import ROOT
-from small_scale_page import compared_rows
+from small_scale_page import compared_rows, runs_on
 from small_scale_runs import DATA, add_run, missing_runs
 
 from mmdet_assigners.experiments import execute
@@ -38,12 +38,13 @@ def train(run_and_rate, _slot) -> None:
     print(folder.name, result['bbox_mAP'], flush=True)
 
 
-def queue(configs, datasets, jobs: int) -> dict:
+def queue(rows, datasets, jobs: int) -> dict:
     """Train what is missing; returns the runs that failed."""
 
     def missing():
         for data in datasets:
-            yield from missing_runs(configs, data)
+            configs = [row.config for row in rows if runs_on(row, data)]
+            yield from missing_runs(dict.fromkeys(configs), data)
 
     return work_off(missing, train, range(jobs))
 
@@ -66,14 +67,14 @@ def main(argv: list[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     os.environ.setdefault('OMP_NUM_THREADS', '1')
-    configs = [
-        row.config
+    rows = [
+        row
         for row in compared_rows()
         if any(fnmatch(row.config, f'*{part}*') for part in args.only)
     ]
-    if not configs:
+    if not rows:
         sys.exit(f'--only {" ".join(args.only)}: no config has such a name')
-    failed = queue(list(dict.fromkeys(configs)), args.data, args.jobs)
+    failed = queue(rows, args.data, args.jobs)
     return small_scale_report.main() or int(bool(failed))
 
 

@@ -35,12 +35,22 @@ def compared_rows(root: Path = ROOT) -> list:
     listed = {row.config for row in rows} - set(baselines)
     groups: dict[str, list] = {}
     for row in rows:
-        base = row.baseline or row.config
-        group = groups.setdefault(base, [])
-        if not group and base != row.config and base not in listed:
-            group.append(catalog.SmallScaleRow(labels[base], base))
-        group.append(row)
+        groups.setdefault(row.baseline or row.config, []).append(row)
+    for base, group in groups.items():
+        if base != group[0].config and base not in listed:
+            # trained where one of the group is
+            data = {name for row in group for name in row.data}
+            every = any(not row.data for row in group)
+            own = () if every else tuple(sorted(data))
+            group.insert(
+                0, catalog.SmallScaleRow(labels[base], base, data=own)
+            )
     return list(chain.from_iterable(groups.values()))
+
+
+def runs_on(row, data: str) -> bool:
+    """Whether a row is trained on a dataset."""
+    return not row.data or data in row.data
 
 
 def curve_figure(data: str) -> str:
@@ -256,7 +266,8 @@ class _Page:
     def table(self, data: str) -> Iterator[str]:
         """Models that were run, and the names of the others."""
         models = self.summary['data'][data]['models']
-        every = dict.fromkeys(Path(row.config).stem for row in self.rows)
+        rows = [row for row in self.rows if runs_on(row, data)]
+        every = dict.fromkeys(Path(row.config).stem for row in rows)
         done = {Path(config).stem for config in models}
         missing = [name for name in every if name not in done]
         if models:
@@ -268,12 +279,14 @@ class _Page:
             yield f'Not run: all {len(every)}.'
 
     def model_table(self, data: str, models: dict) -> Iterator[str]:
-        yield (
-            '| model | mAP | AP50 | AP75 | difference (95 % interval) | '
-            'verdict | published | last quarter | lr | step time | '
-            'parameters |'
-        )
-        yield '|---|---|---|---|---|---|---|---|---|---|---|'
+        metrics = dict(bbox_mAP='mAP', bbox_mAP_50='AP50', bbox_mAP_75='AP75')
+        if any('segm_mAP' in model for model in models.values()):
+            metrics['segm_mAP'] = 'mask mAP'
+        head = ['model', *metrics.values(), 'difference (95 % interval)']
+        head += ['verdict', 'published', 'last quarter', 'lr', 'step time']
+        head.append('parameters')
+        yield f'| {" | ".join(head)} |'
+        yield '|---' * len(head) + '|'
         times = self.step_times()
         for row in self.rows:
             model = models.get(row.config)
@@ -281,8 +294,7 @@ class _Page:
             if not model:
                 continue
             cells = [
-                f'{model[key]:.3f}'
-                for key in ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
+                f'{model[key]:.3f}' if key in model else '' for key in metrics
             ]
             cells += self.difference(row, data)
             cells.append(f'{model["lr"]:g}' + ' !' * model['at_edge'])

@@ -1,11 +1,11 @@
 """The runs behind docs/small_scale.md and their committed results.
 
-Needs no torch. A file of results per dataset and config,
+A file of results per dataset and config,
 ``docs/results/small/<data>/<config>.json``, holds the runs that are finished.
 """
 
+import functools
 import json
-import runpy
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -24,13 +24,15 @@ _experiments = load('experiments')
 _files = load('files')
 
 
+@functools.cache
 def schedule(config: str, root: Path = ROOT) -> int:
     """Epochs of the recipe, or those that the config asks for."""
-    own = [] if '::' in config else sorted(root.glob(f'configs/*/{config}.py'))
-    diffs = [runpy.run_path(str(path)).get('small', {}) for path in own]
-    recipe = runpy.run_path(str(root / RECIPE))
-    for settings in (*diffs, recipe):
-        if epochs := settings.get('train_cfg', {}).get('max_epochs'):
+    from mmengine.config import Config  # slow, and pages don't need it
+
+    ours = sorted(root.glob(f'configs/*/{config}.py'))
+    settings = [Config.fromfile(path).get('small', {}) for path in ours]
+    for content in (*settings, Config.fromfile(root / RECIPE)):
+        if epochs := content.get('train_cfg', {}).get('max_epochs'):
             return epochs
     raise ValueError(f'{RECIPE}: train_cfg has no max_epochs')
 

@@ -21,6 +21,7 @@ FLAT_MAP = 0.03  # each of the two curves
 RESAMPLES = 10_000
 MIN_POINTS = 5  # of a rank correlation
 METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
+MASK_METRIC = 'segm_mAP'  # of models with masks
 
 
 def read_results(root: Path) -> dict[str, dict[str, dict[str, Any]]]:
@@ -126,7 +127,11 @@ def summarize_model(result: dict[str, Any]) -> dict[str, Any] | None:
         'lr': rate,
         'tried': tried,
         'at_edge': len(tried) > 1 and rate in (tried[0], tried[-1]),
-        **{key: np.mean([run[key] for run in runs]) for key in METRICS},
+        **{
+            key: np.mean([run[key] for run in runs])
+            for key in (*METRICS, MASK_METRIC)
+            if all(key in run for run in runs)
+        },
         'per_class': np.mean([r['per_class'] for r in runs], axis=0).tolist(),
         'curve': mean_curve(runs),
     }
