@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from _harness import Case, main
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
 from mmdet.utils import register_all_modules
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
@@ -29,7 +31,7 @@ def samples_of(
     objects: int,
     classes: int,
 ) -> list[DetDataSample]:
-    """Images of a size with boxes of 20 to 60 pixels."""
+    """Images of a size with boxes of 20 to 60 pixels, which masks fill."""
     height, width = size
     corner = torch.rand(batch, objects, 2)
     corner *= torch.tensor([width - 80.0, height - 60.0])
@@ -41,8 +43,14 @@ def samples_of(
                 img_shape=size, pad_shape=padded, batch_input_shape=padded
             )
         )
+        edges = image.int().tolist()
+        masks = np.zeros((objects, height, width), np.uint8)
+        for mask, (left, top, right, bottom) in zip(masks, edges, strict=True):
+            mask[top:bottom, left:right] = 1
         sample.gt_instances = InstanceData(
-            bboxes=image, labels=torch.arange(objects) % classes
+            bboxes=image,
+            labels=torch.arange(objects) % classes,
+            masks=BitmapMasks(masks, height, width),
         )
         samples.append(sample)
     return samples
