@@ -96,5 +96,7 @@ class BorderAlignModule(BaseModule):
 
 def _conv_norm(in_channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 1), InstanceNorm(), nn.ReLU()
+        nn.Conv2d(in_channels, out_channels, 1),
+        InstanceNorm(),
+        nn.ReLU(inplace=True),
     )
