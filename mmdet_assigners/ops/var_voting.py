@@ -14,8 +14,9 @@ class in mmcv's soft-NMS, and the votes after them, of all classes together.
 Both run on the CPU, where NumPy has less overhead per operation than PyTorch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -26,10 +27,11 @@ from torch import Tensor
 
 MODES = {'soft': 2, 'hard': 0}
 """How boxes are picked, and the number of it in mmcv's soft-NMS."""
-_TABLE = 2**15  # elements of a table, which then stays in the cache
+_TABLE = 2**16  # elements of a table, which then stays in the cache
 _BLOCK = 2**12  # boxes of classes that vote together
 SIGMA_RANGE = (1e-9, 1e9)
 """Standard deviations are clipped to this, so inverse squares are finite."""
+_Picks = tuple[np.ndarray, np.ndarray]  # rows and scores
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,6 @@ class VotingOptions:
     neighbor_iou: float = 0.01
     min_score: float = 0.001
     plus_one: bool = False
-
-    @property
-    def above_threshold(self) -> float:
-        """The smallest IoU in float32 that exceeds the threshold."""
-        threshold = np.float32(self.iou_threshold)
-        return float(np.nextafter(threshold, np.float32(2)))
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -116,8 +112,8 @@ def var_voting(
         scores: (N,).
         sigmas: (N, 4) standard deviations of the sides, in any unit that the
             boxes share.
-        labels: (N,) int64 class; boxes of different classes don't meet. None:
-            one class.
+        labels: (N,) int64 class, from 0; boxes of different classes don't
+            meet. None: one class.
         options: Official ones by default.
 
     Returns:
@@ -126,7 +122,7 @@ def var_voting(
     options = options or VotingOptions()
     device = boxes.device
     dtype = torch.promote_types(boxes.dtype, torch.float32)
-    label = np.zeros(len(boxes), np.int64)
+    label: np.ndarray = np.zeros(len(boxes), np.int64)
     if labels is not None:
         label = labels.cpu().numpy()
     order = torch.from_numpy(label.argsort(kind='stable'))
@@ -141,14 +137,13 @@ def var_voting(
     geometry = _geometry(boxes.detach(), options)
     picks, decayed = _pick(boxes.detach(), scores, geometry, counts, options)
     precision = sigmas.clamp(*SIGMA_RANGE).square().reciprocal()
-    values = torch.cat((boxes * precision, precision), 1)
-    columns = values.t().contiguous()
+    values = torch.cat(((boxes * precision).t(), precision.t()))
     others = torch.cat(
         [
             _neighbors(
                 geometry[:, rows],
                 scores.numpy()[rows],
-                columns[:, rows],
+                values[:, rows],
                 counts[classes],
                 picks[classes],
                 options,
@@ -160,9 +155,10 @@ def var_voting(
     picked = torch.from_numpy(
         np.concatenate(picks) + starts.repeat([len(one) for one in picks])
     )
-    above, below = (values[picked] + others).split(4, 1)
-    # a pick without neighbors stays as it is, to the last digit
-    voted = boxes[picked].where(others[:, 4:] == 0, above / below)
+    above, below = others.split(4, 1)
+    own = boxes.index_select(0, picked)
+    # the average, written so that a pick without neighbors stays as it is
+    voted = own + (above - own * below) / (precision[picked] + below)
     return Votes(
         voted.to(device),
         torch.from_numpy(decayed).to(device),
@@ -177,10 +173,11 @@ def _blocks(counts: np.ndarray) -> Iterator[tuple[slice, slice]]:
         The classes and their boxes.
     """
     ends = counts.cumsum()
-    stops = np.flatnonzero(np.diff(ends // _BLOCK, append=-1)) + 1
-    for first, stop in pairwise((0, *stops.tolist())):
-        start = int(ends[first] - counts[first])
-        yield slice(first, stop), slice(start, int(ends[stop - 1]))
+    block = ends // _BLOCK
+    stops = (block[1:] > block[:-1]).nonzero()[0] + 1
+    for first, stop in pairwise((0, *stops.tolist(), len(counts))):
+        start = ends[first] - counts[first]
+        yield slice(first, stop), slice(start, ends[stop - 1])
 
 
 def _pick(
@@ -207,49 +204,48 @@ def _pick(
         scores of all, after NMS.
     """
     sizes = geometry[2:4] - geometry[:2]
-    pick = _pick_in_list
-    if (
+    usual = (
         boxes.dtype == torch.float32
         and scores.numpy().min() >= options.min_score
         and 0 < sizes.min() <= sizes.max() < np.inf
-    ):
-        pick = _pick_by_mmcv
+    )
+    if usual:
+        pick = _mmcv_picker(options)
+    else:
+        pick = partial(_pick_in_list, options=options)
     split = counts.tolist()
-    picks, decayed = [], []
-    for own, score in zip(
-        boxes.split(split), scores.split(split), strict=True
-    ):
-        if len(own) == 1:
-            rows, after = np.zeros(1, np.int64), score.numpy()
-        else:
-            rows, after = pick(own, score, options)
-        picks.append(rows)
-        decayed.append(after)
-    return picks, np.concatenate(decayed)
+    found = map(pick, boxes.split(split), scores.split(split))
+    picks, decayed = zip(*found, strict=True)
+    return list(picks), np.concatenate(decayed)
 
 
-def _pick_by_mmcv(
-    boxes: Tensor, scores: Tensor, options: VotingOptions
-) -> tuple[np.ndarray, np.ndarray]:
-    """See `_pick_in_list`."""
-    dets = torch.empty(len(boxes), 5)
-    # the operator itself: mmcv's function around it takes as long as a call
-    picks = ext_module.softnms(
-        boxes,
-        scores,
-        dets,
-        iou_threshold=options.above_threshold,
+def _mmcv_picker(options: VotingOptions) -> Callable[[Tensor, Tensor], _Picks]:
+    """`_pick_in_list` of these options, for usual boxes: see `_pick`."""
+    # mmcv removes boxes of this IoU too
+    above = np.nextafter(np.float32(options.iou_threshold), np.float32(2))
+    # its operator: the function around it takes as long as a few boxes
+    soft_nms = partial(
+        ext_module.softnms,
+        iou_threshold=float(above),
         sigma=options.soft_sigma,
         min_score=options.min_score,
         method=MODES[options.mode],
         offset=int(options.plus_one),
     )
-    return picks.numpy(), dets.numpy()[: len(picks), 4]
+
+    def pick(boxes: Tensor, scores: Tensor) -> _Picks:
+        if len(boxes) == 1:
+            return np.zeros(1, np.int64), scores.numpy()
+        dets = boxes.new_empty(len(boxes), 5)
+        picks = soft_nms(boxes, scores, dets).numpy()
+        return picks, dets.numpy()[: len(picks), 4]
+
+    return pick
 
 
 def _pick_in_list(
     boxes: Tensor, scores: Tensor, options: VotingOptions
-) -> tuple[np.ndarray, np.ndarray]:
+) -> _Picks:
     """Greedy or soft NMS of one class with the official list operations.
 
     Positions in the list decide between equal scores: a pick swaps places
@@ -271,10 +267,10 @@ def _pick_in_list(
     while step < len(at):
         best = step + int(values[at[step:]].argmax())
         at[step], at[best] = at[best], at[step]
-        iou = _iou(geometry[:, at[step], None], geometry).numpy()
+        iou = _iou(geometry[:, at[step], None], geometry)
         rest = at[step + 1 :]
-        values[rest] *= _factor(iou, options)[rest]
-        low = (iou > 0) & (values < options.min_score)
+        values[rest] *= _factor(iou, options).numpy()[rest]
+        low = (iou > 0).numpy() & (values < options.min_score)
         place = step + 1
         while place < len(at):
             if low[at[place]]:
@@ -310,13 +306,11 @@ def _iou(ours: Tensor, others: Tensor) -> Tensor:
     return overlap.div_(union.clamp_(min=torch.finfo(union.dtype).tiny))
 
 
-def _factor(iou: np.ndarray, options: VotingOptions) -> np.ndarray:
+def _factor(iou: Tensor, options: VotingOptions) -> Tensor:
     """What a pick multiplies the scores of boxes of this IoU by."""
-    if options.mode == 'hard':
-        return (iou <= options.iou_threshold).astype(iou.dtype)
-    factor = np.square(iou)
-    factor /= -options.soft_sigma
-    return np.exp(factor, out=factor)
+    if options.mode == 'soft':
+        return (-iou.square() / options.soft_sigma).exp()
+    return (iou <= options.iou_threshold).to(iou)
 
 
 def _neighbors(
@@ -324,7 +318,7 @@ def _neighbors(
     scores: np.ndarray,
     values: Tensor,
     counts: np.ndarray,
-    picks: Sequence[np.ndarray],
+    picks: list[np.ndarray],
     options: VotingOptions,
 ) -> Tensor:
     """Weighted sums over the neighbors of each pick, of K classes.
@@ -342,7 +336,7 @@ def _neighbors(
     """
     # NumPy, unless there is a gradient
     xp: Any = torch if values.requires_grad else np
-    voters = xp.asarray(values)
+    voters: Any = values if values.requires_grad else values.numpy()
     lengths = np.array([len(one) for one in picks])
     # (T, K) the pick of each class at each step
     real = np.arange(lengths.max())[:, None] < lengths
@@ -362,31 +356,14 @@ def _neighbors(
     while start < len(table):
         stop = start + max(1, _TABLE // max(1, len(left)))
         at = table[start:stop]
-        step, own = real[start:stop].nonzero()
-        own = left.searchsorted(at[step, own])
-        pick, voter = geometry.take(at, 1), geometry.take(left, 1)[:, None]
+        steps, classes = real[start:stop].nonzero()
+        own: np.ndarray = left.searchsorted(at[steps, classes])
+        pick: np.ndarray = geometry.take(at, 1)
+        voter: np.ndarray = geometry.take(left, 1)[:, None]
         if len(counts) > 1:
             pick = pick.take(label, 2)
-        iou = _iou(torch.from_numpy(pick), torch.from_numpy(voter)).numpy()
-        factor = _factor(iou, options)
-        # NaN: no longer in the list
-        factor[step, own] = np.nan
-        if poor.any():
-            factor[:, poor] = np.where(iou[:, poor] > 0, np.nan, 1)
-        # (t + 1, A) scores before and after each pick
-        after = np.empty((len(at) + 1, len(left)), scores.dtype)
-        after[0] = scores
-        for row, change in enumerate(factor):
-            np.multiply(after[row], change, out=after[row + 1])
-        still = after >= options.min_score
-        votes = iou > options.neighbor_iou
-        votes &= still[:-1]
-        votes[step, own] = False
-        weight = np.subtract(1, iou, out=iou)
-        weight *= weight
-        weight /= -options.sigma_t
-        np.exp(weight, out=weight)
-        weight *= votes
+        iou = _iou(torch.from_numpy(pick), torch.from_numpy(voter))
+        weight, after = _weights(iou, scores, (steps, own), poor, options)
         weight = xp.asarray(weight)
         own_voters = voters[:, left]
         ends = np.bincount(label, minlength=len(counts)).cumsum().tolist()
@@ -395,10 +372,49 @@ def _neighbors(
             for first, end in pairwise((0, *ends))
         ]
         parts.append(xp.stack(sums))
-        stays = still[-1].nonzero()[0]
+        stays = (after >= options.min_score).nonzero()[0]
         left, label, poor = left[stays], label[stays], poor[stays]
-        scores = after[-1, stays]
+        scores = after[stays]
         start = stop
     # (K, T, V)
     sums = xp.concatenate(parts, 2).swapaxes(1, 2)
     return torch.as_tensor(sums[real.T])
+
+
+def _weights(
+    table: Tensor,
+    scores: np.ndarray,
+    own: tuple[np.ndarray, np.ndarray],
+    poor: np.ndarray,
+    options: VotingOptions,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of the boxes that are left, at some steps.
+
+    Args:
+        table: (t, A) IoU of each box with the pick of its class at each step.
+        scores: (A,) before these steps.
+        own: Steps and boxes of the picks, which don't vote for themselves.
+        poor: (A,) bool, boxes that the first pick removes that they meet.
+        options: Of the NMS and the votes.
+
+    Returns:
+        tuple: Weights (t, A), 0 for boxes that don't vote, and the scores
+        (A,) after these steps, NaN where a box was picked.
+    """
+    iou, factor = table.numpy(), _factor(table, options).numpy()
+    factor[own] = np.nan
+    if poor.any():
+        factor[:, poor] = np.where(iou[:, poor] > 0, np.nan, 1)
+    before = np.empty((len(iou) + 1, len(scores)), scores.dtype)
+    before[0] = scores
+    for step, change in enumerate(factor):
+        np.multiply(before[step], change, out=before[step + 1])
+    votes = before[:-1] >= options.min_score
+    votes &= iou > options.neighbor_iou
+    votes[own] = False
+    weight: np.ndarray = 1 - iou
+    weight *= weight
+    weight /= -options.sigma_t
+    np.exp(weight, out=weight)
+    weight *= votes
+    return weight, before[-1]

@@ -11,7 +11,14 @@ from mmdet_assigners.ops.var_voting import var_voting
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 # candidates and classes
-SIZES = ((300, 20), (1_000, 80), (1_000, 1), (3_000, 1), (10_000, 80))
+SIZES = (
+    (300, 20),
+    (1_000, 80),
+    (1_000, 1),
+    (3_000, 1),
+    (10_000, 80),
+    (300_000, 1203),
+)
 NMS = dict(
     type='soft_nms', method='gaussian', iou_threshold=0.5, min_score=0.001
 )
