@@ -357,7 +357,7 @@ def _neighbors(
         stop = start + max(1, _TABLE // max(1, len(left)))
         at = table[start:stop]
         steps, classes = real[start:stop].nonzero()
-        own: np.ndarray = left.searchsorted(at[steps, classes])
+        own = np.atleast_1d(left.searchsorted(at[steps, classes]))
         pick: np.ndarray = geometry.take(at, 1)
         voter: np.ndarray = geometry.take(left, 1)[:, None]
         if len(counts) > 1:
