@@ -10,28 +10,28 @@ there,
     p_k = e^{-(1 - IoU(b_k, b))^2 / \sigma_t}.
 
 Voting changes neither scores nor overlaps, so the picks come first, class by
-class on the CPU as in mmcv's soft-NMS, and the votes of all picks after them.
+class in mmcv's soft-NMS, and the votes after them, of all classes together.
+Both run on the CPU, where NumPy has less overhead per operation than PyTorch.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from mmcv.ops.nms import SoftNMSop
+from mmcv.ops.nms import ext_module
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
-
-from .anchor_match import pairwise_iou
-from .anchor_points import MAX_ELEMENTS
 
 MODES = {'soft': 2, 'hard': 0}
 """How boxes are picked, and the number of it in mmcv's soft-NMS."""
-_FEW = 2**18  # elements of a table that is computed as fast as smaller ones
+_TABLE = 2**16  # elements of a table, which then stays in the cache
+_BLOCK = 2**12  # boxes of classes that vote together
 SIGMA_RANGE = (1e-9, 1e9)
 """Standard deviations are clipped to this, so inverse squares are finite."""
+_Picks = tuple[np.ndarray, np.ndarray]  # rows and scores
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,7 @@ class Votes(NamedTuple):
     index: Tensor
 
 
+@np.errstate(over='ignore', invalid='ignore')  # of infinite boxes
 def var_voting(
     boxes: Tensor,
     scores: Tensor,
@@ -111,107 +112,140 @@ def var_voting(
         scores: (N,).
         sigmas: (N, 4) standard deviations of the sides, in any unit that the
             boxes share.
-        labels: (N,) int64 class; boxes of different classes don't meet. None:
-            one class.
+        labels: (N,) int64 class, from 0; boxes of different classes don't
+            meet. None: one class.
         options: Official ones by default.
 
     Returns:
         Votes: M <= N boxes in float32 or finer; scores without gradient.
     """
     options = options or VotingOptions()
+    device = boxes.device
     dtype = torch.promote_types(boxes.dtype, torch.float32)
-    boxes, scores, sigmas = boxes.to(dtype), scores.to(dtype), sigmas.to(dtype)
-    if labels is None:
-        labels = torch.zeros_like(scores, dtype=torch.long)
-    pick = _picker(boxes, scores, options)
-    on_host = boxes.detach().cpu(), scores.detach().cpu()
-    parts = []
-    for index, counts in _groups(labels):
-        rows = index.cpu()
-        found = [
-            pick(on_host[0][own[:count]], on_host[1][own[:count]], options)
-            for own, count in zip(rows, counts.tolist(), strict=True)
-        ]
-        picks, decayed = zip(*found, strict=True)
-        # (K, T), -1 where a class has fewer picks
-        picks = pad_sequence(picks, True, -1).to(labels.device)
-        voted = vote(
-            boxes[index], scores[index], sigmas[index], counts, picks, options
-        )
-        kept = picks >= 0
-        parts.append(
-            Votes(
-                voted[kept],
-                torch.cat(decayed).to(scores.device),
-                index.gather(1, picks.clamp(min=0))[kept],
+    label: np.ndarray = np.zeros(len(boxes), np.int64)
+    if labels is not None:
+        label = labels.cpu().numpy()
+    order = torch.from_numpy(label.argsort(kind='stable'))
+    boxes, scores, sigmas = (
+        one.to('cpu', dtype).index_select(0, order)
+        for one in (boxes, scores.detach(), sigmas)
+    )
+    if len(order) == 0:
+        return Votes(boxes.to(device), scores.to(device), order.to(device))
+    counts = np.bincount(label)
+    counts = counts[counts > 0]
+    geometry = _geometry(boxes.detach(), options)
+    picks, decayed = _pick(boxes.detach(), scores, geometry, counts, options)
+    precision = sigmas.clamp(*SIGMA_RANGE).square().reciprocal()
+    values = torch.cat(((boxes * precision).t(), precision.t()))
+    others = torch.cat(
+        [
+            _neighbors(
+                geometry[:, rows],
+                scores.numpy()[rows],
+                values[:, rows],
+                counts[classes],
+                picks[classes],
+                options,
             )
-        )
-    if not parts:
-        return Votes(boxes, scores, torch.zeros_like(labels))
-    return Votes(*map(torch.cat, zip(*parts, strict=True)))
+            for classes, rows in _blocks(counts)
+        ]
+    )
+    starts = counts.cumsum() - counts
+    picked = torch.from_numpy(
+        np.concatenate(picks) + starts.repeat([len(one) for one in picks])
+    )
+    above, below = others.split(4, 1)
+    own = boxes.index_select(0, picked)
+    # the average, written so that a pick without neighbors stays as it is
+    voted = own + (above - own * below) / (precision[picked] + below)
+    return Votes(
+        voted.to(device),
+        torch.from_numpy(decayed).to(device),
+        order[picked].to(device),
+    )
 
 
-def _groups(labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Rows of the classes, classes of similar size together.
+def _blocks(counts: np.ndarray) -> Iterator[tuple[slice, slice]]:
+    """Neighboring classes of about `_BLOCK` boxes together.
 
     Yields:
-        Rows (K, N) of K classes, and how many of them count, (K,); the rest
-        is padding.
+        The classes and their boxes.
     """
-    order = labels.argsort(stable=True)
-    counts = labels.unique(return_counts=True)[1]
-    ends = counts.cumsum(0)
-    # 1, 2..3, 4..7, ...; all together where padding costs less than calls
-    size = counts.double().log2().floor().long()
-    if len(counts) and len(counts) * int(counts.max()) ** 2 < _FEW:
-        size = torch.zeros_like(size)
-    for level in size.unique().tolist():
-        chosen = (size == level).nonzero()[:, 0]
-        count = counts[chosen]
-        slot = torch.arange(int(count.max()), device=labels.device)
-        rows = (ends[chosen] - count)[:, None] + slot
-        yield order[rows.clamp(max=len(order) - 1)], count
+    ends = counts.cumsum()
+    block = ends // _BLOCK
+    stops = (block[1:] > block[:-1]).nonzero()[0] + 1
+    for first, stop in pairwise((0, *stops.tolist(), len(counts))):
+        start = ends[first] - counts[first]
+        yield slice(first, stop), slice(start, ends[stop - 1])
 
 
-def _picker(
-    boxes: Tensor, scores: Tensor, options: VotingOptions
-) -> Callable[[Tensor, Tensor, VotingOptions], tuple[Tensor, Tensor]]:
-    """The fastest function that picks these boxes as the official code does.
+def _pick(
+    boxes: Tensor,
+    scores: Tensor,
+    geometry: np.ndarray,
+    counts: np.ndarray,
+    options: VotingOptions,
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Boxes that NMS picks, class by class.
 
-    mmcv's list operations are the same, but it drops boxes of low scores that
-    meet no other one, divides by areas, and knows float32 alone.
+    mmcv's list operations are the official ones, but it drops boxes of low
+    scores that meet no other one, divides by areas, and knows float32 alone.
+
+    Args:
+        boxes: (N, 4) x1, y1, x2, y2 in pixels, on the CPU, class by class.
+        scores: (N,).
+        geometry: (5, N) of the boxes.
+        counts: (K,) number of boxes of each class.
+        options: Of the NMS.
+
+    Returns:
+        tuple: Rows of each class that are picked (P,), in their order; the
+        scores of all, after NMS.
     """
-    sizes = boxes[:, 2:] - boxes[:, :2] + float(options.plus_one)
-    usual = (sizes > 0) & sizes.isfinite()
-    usual = usual.all() & (scores >= options.min_score).all()
-    if boxes.dtype == torch.float32 and usual:
-        return _pick_by_mmcv
-    return _pick_in_list
-
-
-def _pick_by_mmcv(
-    boxes: Tensor, scores: Tensor, options: VotingOptions
-) -> tuple[Tensor, Tensor]:
-    """See `_pick_in_list`."""
-    if len(boxes) == 1:
-        return torch.zeros(1, dtype=torch.long), scores
-    # mmcv removes boxes of this IoU too
-    threshold = np.nextafter(np.float32(options.iou_threshold), np.float32(2))
-    dets, picks = SoftNMSop.apply(
-        boxes,
-        scores,
-        float(threshold),
-        options.soft_sigma,
-        options.min_score,
-        MODES[options.mode],
-        int(options.plus_one),
+    sizes = geometry[2:4] - geometry[:2]
+    usual = (
+        boxes.dtype == torch.float32
+        and scores.numpy().min() >= options.min_score
+        and 0 < sizes.min() <= sizes.max() < np.inf
     )
-    return picks, dets[: len(picks), 4]
+    if usual:
+        pick = _mmcv_picker(options)
+    else:
+        pick = partial(_pick_in_list, options=options)
+    split = counts.tolist()
+    found = map(pick, boxes.split(split), scores.split(split))
+    picks, decayed = zip(*found, strict=True)
+    return list(picks), np.concatenate(decayed)
+
+
+def _mmcv_picker(options: VotingOptions) -> Callable[[Tensor, Tensor], _Picks]:
+    """`_pick_in_list` of these options, for usual boxes: see `_pick`."""
+    # mmcv removes boxes of this IoU too
+    above = np.nextafter(np.float32(options.iou_threshold), np.float32(2))
+    # its operator: the function around it takes as long as a few boxes
+    soft_nms = partial(
+        ext_module.softnms,
+        iou_threshold=float(above),
+        sigma=options.soft_sigma,
+        min_score=options.min_score,
+        method=MODES[options.mode],
+        offset=int(options.plus_one),
+    )
+
+    def pick(boxes: Tensor, scores: Tensor) -> _Picks:
+        if len(boxes) == 1:
+            return np.zeros(1, np.int64), scores.numpy()
+        dets = boxes.new_empty(len(boxes), 5)
+        picks = soft_nms(boxes, scores, dets).numpy()
+        return picks, dets.numpy()[: len(picks), 4]
+
+    return pick
 
 
 def _pick_in_list(
     boxes: Tensor, scores: Tensor, options: VotingOptions
-) -> tuple[Tensor, Tensor]:
+) -> _Picks:
     """Greedy or soft NMS of one class with the official list operations.
 
     Positions in the list decide between equal scores: a pick swaps places
@@ -226,14 +260,14 @@ def _pick_in_list(
     Returns:
         tuple: Picked boxes in their order (P,) int64, and their scores (P,).
     """
+    geometry = torch.from_numpy(_geometry(boxes, options))
     values = scores.numpy().copy()
     at = list(range(len(values)))
     step = 0
     while step < len(at):
         best = step + int(values[at[step:]].argmax())
         at[step], at[best] = at[best], at[step]
-        chosen = boxes[None, at[step], None]
-        iou = pairwise_iou(chosen, boxes[None], options.plus_one)[0, 0]
+        iou = _iou(geometry[:, at[step], None], geometry)
         rest = at[step + 1 :]
         values[rest] *= _factor(iou, options).numpy()[rest]
         low = (iou > 0).numpy() & (values < options.min_score)
@@ -245,7 +279,31 @@ def _pick_in_list(
             else:
                 place += 1
         step += 1
-    return torch.tensor(at), torch.from_numpy(values[at])
+    return np.array(at), values[at]
+
+
+def _geometry(boxes: Tensor, options: VotingOptions) -> np.ndarray:
+    """Sides and area of (N, 4) boxes: (5, N) x1, y1, x2, y2, area."""
+    sides = boxes.numpy().T
+    found = np.empty((5, len(boxes)), sides.dtype)
+    found[:4] = sides
+    found[2:4] += options.plus_one
+    width, height = (found[2:4] - found[:2]).clip(0)
+    np.multiply(width, height, out=found[4])
+    return found
+
+
+def _iou(ours: Tensor, others: Tensor) -> Tensor:
+    """IoU of the boxes of two geometries (5, ...); 0 without an area."""
+    x1, y1, x2, y2, area = ours
+    left, top, right, bottom, size = others
+    overlap = torch.minimum(x2, right)
+    overlap.sub_(torch.maximum(x1, left)).clamp_(min=0)
+    height = torch.minimum(y2, bottom)
+    height.sub_(torch.maximum(y1, top)).clamp_(min=0)
+    overlap.mul_(height)
+    union = torch.add(area, size, out=height).sub_(overlap)
+    return overlap.div_(union.clamp_(min=torch.finfo(union.dtype).tiny))
 
 
 def _factor(iou: Tensor, options: VotingOptions) -> Tensor:
@@ -255,66 +313,108 @@ def _factor(iou: Tensor, options: VotingOptions) -> Tensor:
     return (iou <= options.iou_threshold).to(iou)
 
 
-def vote(
-    boxes: Tensor,
-    scores: Tensor,
-    sigmas: Tensor,
-    counts: Tensor,
-    picks: Tensor,
+def _neighbors(
+    geometry: np.ndarray,
+    scores: np.ndarray,
+    values: Tensor,
+    counts: np.ndarray,
+    picks: list[np.ndarray],
     options: VotingOptions,
 ) -> Tensor:
-    """Average of the voters of each pick, of K classes.
+    """Weighted sums over the neighbors of each pick, of K classes.
 
     Args:
-        boxes: (K, N, 4) x1, y1, x2, y2 in pixels.
-        scores: (K, N) before NMS.
-        sigmas: (K, N, 4) standard deviations of the sides.
-        counts: (K,) number of boxes, the first ones; others are padding.
-        picks: (K, T) int64 boxes in the order of picking, -1: padding.
+        geometry: (5, N) of the boxes, class by class.
+        scores: (N,) before NMS.
+        values: (V, N) what is summed.
+        counts: (K,) number of boxes of each class.
+        picks: Rows of each class that are picked, in their order.
         options: Of the NMS and the votes.
 
     Returns:
-        Tensor: (K, T, 4); a pick without neighbors stays as it is.
+        Tensor: (M, V) for all picks, without the picks themselves.
     """
-    size, total = boxes.shape[1], picks.shape[1]
-    precision = sigmas.clamp(*SIGMA_RANGE).square().reciprocal()
-    values = torch.cat((boxes * precision, precision), -1)
-    slot = torch.arange(size, device=boxes.device)
-    steps = torch.arange(total, device=boxes.device)
-    # (K, N) until which pick a box votes: one that is picked, to its own;
-    # others until they are removed; padding never
-    until = torch.full_like(slot, total).where(slot < counts[:, None], -1)
-    until = F.pad(until, (0, 1))
-    until.scatter_(1, picks.where(picks >= 0, size), steps.expand_as(picks))
-    until = until[:, :size]
-    # (K, R) the boxes that are removed, then others
-    removed = until == total
-    most = int(removed.sum(1).max())
-    gone = removed.byte().argsort(1, descending=True)[:, :most]
-    scores = scores.gather(1, gone)
-    picks = picks.clamp(min=0)
-    chunk = max(1, MAX_ELEMENTS // max(1, boxes.shape[0] * size))
+    # NumPy, unless there is a gradient
+    xp: Any = torch if values.requires_grad else np
+    voters: Any = values if values.requires_grad else values.numpy()
+    lengths = np.array([len(one) for one in picks])
+    # (T, K) the pick of each class at each step
+    real = np.arange(lengths.max())[:, None] < lengths
+    table = np.zeros(real.shape, np.int64)
+    starts = counts.cumsum() - counts
+    table.T[real.T] = np.concatenate(picks) + starts.repeat(lengths)
+    # picked boxes stay until then, whatever our rounding makes of them
+    scores = scores.copy()
+    scores[table[real]] = np.finfo(scores.dtype).max
+    # others of too low scores stay until a pick meets them
+    poor = scores < options.min_score
+    scores[poor] = 1
+    left = np.arange(len(scores))
+    label = np.arange(len(counts)).repeat(counts)
+    start = 0
     parts = []
-    for start in range(0, total, chunk):
-        own = picks[:, start : start + chunk]
-        step = steps[start : start + chunk, None]
-        chosen = boxes.gather(1, own[..., None].expand(-1, -1, 4))
-        iou = pairwise_iou(chosen, boxes, options.plus_one)
-        if most:
-            met = iou.gather(2, gone[:, None].expand(-1, len(step), -1))
-            # (K, t, R) scores after each pick, if nothing were removed
-            after = scores[:, None] * _factor(met, options).cumprod(1)
-            scores = after[:, -1]
-            low = (after < options.min_score) & (met > 0)
-            first = step.where(low, total).amin(1)
-            first = torch.minimum(until.gather(1, gone), first)
-            until = until.scatter(1, gone, first)
-        voter = (until[:, None] >= step) & (iou > options.neighbor_iou)
-        weight = (1 - iou).square_().div_(-options.sigma_t)
-        weight = weight.masked_fill_(~voter, -torch.inf).exp_()
-        # a box without area is its own neighbor too
-        weight.scatter_(2, own[..., None], 1.0)
-        above, below = (weight @ values).split(4, -1)
-        alone = (weight > 0).sum(-1, keepdim=True) == 1
-        parts.append(chosen.where(alone, above / below))
-    return torch.cat(parts, 1)
+    while start < len(table):
+        stop = start + max(1, _TABLE // max(1, len(left)))
+        at = table[start:stop]
+        steps, classes = real[start:stop].nonzero()
+        own = np.atleast_1d(left.searchsorted(at[steps, classes]))
+        pick: np.ndarray = geometry.take(at, 1)
+        voter: np.ndarray = geometry.take(left, 1)[:, None]
+        if len(counts) > 1:
+            pick = pick.take(label, 2)
+        iou = _iou(torch.from_numpy(pick), torch.from_numpy(voter))
+        weight, after = _weights(iou, scores, (steps, own), poor, options)
+        weight = xp.asarray(weight)
+        own_voters = voters[:, left]
+        ends = np.bincount(label, minlength=len(counts)).cumsum().tolist()
+        sums = [
+            own_voters[:, first:end] @ weight[:, first:end].T
+            for first, end in pairwise((0, *ends))
+        ]
+        parts.append(xp.stack(sums))
+        stays = (after >= options.min_score).nonzero()[0]
+        left, label, poor = left[stays], label[stays], poor[stays]
+        scores = after[stays]
+        start = stop
+    # (K, T, V)
+    sums = xp.concatenate(parts, 2).swapaxes(1, 2)
+    return torch.as_tensor(sums[real.T])
+
+
+def _weights(
+    table: Tensor,
+    scores: np.ndarray,
+    own: tuple[np.ndarray, np.ndarray],
+    poor: np.ndarray,
+    options: VotingOptions,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of the boxes that are left, at some steps.
+
+    Args:
+        table: (t, A) IoU of each box with the pick of its class at each step.
+        scores: (A,) before these steps.
+        own: Steps and boxes of the picks, which don't vote for themselves.
+        poor: (A,) bool, boxes that the first pick removes that they meet.
+        options: Of the NMS and the votes.
+
+    Returns:
+        tuple: Weights (t, A), 0 for boxes that don't vote, and the scores
+        (A,) after these steps, NaN where a box was picked.
+    """
+    iou, factor = table.numpy(), _factor(table, options).numpy()
+    factor[own] = np.nan
+    if poor.any():
+        factor[:, poor] = np.where(iou[:, poor] > 0, np.nan, 1)
+    before = np.empty((len(iou) + 1, len(scores)), scores.dtype)
+    before[0] = scores
+    for step, change in enumerate(factor):
+        np.multiply(before[step], change, out=before[step + 1])
+    votes = before[:-1] >= options.min_score
+    votes &= iou > options.neighbor_iou
+    votes[own] = False
+    weight: np.ndarray = 1 - iou
+    weight *= weight
+    weight /= -options.sigma_t
+    np.exp(weight, out=weight)
+    weight *= votes
+    return weight, before[-1]

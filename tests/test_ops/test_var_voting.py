@@ -1,6 +1,7 @@
 """Variance voting against loops, hand-made cases and mmcv's NMS."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -106,14 +107,12 @@ def test_single_precision_picks_the_same(mode, ties, min_score, monkeypatch):
     """Float32 is picked by mmcv, unless scores or sizes are too small."""
     used = []
 
-    class Spy(module.SoftNMSop):
-        @staticmethod
-        def apply(*args):
-            used.append(1)
-            return real(*args)
+    def spy(options):
+        used.append(1)
+        return real(options)
 
-    real = module.SoftNMSop.apply
-    monkeypatch.setattr(module, 'SoftNMSop', Spy)
+    real = module._mmcv_picker
+    monkeypatch.setattr(module, '_mmcv_picker', spy)
     options = VotingOptions(mode, min_score=min_score, plus_one=ties)
     boxes, scores, sigmas = candidates(61, 1, ties)
     inputs = boxes.float(), scores.float(), sigmas.float()
@@ -121,7 +120,8 @@ def test_single_precision_picks_the_same(mode, ties, min_score, monkeypatch):
     assert used == [1]
     index = votes.index.tolist()
     with monkeypatch.context() as patch:
-        patch.setattr(module, '_picker', lambda *_: module._pick_in_list)
+        slow = partial(module._pick_in_list, options=options)
+        patch.setattr(module, '_mmcv_picker', lambda _: slow)
         slow = var_voting(*inputs, options=options)
     assert slow.index.tolist() == index
     torch.testing.assert_close(votes.boxes, slow.boxes)
@@ -165,11 +165,12 @@ def test_classes_do_not_meet_and_rows_keep_their_index():
 
 @pytest.mark.parametrize('mode', ['soft', 'hard'])
 def test_small_chunks_change_nothing(mode, monkeypatch):
-    inputs = candidates(50)
-    expected = var_voting(*inputs, options=VotingOptions(mode))
-    monkeypatch.setattr(module, 'MAX_ELEMENTS', 60)
+    inputs = *candidates(50), torch.arange(50) % 7 % 5
+    expected = var_voting(*inputs, VotingOptions(mode))
+    monkeypatch.setattr(module, '_TABLE', 60)
+    monkeypatch.setattr(module, '_BLOCK', 15)
     for ours, theirs in zip(
-        var_voting(*inputs, options=VotingOptions(mode)), expected, strict=True
+        var_voting(*inputs, VotingOptions(mode)), expected, strict=True
     ):
         torch.testing.assert_close(ours, theirs)
 

@@ -30,7 +30,8 @@ def render(root: Path) -> str:
         doc = ast.get_docstring(ast.parse(source.read_text(encoding='utf-8')))
         machine = content['machine']
         versions = [f'{k} {v}' for k, v in content['versions'].items()]
-        title = doc.partition('\n')[0].rstrip('.')
+        title, _, text = doc.partition('\n\n')
+        title = title.rstrip('.')
         if path.stem != name:
             title += f': {machine["device"]}'
         lines += [
@@ -41,6 +42,7 @@ def render(root: Path) -> str:
             f'{", ".join(versions)}.',
             *(('', content['note']) if 'note' in content else ()),
             '',
+            *((text, '') if text else ()),
             *(growth_page.lines(content['rows']) if name == 'growth' else ()),
             *_table(content['rows']),
             '',

@@ -23,10 +23,16 @@ FEW_OBJECTS = {
     'ap_loss': 'sorts scores and ranks each positive among the negatives, '
     'where the focal loss is a function of each score',
     'atss': _ALLOCATOR,
+    'autoassign': 'negative weights of all classes at all points, where mmdet '
+    'writes those of the points in each object; its cross entropy lets NaN '
+    'through',
     'borderdet': 'two stages, each with its losses',
     'fsaf': "RetinaNet's losses and those of the anchor-free branch",
     'gfl': _ALLOCATOR,
     'hambox': 'decodes all anchors and matches a second time',
+    'rdsnet': 'arranges the representations by anchor, 64 numbers each, which '
+    'RetinaNet does not have; its losses see all levels at once, as those of '
+    'gfl',
 }
 _ROW = re.compile(r'(\w+) (loss|predict) P=(\d+) (G|classes)=(\d+) B=\d+')
 

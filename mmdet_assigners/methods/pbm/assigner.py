@@ -1,14 +1,17 @@
 """Assigner of PBM."""
 
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 from mmdet.models.task_modules.assigners import AssignResult, BaseAssigner
 from mmdet.registry import TASK_UTILS
 from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
 from mmengine.structures import InstanceData
+from torch import Tensor
 
 from ...models.checks import pick
+from ...ops.anchor_match import best_matches
+from ...ops.anchor_points import MAX_ELEMENTS, gt_chunks
 from .boxes import PairedBoxes, pairs_of
 from .functional import iof_of_visible, iou_of_visible, paired_match
 
@@ -23,7 +26,8 @@ class PairedMaxIoUAssigner(BaseAssigner):
     NMS by Representative Region, CVPR 2020, arXiv 2003.12729. Beside
     ``MaxIoUAssigner`` an overlap with a full box counts only if the prior also
     fits the visible box. Priors are pairs in the second stage and anchors,
-    the prior of both boxes, in the first.
+    the prior of both boxes, in the first. Ground truths are matched in chunks,
+    so memory does not grow with them.
 
     Args:
         pos_iou_thr: Positive from this IoU of the full boxes: alpha, 0.7 in
@@ -73,13 +77,12 @@ class PairedMaxIoUAssigner(BaseAssigner):
             )
         self.visible_thr = visible_thr
         self.ignore_iof_thr = ignore_iof_thr
-        self.rules: dict[str, Any] = dict(
-            pos_iou_thr=pos_iou_thr,
-            neg_iou_thr=neg_iou_thr,
-            min_pos_iou=min_pos_iou,
-            match_low_quality=match_low_quality,
-            half_match=half_match,
+        self.half_match = half_match
+        self.min_claim = min_pos_iou if match_low_quality else None
+        self.thresholds = dict(
+            pos_iou_thr=pos_iou_thr, neg_iou_thr=neg_iou_thr
         )
+        self.max_elements = MAX_ELEMENTS  # of overlaps that exist at a time
 
     @torch.no_grad()
     def assign(
@@ -106,21 +109,41 @@ class PairedMaxIoUAssigner(BaseAssigner):
         if isinstance(priors, PairedBoxes):
             full, visible = priors.full, priors.visible
         gts = pairs_of(gt_instances)
-        overlaps = bbox_overlaps(gts.full, full)
-        fit = self.visible_overlaps(visible, gts.visible)
+        count = len(gts)
+        largest = full.new_zeros(len(full))
+        if count == 0 or len(full) == 0:
+            negative = torch.zeros_like(largest, dtype=torch.long)
+            labels = torch.full_like(negative, -1)
+            return AssignResult(count, negative, largest, labels)
         ignored = None
         regions = getattr(gt_instances_ignore, 'bboxes', None)
         if self.ignore_iof_thr > 0 and regions is not None and len(regions):
             regions = get_box_tensor(regions)[:, :4]
             shares = bbox_overlaps(full, regions, mode='iof')
             ignored = shares.amax(1) > self.ignore_iof_thr
-        gt_inds = paired_match(
-            overlaps, fit >= self.visible_thr, ignored=ignored, **self.rules
+
+        def chunks() -> Iterator[tuple[slice, Tensor]]:
+            for part in gt_chunks(1, count, len(full), self.max_elements):
+                overlaps = bbox_overlaps(gts.full[part], full)
+                torch.maximum(largest, overlaps.amax(0), out=largest)
+                fit = self.visible_overlaps(visible, gts.visible[part])
+                overlaps = overlaps.masked_fill(fit < self.visible_thr, 0)
+                if ignored is not None:
+                    overlaps = overlaps.masked_fill(ignored, -1)
+                yield part, overlaps[None]
+
+        match = best_matches(
+            chunks(),
+            full.new_full((1, len(full)), -1),
+            self.min_claim,
+            zero_claims=True,
         )
-        labels = torch.full_like(gt_inds, -1)
-        largest = overlaps.new_zeros(len(full))
-        if len(gts):
-            own = gt_instances.labels[(gt_inds - 1).clamp(min=0)]
-            labels = own.where(gt_inds > 0, labels)
-            largest = overlaps.amax(0)
-        return AssignResult(len(gts), gt_inds, largest, labels)
+        gt_inds = paired_match(
+            match,
+            largest if self.half_match == 'ignore' else match.overlap[0],
+            ignored=ignored,
+            **self.thresholds,
+        )
+        labels = gt_instances.labels[(gt_inds - 1).clamp(min=0)]
+        labels = labels.to(gt_inds).where(gt_inds > 0, -1)
+        return AssignResult(count, gt_inds, largest, labels)

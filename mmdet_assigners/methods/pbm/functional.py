@@ -7,6 +7,8 @@ from mmcv.ops import nms
 from mmdet.structures.bbox import bbox_overlaps
 from torch import Tensor
 
+from ...ops.anchor_match import BestMatches
+
 
 def iof_of_visible(boxes: Tensor, visible: Tensor) -> Tensor:
     """How much of each visible box is inside each box.
@@ -28,52 +30,32 @@ def iou_of_visible(boxes: Tensor, visible: Tensor) -> Tensor:
 
 
 def paired_match(
-    overlaps: Tensor,
-    gate: Tensor,
+    match: BestMatches,
+    highest: Tensor,
     pos_iou_thr: float,
     neg_iou_thr: float,
-    min_pos_iou: float = 0.0,
-    match_low_quality: bool = False,
-    half_match: str = 'ignore',
     ignored: Tensor | None = None,
 ) -> Tensor:
     """Match N priors with G pairs: both boxes have to fit the same pair.
 
     Args:
-        overlaps: (G, N) IoU of priors with full boxes.
-        gate: (G, N) whether the visible box fits as well.
+        match: Best pairs of the N priors of one image, of overlaps that are 0
+            where the visible box does not fit.
+        highest: (N,) overlap that decides about negatives.
         pos_iou_thr: Positive from this overlap with a pair that fits.
         neg_iou_thr: Negative below this overlap.
-        min_pos_iou: Smallest overlap of a low-quality match.
-        match_low_quality: The best priors of a pair are positive.
-        half_match: Whether negatives are found without the gate
-            (``'ignore'``: a prior that fits only a full box is ignored) or
-            with it (``'negative'``).
-        ignored: (N,) priors that are excluded, if there is any pair.
+        ignored: (N,) priors that are excluded.
 
     Returns:
         Tensor: (N,) int64, -1 ignored, 0 negative, g + 1 pair g; ties go to
         the first.
     """
-    count, priors = overlaps.shape
-    if count == 0 or priors == 0:
-        return overlaps.new_zeros(priors, dtype=torch.long)
-    matched = overlaps.where(gate, overlaps.new_zeros(()))
-    best, index = matched.max(0)
-    fits = overlaps.amax(0) if half_match == 'ignore' else best
-    gt_inds = torch.full_like(index, -1).masked_fill(fits < neg_iou_thr, 0)
+    best, index, claim = (one[0] for one in match)
+    gt_inds = torch.full_like(index, -1).masked_fill(highest < neg_iou_thr, 0)
     gt_inds = gt_inds.where(best < pos_iou_thr, index + 1)
     if ignored is not None:
         gt_inds = gt_inds.masked_fill(ignored, -1)
-        matched = matched.masked_fill(ignored, -1)
-    if match_low_quality:
-        most = matched.amax(1, keepdim=True)
-        is_best = (matched == most) & (most >= min_pos_iou)
-        number = torch.arange(1, count + 1, device=overlaps.device)
-        # of several pairs the last, as in mmdet
-        last = (is_best * number[:, None]).amax(0)
-        gt_inds = gt_inds.where(last == 0, last)
-    return gt_inds
+    return gt_inds.where(claim < 0, claim + 1)
 
 
 def visible_mask(

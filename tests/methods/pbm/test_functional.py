@@ -71,6 +71,29 @@ def test_with_equal_boxes_it_is_mmdets(count, regions):
     assert torch.equal(found.labels, expected.labels)
 
 
+@pytest.mark.parametrize(
+    'rules', [RPN, RCNN, dict(RCNN, half_match='negative')]
+)
+def test_chunks_change_nothing(rules):
+    """Few boxes of a coarse grid, so that overlaps are equal."""
+    full = random_boxes(9, 1).div(20).round() * 20
+    full[:, 2:] += 20
+    visible = torch.cat((full[:, :2], full[:, 2:] - 10), 1)
+    priors = random_boxes(300).div(20).round() * 20
+    priors[:, 2:] += 20
+    inputs = (
+        InstanceData(priors=priors),
+        gts(full, visible),
+        InstanceData(bboxes=tensor([0, 0, 30, 40])),
+    )
+    assigner = PairedMaxIoUAssigner(**rules, ignore_iof_thr=0.5)
+    expected = assigner.assign(*inputs)
+    assert expected.gt_inds.unique().numel() > 4
+    for size in (1, 600, 1000):
+        assigner.max_elements = size
+        same(assigner.assign(*inputs), expected)
+
+
 def test_no_priors():
     found = PairedMaxIoUAssigner(**RPN).assign(
         InstanceData(priors=tensor()), gts(random_boxes(2))
