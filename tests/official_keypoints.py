@@ -284,31 +284,29 @@ def best_of(found, limit=100):
     return found
 
 
-def center_boxes(canvas, heat, sizes, offsets, flip):
+def center_boxes(canvas, heat, size_of, offsets, flip):
     """The test of CenterNet at one scale.
 
     Args:
         canvas: The input.
         heat: Logits (2, C, H, W) of an image and of its mirror image.
-        sizes: (2, 2, H, W) widths and heights in cells.
+        size_of: Number of the image, y, x -> width and height in cells.
         offsets: (2, 2, H, W) x, y in cells.
-        flip: Average with the mirror image.
+        flip: Average with the mirror image, but for the offsets.
 
     Returns:
         list: x1, y1, x2, y2, score and label of 100 boxes.
     """
-    heat, sizes = sigmoid(heat), sizes.astype(np.float64)
-    if flip:
-        heat, sizes = (
-            (maps[0] + maps[1][..., ::-1]) / 2 for maps in (heat, sizes)
-        )
-    else:
-        heat, sizes = heat[0], sizes[0]
+    heat = sigmoid(heat)
+    heat = (heat[0] + heat[1][..., ::-1]) / 2 if flip else heat[0]
     found = []
     for score, label, y, x in best_peaks(heat, 100):
+        width, height = size_of(0, y, x)
+        if flip:
+            others = size_of(1, y, heat.shape[-1] - 1 - x)
+            width, height = (width + others[0]) / 2, (height + others[1]) / 2
         center_x = x + float(offsets[0, 0, y, x])
         center_y = y + float(offsets[0, 1, y, x])
-        width, height = sizes[:, y, x]
         x1, y1 = canvas.to_image(center_x - width / 2, center_y - height / 2)
         x2, y2 = canvas.to_image(center_x + width / 2, center_y + height / 2)
         found.append((x1, y1, x2, y2, score, label))

@@ -271,12 +271,24 @@ def branches(head):
     return head.heatmap_head, head.wh_head, head.offset_head
 
 
+def size_at(sizes, image, y, x):
+    return [float(side) for side in sizes[image, :, y, x]]
+
+
 def center_file(parts, canvases, flip):
     """The official result file; duplicates are removed of several scales."""
     found = []
     for call, canvas in enumerate(canvases):
-        maps = (part.of_call(call, *canvas.cells) for part in parts)
-        found += center_boxes(canvas, *maps, flip)
+        heat, sizes, offsets = (
+            part.of_call(call, *canvas.cells) for part in parts
+        )
+        found += center_boxes(
+            canvas,
+            heat,
+            lambda *place, sizes=sizes: size_at(sizes, *place),
+            offsets,
+            flip,
+        )
     if len(canvases) > 1:
         found = of_classes(found, soft_nms)
     return official_file(best_of(found))
