@@ -203,33 +203,37 @@ class Canvas:
 
     Args:
         scale: Of the image.
-        pad: Sides get these bits, as 31.
-        odd: Of CornerNet and ExtremeNet: no pixel is added after that.
+        pad: Sides get these bits, as 31, and a pixel.
+        odd: Sides do not get that pixel, and places are clipped to the image,
+            as in CornerNet and ExtremeNet.
         square: The side of an input that does not depend on the image.
     """
 
     def __init__(self, scale=1.0, pad=31, odd=False, square=None):
-        image = np.array([WIDTH, HEIGHT])
-        resized = [int(side * scale) for side in image]
+        self.resized = [int(side * scale) for side in (WIDTH, HEIGHT)]
+        self.scale = scale
+        self.odd = odd
+        self.square = square
+        self.pixels = [(side | pad) + (not odd) for side in self.resized]
         if square:
             self.pixels = [square, square]
-            self.center = [side / 2 for side in resized]
-            self.covered = [max(image)] * 2  # pixels of the resized image
-        else:
-            self.pixels = [(side | pad) + (not odd) for side in resized]
-            self.center = [side // 2 for side in resized]
-            self.covered = self.pixels
-        self.resized = resized
-        self.scale = scale
         self.cells = [(side + odd) // 4 for side in self.pixels]
 
     def to_image(self, x, y):
         """A place on the map in pixels of the original image."""
         found = []
         for axis, place in enumerate((x, y)):
-            ratio = self.covered[axis] / self.cells[axis]
-            middle = self.cells[axis] / 2
-            place = (place - middle) * ratio + self.center[axis]
+            cells, pixels = self.cells[axis], self.pixels[axis]
+            resized = self.resized[axis]
+            if self.odd:
+                border = pixels // 2 - resized // 2
+                place = place / (cells / pixels) - border
+                place = min(max(place, 0.0), float(resized))
+            elif self.square:
+                longer = max(WIDTH, HEIGHT)
+                place = (place - cells / 2) * longer / cells + resized / 2
+            else:
+                place = (place - cells / 2) * pixels / cells + resized // 2
             found.append(place / self.scale)
         return found
 

@@ -2,7 +2,22 @@
 
 import pytest
 from methods.centernet.test_convert import conv, norm, official_hourglass
+from official_keypoints import (
+    Canvas,
+    Maps,
+    assert_input,
+    assert_same,
+    best_of,
+    best_peaks,
+    build_head,
+    detections,
+    of_classes,
+    official_file,
+    sigmoid,
+    soft_nms,
+)
 from official_weights import assert_loads
+from torch import nn
 
 from mmdet_assigners.methods.cornernet.convert import convert
 
@@ -65,3 +80,77 @@ def test_hourglass104():
 def test_weights_of_another_detector():
     with pytest.raises(ValueError, match=r'hm\.0\.0\.conv'):
         convert(official_hourglass())
+
+
+def branches(head):
+    """Replace the branches of the last stack; returns the maps of each.
+
+    Returns:
+        list: Logits, embeddings and offsets of top-left corners, then those
+        of bottom-right corners.
+    """
+    found = []
+    for i, corner in enumerate(('tl', 'br')):
+        getattr(head, f'{corner}_pool')[-1] = nn.Identity()
+        for name, maps in (
+            ('heat', Maps(80, 3 * i)),
+            ('emb', Maps(1, 3 * i + 1, -1.0, 1.0)),
+            ('off', Maps(2, 3 * i + 2, -0.5, 1.5)),
+        ):
+            getattr(head, f'{corner}_{name}')[-1] = maps
+            found.append(maps)
+    return found
+
+
+def corners(heat, embeddings, offsets):
+    """100 corners: score, class, embedding, x and y in cells."""
+    return [
+        (
+            score,
+            label,
+            float(embeddings[0, y, x]),
+            x + float(offsets[0, y, x]),
+            y + float(offsets[1, y, x]),
+        )
+        for score, label, y, x in best_peaks(sigmoid(heat), 100)
+    ]
+
+
+def pairs(canvas, maps, flip):
+    """The test of CornerNet at one scale, before the soft-NMS.
+
+    Boxes of a mirrored image are brought back on the map. Ours are without
+    those of no area in the image.
+    """
+    width = canvas.cells[0]
+    found = []
+    for image in range(2 if flip else 1):
+        views = [part[image] for part in maps]
+        rows = []
+        for score, label, emb, x1, y1 in corners(*views[:3]):
+            for score2, label2, emb2, x2, y2 in corners(*views[3:]):
+                if label == label2 and abs(emb - emb2) <= 0.5:
+                    if x2 >= x1 and y2 >= y1:
+                        mean = (score + score2) / 2
+                        rows.append((x1, y1, x2, y2, mean, label))
+        rows = sorted(rows, key=lambda row: -row[4])[:1000]
+        for x1, y1, x2, y2, *rest in rows:
+            if image:
+                x1, x2 = width - x2, width - x1
+            box = *canvas.to_image(x1, y1), *canvas.to_image(x2, y2)
+            if box[2] > box[0] and box[3] > box[1]:
+                found.append((*box, *rest))
+    return found
+
+
+@pytest.mark.parametrize('tta', [False, True])
+def test_boxes_of_the_official_result_file(tta):
+    """The official test always has the mirror image."""
+    cfg, head = build_head(CONFIG)
+    parts = branches(head)
+    canvas = Canvas(pad=127, odd=True)
+    assert_input(cfg, canvas)
+    maps = [part.of_call(0, *canvas.cells) for part in parts]
+    found = of_classes(pairs(canvas, maps, tta), soft_nms)
+    theirs = official_file(best_of(found))
+    assert_same(detections(cfg, head, tta), theirs, scores=1e-4)
