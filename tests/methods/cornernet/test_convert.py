@@ -126,9 +126,10 @@ def pairs(canvas, maps, flip):
     found = []
     for image in range(2 if flip else 1):
         views = [part[image] for part in maps]
+        first, second = corners(*views[:3]), corners(*views[3:])
         rows = []
-        for score, label, emb, x1, y1 in corners(*views[:3]):
-            for score2, label2, emb2, x2, y2 in corners(*views[3:]):
+        for score, label, emb, x1, y1 in first:
+            for score2, label2, emb2, x2, y2 in second:
                 if label == label2 and abs(emb - emb2) <= 0.5:
                     if x2 >= x1 and y2 >= y1:
                         mean = (score + score2) / 2
