@@ -6,6 +6,7 @@ The official names are spelled out here, not read from the rules.
 import pytest
 import torch
 from official_keypoints import (
+    NMS_ERROR,
     SCALES,
     Canvas,
     Maps,
@@ -315,12 +316,11 @@ def test_boxes_of_the_official_result_file(config, tta):
 
 @pytest.mark.parametrize('config', PADS)
 def test_boxes_of_several_scales(config):
-    """Scores are those of a soft-NMS in single precision."""
     pad = PADS[config]
     cfg, head = build_head(config.replace('_', '-ms-test_', 1))
     canvases = [Canvas(scale, pad) for scale in SCALES]
     theirs = center_file(branches(head), canvases, flip=True)
-    assert_same(detections(cfg, head, tta=True), theirs, scores=1e-4)
+    assert_same(detections(cfg, head, tta=True), theirs, scores=NMS_ERROR)
 
 
 @pytest.mark.parametrize('size', [384, 512])

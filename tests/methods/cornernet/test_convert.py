@@ -1,8 +1,13 @@
 """Converter of CornerNet, on random weights of the official shapes."""
 
+import math
+
+import numpy as np
 import pytest
 from methods.centernet.test_convert import conv, norm, official_hourglass
 from official_keypoints import (
+    NMS_ERROR,
+    SCALES,
     Canvas,
     Maps,
     assert_input,
@@ -11,6 +16,7 @@ from official_keypoints import (
     best_peaks,
     build_head,
     detections,
+    inclusive_iou,
     of_classes,
     official_file,
     sigmoid,
@@ -93,9 +99,9 @@ def branches(head):
     for i, corner in enumerate(('tl', 'br')):
         getattr(head, f'{corner}_pool')[-1] = nn.Identity()
         for name, maps in (
-            ('heat', Maps(80, 3 * i)),
-            ('emb', Maps(1, 3 * i + 1, -1.0, 1.0)),
-            ('off', Maps(2, 3 * i + 2, -0.5, 1.5)),
+            ('heat', Maps(80, 10 + 3 * i)),
+            ('emb', Maps(1, 3 * i + 11, -1.0, 1.0)),
+            ('off', Maps(2, 3 * i + 12, -0.5, 1.5)),
         ):
             getattr(head, f'{corner}_{name}')[-1] = maps
             found.append(maps)
@@ -119,6 +125,7 @@ def corners(heat, embeddings, offsets):
 def pairs(canvas, maps, flip):
     """The test of CornerNet at one scale, before the soft-NMS.
 
+    Rows are x1, y1, x2, y2, score, label and the scores of both corners.
     Boxes of a mirrored image are brought back on the map. Ours are without
     those of no area in the image.
     """
@@ -132,8 +139,8 @@ def pairs(canvas, maps, flip):
             for score2, label2, emb2, x2, y2 in second:
                 if label == label2 and abs(emb - emb2) <= 0.5:
                     if x2 >= x1 and y2 >= y1:
-                        mean = (score + score2) / 2
-                        rows.append((x1, y1, x2, y2, mean, label))
+                        both = (score + score2) / 2, label, score, score2
+                        rows.append((x1, y1, x2, y2, *both))
         rows = sorted(rows, key=lambda row: -row[4])[:1000]
         for x1, y1, x2, y2, *rest in rows:
             if image:
@@ -154,4 +161,51 @@ def test_boxes_of_the_official_result_file(tta):
     maps = [part.of_call(0, *canvas.cells) for part in parts]
     found = of_classes(pairs(canvas, maps, tta), soft_nms)
     theirs = official_file(best_of(found))
-    assert_same(detections(cfg, head, tta), theirs, scores=1e-4)
+    assert_same(detections(cfg, head, tta), theirs, scores=NMS_ERROR)
+
+
+def soft_nms_merge(found, sigma=0.5, floor=0.001, exponent=10):
+    """Soft-NMS that averages a box with those that it suppresses.
+
+    Unlike the official code, where they stay in their place, the scores of
+    corners are those of their own box.
+    """
+    rest, kept = list(found), []
+    while rest:
+        best = max(rest, key=lambda row: row[4])
+        rest.remove(best)
+        shares = [(1.0, best)]
+        lower = []
+        for row in rest:
+            iou = inclusive_iou(best, row)
+            factor = math.exp(-(iou**2) / sigma)
+            shares.append(((1 - factor) ** exponent, row))
+            if iou == 0 or row[4] * factor >= floor:
+                lower.append((*row[:4], row[4] * factor, *row[5:]))
+        rest = lower
+        box = []
+        for side in range(4):
+            corner = 6 + side // 2
+            total = sum(share * row[corner] for share, row in shares)
+            box.append(
+                sum(share * row[corner] * row[side] for share, row in shares)
+                / total
+            )
+        kept.append((*box, *best[4:]))
+    return kept
+
+
+def test_boxes_of_several_scales():
+    cfg, head = build_head(CONFIG.replace('official', 'ms-test'))
+    parts = branches(head)
+    found = []
+    for call, scale in enumerate(SCALES):
+        canvas = Canvas(scale, 127, odd=True)
+        maps = [part.of_call(call, *canvas.cells) for part in parts]
+        found += pairs(canvas, maps, flip=True)
+    theirs = best_of(of_classes(found, soft_nms_merge))
+    plain = best_of(of_classes(found, soft_nms))
+    moved = np.subtract([r[:4] for r in theirs], [r[:4] for r in plain])
+    assert (abs(moved).max(1) > 0.1).sum() > 10
+    ours = detections(cfg, head, tta=True)
+    assert_same(ours, official_file(theirs), scores=NMS_ERROR)

@@ -8,6 +8,7 @@ from methods.centernet.test_convert import (
     official_hourglass,
 )
 from official_keypoints import (
+    NMS_ERROR,
     SCALES,
     Canvas,
     Maps,
@@ -244,7 +245,7 @@ def test_boxes_of_the_official_result_file(test, tta):
         theirs = of_classes(plain, suppress_ghosts)
         assert 0 < sum(a != b for a, b in zip(plain, theirs, strict=True))
     ours = detections(cfg, head, tta)
-    assert_same(ours, official_file(theirs), scores=1e-4, least=30)
+    assert_same(ours, official_file(theirs), scores=NMS_ERROR, least=30)
 
 
 @pytest.mark.parametrize('config', [DLA, HOURGLASS])
@@ -259,7 +260,7 @@ def test_boxes_of_several_scales(config):
         maps = [part.of_call(call, *canvas.cells) for part in parts]
         found += groups(canvas, maps, weight, flip=True)
     theirs = official_file(best_of(of_classes(found, soft_nms)))
-    assert_same(detections(cfg, head, tta=True), theirs, scores=1e-4)
+    assert_same(detections(cfg, head, tta=True), theirs, scores=NMS_ERROR)
 
 
 @pytest.mark.parametrize('tta', [False, True])
@@ -274,4 +275,4 @@ def test_boxes_of_centernets_code(tta):
     theirs = official_file(best_of(found))
     assert min(row[1] for row in theirs) < -1
     ours = detections(cfg, head, tta)
-    assert_same(ours, theirs, scores=1e-4, least=30)
+    assert_same(ours, theirs, scores=NMS_ERROR, least=30)
