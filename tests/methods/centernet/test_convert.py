@@ -324,9 +324,10 @@ def test_boxes_of_several_scales(config):
 
 
 @pytest.mark.parametrize('size', [384, 512])
+@pytest.mark.parametrize('net', ['dla34', 'r18-dcnv2', 'r101-dcnv2'])
 @pytest.mark.parametrize('tta', [False, True])
-def test_boxes_of_inputs_of_one_size(size, tta):
+def test_boxes_of_inputs_of_one_size(tta, net, size):
     """The test of VOC."""
-    cfg, head = build_head(f'centernet-voc_dla34_crop{size}-70e_voc0712')
+    cfg, head = build_head(f'centernet-voc_{net}_crop{size}-70e_voc0712')
     theirs = center_file(branches(head), [Canvas(square=size)], tta)
     assert_same(detections(cfg, head, tta), theirs)

@@ -229,7 +229,9 @@ def suppress_ghosts(found):
 
 
 @pytest.mark.parametrize('tta', [False, True])
-@pytest.mark.parametrize('test', ['', '-no-aggregation', '-no-suppression'])
+@pytest.mark.parametrize(
+    'test', ['', '-octagon', '-no-aggregation', '-no-suppression']
+)
 def test_boxes_of_the_official_result_file(test, tta):
     """The official test always has the mirror image."""
     cfg, head = build_head(HOURGLASS.replace('_', f'{test}_', 1))
