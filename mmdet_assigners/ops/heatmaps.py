@@ -275,8 +275,9 @@ def to_image(
     pixels: tuple[int, int],
     border: tuple[float, ...],
     scale: tuple[float, float] = (1.0, 1.0),
+    clip: bool = True,
 ) -> Tensor:
-    """Places on a map in pixels of the image, clipped to it.
+    """Places on a map in pixels of the image.
 
     Args:
         places: (..., 2) x, y in cells.
@@ -284,11 +285,13 @@ def to_image(
         pixels: (height, width) of the input of the network.
         border: Top, bottom, left and right of the image in the input.
         scale: By which width and height of the image were multiplied.
+        clip: Move places outside the image to its sides.
     """
     stride = (pixels[1] / cells[1], pixels[0] / cells[0])
     top, bottom, left, right = border
     places = places * places.new_tensor(stride)
     places = places - places.new_tensor((left, top))
-    limit = places.new_tensor((right - left, bottom - top))
-    places = places.clamp(min=0).minimum(limit)
+    if clip:
+        limit = places.new_tensor((right - left, bottom - top))
+        places = places.clamp(min=0).minimum(limit)
     return places / places.new_tensor(scale)

@@ -131,7 +131,8 @@ def test_local_maxima_are_those_of_mmdet(kernel):
 
 def test_places_in_the_image():
     places = torch.tensor([[0.0, 0.0], [10, 10], [100, 100]])
-    found = heatmaps.to_image(
-        places, (128, 128), (512, 512), (8, 108, 20, 320), (2, 1)
-    )
+    args = places, (128, 128), (512, 512), (8, 108, 20, 320), (2, 1)
+    found = heatmaps.to_image(*args)
     assert found.tolist() == [[0, 0], [10, 32], [150, 100]]
+    beyond = heatmaps.to_image(*args, clip=False)
+    assert beyond.tolist() == [[-10, -8], [10, 32], [190, 392]]

@@ -51,11 +51,13 @@ class Pairs(NamedTuple):
         boxes: (B, N, 4) x1, y1, x2, y2 in cells.
         scores: (B, N), -1 for what is no pair.
         labels: (B, N) int64 classes.
+        corner_scores: (B, N, 2) of the top-left and bottom-right corners.
     """
 
     boxes: Tensor
     scores: Tensor
     labels: Tensor
+    corner_scores: Tensor
 
 
 def corner_targets(
@@ -239,6 +241,7 @@ def pair_corners(
         boxes=torch.cat((pick(low), pick(high)), -1),
         scores=best,
         labels=pick(corners(labels)[0]),
+        corner_scores=torch.stack(list(map(pick, corners(scores))), -1),
     )
 
 

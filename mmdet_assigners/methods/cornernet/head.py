@@ -22,7 +22,6 @@ from ...models.checks import (
 from ...models.dense_heads.center_point_head import COUNT_EPS
 from ...models.dense_heads.instances import HeatmapView, pad_instances
 from ...models.dense_heads.loss_inputs import LossInputs, LossInputsMixin
-from ...models.layers.merge_duplicates import merge_duplicates
 from ...ops.anchor_points import pad_gts
 from ...ops.heatmaps import gather_cells, to_image
 from .functional import (
@@ -36,6 +35,7 @@ from .functional import (
     mirror_boxes,
     pair_corners,
 )
+from .merging import merge_pairs
 
 NO_PAIR = -0.1  # scores up to it
 
@@ -68,7 +68,9 @@ class CornerPairHead(LossInputsMixin, CornerHead):
             several share a cell; or the last of a cell alone.
         feat_channels: Channels between the two convolutions of a branch.
         **kwargs: As of ``CornerHead``. ``test_cfg`` also takes
-            ``clip_border``: boxes end at the image (False).
+            ``clip_border``: boxes end at the image (False), and
+            ``merge_exponent``: average boxes with those that they suppress
+            (None: they are not; officially 10 for several scales).
 
     Raises:
         TypeError: ``loss_embedding`` is of another type than
@@ -388,7 +390,8 @@ class CornerPairHead(LossInputsMixin, CornerHead):
             batch_img_metas: Meta information of B images; ``border`` is the
                 place of the image in the input, by default at the top left.
             rescale: Return boxes in the original images.
-            with_nms: Merge duplicates; without it all pairs are returned.
+            with_nms: Merge duplicates; without it all pairs are returned, with
+                ``corner_scores`` (N, 2).
             cfg: Replaces ``test_cfg``.
             mirrored: The second half of the maps, of 2 B images, is that of
                 the mirror images.
@@ -433,7 +436,7 @@ class CornerPairHead(LossInputsMixin, CornerHead):
         """Pairs of one image in pixels.
 
         Args:
-            found: Boxes (N, 4), scores (N,) and labels (N,).
+            found: Boxes (N, 4), scores and labels (N,), corner_scores (N, 2).
             size: (H, W) of the map.
             meta: Meta information of the image.
             cfg: As ``test_cfg``.
@@ -459,6 +462,7 @@ class CornerPairHead(LossInputsMixin, CornerHead):
             bboxes=corners.flatten(1)[keep],
             scores=found.scores[keep],
             labels=found.labels[keep],
+            corner_scores=found.corner_scores[keep],
         )
 
     def finish(
@@ -481,7 +485,8 @@ class CornerPairHead(LossInputsMixin, CornerHead):
         """
         cfg = cfg or self.test_cfg or {}
         limit = cfg.get('max_per_img', 100)
-        return merge_duplicates(found, dict(cfg['nms']), limit)
+        exponent = cfg.get('merge_exponent')
+        return merge_pairs(found, dict(cfg['nms']), limit, exponent)
 
 
 def _both(first: Tensor, second: Tensor) -> Tensor:

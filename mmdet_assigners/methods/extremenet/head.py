@@ -68,6 +68,7 @@ class ExtremeHead(LossInputsMixin, CornerHead):
             ``aggr_weight`` (0.1, 0 for no edge aggregation), ``score_thr`` of
             points and ``center_thr`` (0.1), ``num_dets`` before the NMS
             (1000), ``nms`` (Gaussian soft-NMS), ``max_per_img`` (100),
+            ``clip_border`` (True: boxes end at the image),
             ``suppress_ghost`` (False), ``ghost_multiplier`` (3),
             ``octagon_masks`` (False).
         loss_heatmap: Loss of the five heat maps.
@@ -384,7 +385,8 @@ class ExtremeHead(LossInputsMixin, CornerHead):
             groups = [both_directions(*pair, size[1]) for pair in pairs]
         results = []
         for found, meta in zip(groups, metas, strict=True):
-            instances = self.to_instances(found, size, meta, rescale)
+            clip = cfg.get('clip_border', True)
+            instances = self.to_instances(found, size, meta, rescale, clip)
             if with_nms:
                 instances = self.finish(instances, meta, cfg, rescale)
             results.append(instances)
@@ -420,7 +422,11 @@ class ExtremeHead(LossInputsMixin, CornerHead):
 
     @staticmethod
     def to_instances(
-        found: Groups, size: tuple[int, ...], meta: dict, rescale: bool
+        found: Groups,
+        size: tuple[int, ...],
+        meta: dict,
+        rescale: bool,
+        clip: bool = True,
     ) -> InstanceData:
         """Objects in pixels.
 
@@ -429,6 +435,7 @@ class ExtremeHead(LossInputsMixin, CornerHead):
             size: (H, W) of the map.
             meta: Meta information of the image.
             rescale: In the original image.
+            clip: Boxes and points end at the image.
         """
         height, width = meta['img_shape'][:2]
         places = torch.cat(
@@ -440,6 +447,7 @@ class ExtremeHead(LossInputsMixin, CornerHead):
             meta['batch_input_shape'],
             tuple(meta.get('border', (0, height, 0, width))),
             meta.get('scale_factor', (1.0, 1.0)) if rescale else (1.0, 1.0),
+            clip,
         )
         return InstanceData(
             bboxes=places[:, :2].flatten(1),

@@ -3,7 +3,23 @@
 The official names are spelled out here, not read from the rules.
 """
 
+import pytest
 import torch
+from official_keypoints import (
+    NMS_ERROR,
+    SCALES,
+    Canvas,
+    Maps,
+    assert_input,
+    assert_same,
+    best_of,
+    build_head,
+    center_boxes,
+    detections,
+    of_classes,
+    official_file,
+    soft_nms,
+)
 from official_weights import assert_loads
 from torch import nn
 
@@ -246,3 +262,72 @@ def test_the_bias_before_a_norm_is_kept():
     torch.testing.assert_close(
         norms[1](plain), norms[0](plain + bias), rtol=1e-4, atol=1e-4
     )
+
+
+def branches(head):
+    """Replace the branches; returns maps of logits, sizes and offsets."""
+    head.heatmap_head = Maps(head.num_classes, 4)
+    head.wh_head = Maps(2, 5, 2.0, 20.0)
+    head.offset_head = Maps(2, 6, -0.5, 1.5)
+    return head.heatmap_head, head.wh_head, head.offset_head
+
+
+def size_at(sizes, image, y, x):
+    return [float(side) for side in sizes[image, :, y, x]]
+
+
+def center_file(parts, canvases, flip):
+    """The official result file; duplicates are removed of several scales."""
+    found = []
+    for call, canvas in enumerate(canvases):
+        heat, sizes, offsets = (
+            part.of_call(call, *canvas.cells) for part in parts
+        )
+        found += center_boxes(
+            canvas,
+            heat,
+            lambda *place, sizes=sizes: size_at(sizes, *place),
+            offsets,
+            flip,
+        )
+    if len(canvases) > 1:
+        found = of_classes(found, soft_nms)
+    return official_file(best_of(found))
+
+
+PADS = {
+    'centernet_r18-dcnv2_crop512-140e_coco': 31,
+    'centernet_r101-dcnv2_crop512-140e_coco': 31,
+    'centernet_dla34_crop512-140e_coco': 31,
+    'centernet_dla34_crop512-230e_coco': 31,
+    'centernet_hourglass104_crop512-50e_coco': 127,
+}
+
+
+@pytest.mark.parametrize('tta', [False, True])
+@pytest.mark.parametrize('config', PADS)
+def test_boxes_of_the_official_result_file(config, tta):
+    cfg, head = build_head(config)
+    canvas = Canvas(pad=PADS[config])
+    assert_input(cfg, canvas)
+    theirs = center_file(branches(head), [canvas], tta)
+    assert_same(detections(cfg, head, tta), theirs)
+
+
+@pytest.mark.parametrize('config', PADS)
+def test_boxes_of_several_scales(config):
+    pad = PADS[config]
+    cfg, head = build_head(config.replace('_', '-ms-test_', 1))
+    canvases = [Canvas(scale, pad) for scale in SCALES]
+    theirs = center_file(branches(head), canvases, flip=True)
+    assert_same(detections(cfg, head, tta=True), theirs, scores=NMS_ERROR)
+
+
+@pytest.mark.parametrize('size', [384, 512])
+@pytest.mark.parametrize('net', ['dla34', 'r18-dcnv2', 'r101-dcnv2'])
+@pytest.mark.parametrize('tta', [False, True])
+def test_boxes_of_inputs_of_one_size(tta, net, size):
+    """The test of VOC."""
+    cfg, head = build_head(f'centernet-voc_{net}_crop{size}-70e_voc0712')
+    theirs = center_file(branches(head), [Canvas(square=size)], tta)
+    assert_same(detections(cfg, head, tta), theirs)

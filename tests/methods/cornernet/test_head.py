@@ -374,6 +374,44 @@ def test_flip_test_merges_before_the_nms():
     assert ((scales.scores - second).abs() < 1e-3).sum() == 3
 
 
+def test_boxes_are_averaged_with_those_that_they_suppress():
+    """Two boxes of 10 x 10 pixels, one a pixel to the right, and a far one."""
+    head = head_of(
+        test_cfg=dict(
+            merge_exponent=2,
+            nms=dict(type='soft_nms', method='gaussian', sigma=0.5),
+        )
+    )
+    found = InstanceData(
+        bboxes=torch.tensor(
+            [[0.0, 0, 10, 10], [1, 0, 11, 10], [50, 50, 60, 60]]
+        ),
+        scores=torch.tensor([0.9, 0.8, 0.7]),
+        labels=torch.tensor([1, 1, 1]),
+        corner_scores=torch.tensor([[1.0, 0.8], [0.6, 1.0], [0.7, 0.7]]),
+    )
+    merged = head.finish(found, META)
+    factor = math.exp(-2 * (90 / 110) ** 2)
+    share = (1 - factor) ** 2
+    left = 0.6 * share / (1 + 0.6 * share)
+    right = (0.8 * 10 + share * 11) / (0.8 + share)
+    torch.testing.assert_close(
+        merged.bboxes,
+        torch.tensor([[left, 0, right, 10], [50, 50, 60, 60], [1, 0, 11, 10]]),
+    )
+    torch.testing.assert_close(
+        merged.scores, torch.tensor([0.9, 0.7, 0.8 * factor])
+    )
+    assert 'corner_scores' not in merged
+
+
+def test_averages_need_a_gaussian():
+    nms = dict(type='nms', iou_threshold=0.5)
+    head = head_of(test_cfg=dict(merge_exponent=10, nms=nms))
+    with pytest.raises(ValueError, match='merge_exponent needs nms=dict'):
+        head.predict_by_feat(*head(maps()), batch_img_metas=[META] * 2)
+
+
 def test_accumulated_gradients():
     """Two batches of one give the mean of their gradients in one step."""
     x, gts = maps()[0], [objects(3), objects(2, 1)]
