@@ -139,6 +139,37 @@ def check_stages(
         )
 
 
+def refuse_other_weights(
+    module: nn.Module, state: Mapping[str, Any], prefix: str, method: str
+) -> None:
+    """Refuse the weights of another network, or with another prefix.
+
+    mmengine would leave the module at random and only log it.
+
+    Args:
+        module: Is about to load the weights.
+        state: State dict.
+        prefix: Of the names of the module in it.
+        method: Name of the converter of weights that fit.
+
+    Raises:
+        ValueError: The state dict has names with the prefix, and none of them
+            is one of the module.
+    """
+    given = [name for name in state if name.startswith(prefix)]
+    own = [name for name, _ in module.named_parameters()]
+    if given and not any(prefix + name in state for name in own):
+        weights = [name for name in own if name.endswith('weight')]
+        raise ValueError(
+            f'none of {len(given)} keys such as {given[0]} is one of '
+            f'{type(module).__name__}, which has {weights[0]}, {weights[-2]}, '
+            '...: weights of another network, such as a plain ResNet, have no '
+            'place here, and those of a detector need prefix=backbone. in '
+            'init_cfg; released ones convert by mmdet-assigners convert '
+            f'{method}'
+        )
+
+
 def pick(table: dict[Any, Any], value: Any, name: str) -> Any:
     """An entry of a table.
 

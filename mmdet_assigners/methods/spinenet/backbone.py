@@ -9,7 +9,7 @@ from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ...models.checks import pick
+from ...models.checks import pick, refuse_other_weights
 from .blocks import Merge, make_activation, make_group
 from .functional import drop_connect_rates, max_pool
 from .graph import (
@@ -207,6 +207,12 @@ class SpineNet(BaseModule):
             self.endpoint_convs[str(level)](outputs[level])
             for level in self.output_level
         )
+
+    def _load_from_state_dict(
+        self, state_dict: dict, prefix: str, *args: Any
+    ) -> None:
+        refuse_other_weights(self, state_dict, prefix, 'spinenet')
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def train(self, mode: bool = True) -> 'SpineNet':
         """Set the mode, with the norms as ``norm_eval`` says."""

@@ -318,6 +318,15 @@ def test_unknown_arguments_are_errors():
         SpineNet(frozen_stages=1)
 
 
+def test_weights_of_a_plain_resnet(tmp_path):
+    path = tmp_path / 'resnet18.pth'
+    torch.save(MODELS.build(dict(type='ResNet', depth=18)).state_dict(), path)
+    net = tiny(init_cfg=dict(type='Pretrained', checkpoint=str(path)))
+    message = r'keys such as conv1\.weight is one of SpineNet, .* plain ResNet'
+    with pytest.raises(ValueError, match=message):
+        net.init_weights()
+
+
 def test_names_of_archs():
     """A number is what ``--cfg-options model.backbone.arch=96`` gives."""
     with torch.device('meta'):
