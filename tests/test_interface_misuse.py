@@ -167,6 +167,25 @@ def test_losses_refuse_what_would_be_broadcast(name):
 
 
 @pytest.mark.parametrize(
+    ('config', 'head'),
+    [
+        ('tsd_mask-rcnn_r50_fpn_14e_coco', 'TSDRoIHead'),
+        ('d2det-instance_r101_fpn_2x_coco', 'D2DetRoIHead'),
+        ('mask-refining-rcnn_r50_fpn_1x_coco', 'MaskRefiningRoIHead'),
+        ('dsc-without-semantic_r50_fpn_1x_coco', 'DSCRoIHead'),
+    ],
+)
+def test_masks_are_trained_without_masks(config, head):
+    model = build(config, lambda cfg: None)
+    batch = demo_batch([BOXES, BOXES])
+    for sample in batch['data_samples']:
+        del sample.gt_instances.masks
+    message = rf'masks must be .* got NoneType: {head} trains .*with_mask=True'
+    with pytest.raises(ValueError, match=message):
+        losses_of(model, batch)
+
+
+@pytest.mark.parametrize(
     ('name', 'options'),
     [
         ('PSResNet', dict(depth=50)),

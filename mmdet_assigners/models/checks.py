@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mmdet.structures.mask.structures import BaseInstanceMasks
+from mmengine.structures import InstanceData
 from torch import nn
 
 
@@ -137,6 +139,26 @@ def check_stages(
         raise ValueError(
             f'frozen_stages must be -1 to {num_stages}, got {frozen_stages}'
         )
+
+
+def masks_of(gt: InstanceData, name: str) -> BaseInstanceMasks:
+    """The masks of ground truths.
+
+    Args:
+        gt: Ground truths of an image.
+        name: What is trained on the masks, for the message.
+
+    Raises:
+        ValueError: There are none.
+    """
+    masks = gt.get('masks')
+    if not isinstance(masks, BaseInstanceMasks):
+        raise ValueError(
+            'gt_instances.masks must be BitmapMasks or PolygonMasks, got '
+            f'{type(masks).__name__}: {name} trains on masks, which '
+            'LoadAnnotations(with_mask=True) loads'
+        )
+    return masks
 
 
 def refuse_other_weights(
