@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmengine.model import BaseModule
-from torch import Tensor, nn
+from torch import nn
 
 from ...models.backbones.frozen_parts import FrozenPartsMixin
 from ...models.checks import check_stages, refuse_other_weights
@@ -47,24 +47,6 @@ class StagedBackbone(FrozenPartsMixin, BaseModule):
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Compute the maps of ``out_indices``.
-
-        Args:
-            x: Normalized images (B, 3, H, W).
-
-        Returns:
-            tuple: A map (B, C, ceil(H / stride), ceil(W / stride)) per stage,
-            finest first.
-        """
-        outs = []
-        x = self.stem(x)
-        for i, stage in enumerate(self.stages[: self.out_indices[-1] + 1]):
-            x = stage(x)
-            if i in self.out_indices:
-                outs.append(x)
-        return tuple(outs)
 
     def parts(self) -> list[nn.Module]:
         """The stem and the stages."""
