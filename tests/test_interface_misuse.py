@@ -6,6 +6,7 @@ import pytest
 import torch
 from helpers import BOXES, demo_batch, losses_of, make_feats, mini_config
 from mmdet.registry import MODELS
+from mmengine.runner.checkpoint import load_state_dict
 from torch import nn
 
 from mmdet_assigners.methods.sepc.pair_features import FeaturePair
@@ -163,3 +164,52 @@ def test_losses_refuse_what_would_be_broadcast(name):
     if name not in ('APLoss', 'DRLoss'):
         with pytest.raises(ValueError, match=r'avg_factor must be a number'):
             loss(*fits, avg_factor=torch.ones(6))
+
+
+@pytest.mark.parametrize(
+    ('config', 'head'),
+    [
+        ('tsd_mask-rcnn_r50_fpn_14e_coco', 'TSDRoIHead'),
+        ('d2det-instance_r101_fpn_2x_coco', 'D2DetRoIHead'),
+        ('mask-refining-rcnn_r50_fpn_1x_coco', 'MaskRefiningRoIHead'),
+        ('dsc-without-semantic_r50_fpn_1x_coco', 'DSCRoIHead'),
+    ],
+)
+def test_masks_are_trained_without_masks(config, head):
+    model = build(config, lambda cfg: None)
+    batch = demo_batch([BOXES, BOXES])
+    for sample in batch['data_samples']:
+        del sample.gt_instances.masks
+    message = rf'masks must be .* got NoneType: {head} trains .*with_mask=True'
+    with pytest.raises(ValueError, match=message):
+        losses_of(model, batch)
+
+
+@pytest.mark.parametrize(
+    ('name', 'options'),
+    [
+        ('PSResNet', dict(depth=50)),
+        ('PyConvResNet', dict(depth=50)),
+        ('CSPDarknet53', {}),
+        ('SpineNet', {}),
+        ('HitBackbone', {}),
+    ],
+)
+@pytest.mark.parametrize('other', [False, True])
+def test_weights_that_a_backbone_has_no_place_for(name, options, other):
+    """mmengine would log it, and the training start from random weights."""
+    with torch.device('meta'):
+        net = MODELS.build(dict(type=name, **options))
+    # of a detector, without prefix='backbone.'; of another network
+    state = dict.fromkeys(
+        ['stem.weight', 'head.bias']
+        if other
+        else [f'backbone.{key}' for key in net.state_dict()]
+    )
+    message = (
+        rf'none of {len(state)} keys such as {next(iter(state))} is one of '
+        rf'{name}, which has .* prefix=backbone\. in init_cfg; released '
+    )
+    with pytest.raises(ValueError, match=message) as caught:
+        load_state_dict(net, state)
+    assert '\n' not in str(caught.value)

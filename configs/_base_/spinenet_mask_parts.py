@@ -34,7 +34,8 @@ spinenet_rois = dict(
     ),
     mask_head=dict(norm_cfg=_norm),
 )
-# SpineNet-190: 512 channels, heads of seven convolutions with 384
+# SpineNet-190: 512 channels, RoI heads of seven convolutions with 384. The
+# RPN of the official code has one convolution, whatever its num_convs says.
 _wide = dict(out_channels=512)
 _tower = dict(in_channels=512, conv_out_channels=384)
 spinenet_190_backbone = dict(
@@ -46,7 +47,6 @@ spinenet_190_backbone = dict(
 spinenet_190_rpn = dict(
     in_channels=512,
     feat_channels=384,
-    num_convs=7,
     anchor_generator=dict(scales=[5]),
 )
 spinenet_190_rois = dict(
@@ -70,7 +70,7 @@ spinenet_mask_mini = dict(
     model=dict(
         data_preprocessor=dict(batch_augments=None),
         backbone=_base_.spinenet_mini_backbone,
-        rpn_head=dict(in_channels=64, feat_channels=64, num_convs=1),
+        rpn_head=dict(in_channels=64, feat_channels=64),
         roi_head=dict(
             bbox_roi_extractor=_narrow,
             mask_roi_extractor=_narrow,

@@ -1,14 +1,9 @@
 # GA-RPN X-101-64x4d 1x: AR@1000 70.6 on val (mmdet's model zoo).
 # 8 GPUs x 2 images, lr 0.02.
-_base_ = 'mmdet::guided_anchoring/ga-rpn_x101-64x4d_fpn_1x_coco.py'
+_base_ = [
+    'mmdet::guided_anchoring/ga-rpn_x101-64x4d_fpn_1x_coco.py',
+    '../_base_/ga_batch.py',
+]
 custom_imports = dict(imports=['mmdet_assigners'], allow_failed_imports=False)
-model = dict(
-    rpn_head=dict(type='BatchGARPNHead'),
-    train_cfg=dict(
-        rpn=dict(
-            assigner=dict(type='BoundedMaxIoUAssigner'),
-            ga_assigner=dict(type='BoundedApproxMaxIoUAssigner'),
-        )
-    ),
-)
+model = _base_.batch_ga_rpn
 auto_scale_lr = dict(base_batch_size=16)

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mmdet.structures.mask.structures import BaseInstanceMasks
+from mmengine.structures import InstanceData
 from torch import nn
 
 
@@ -136,6 +138,57 @@ def check_stages(
     if not -1 <= frozen_stages <= num_stages:
         raise ValueError(
             f'frozen_stages must be -1 to {num_stages}, got {frozen_stages}'
+        )
+
+
+def masks_of(gt: InstanceData, name: str) -> BaseInstanceMasks:
+    """The masks of ground truths.
+
+    Args:
+        gt: Ground truths of an image.
+        name: What is trained on the masks, for the message.
+
+    Raises:
+        ValueError: There are none.
+    """
+    masks = gt.get('masks')
+    if not isinstance(masks, BaseInstanceMasks):
+        raise ValueError(
+            'gt_instances.masks must be BitmapMasks or PolygonMasks, got '
+            f'{type(masks).__name__}: {name} trains on masks, which '
+            'LoadAnnotations(with_mask=True) loads'
+        )
+    return masks
+
+
+def refuse_other_weights(
+    module: nn.Module, state: Mapping[str, Any], prefix: str, method: str
+) -> None:
+    """Refuse the weights of another network, or with another prefix.
+
+    mmengine would leave the module at random and only log it.
+
+    Args:
+        module: Is about to load the weights.
+        state: State dict.
+        prefix: Of the names of the module in it.
+        method: Name of the converter of weights that fit.
+
+    Raises:
+        ValueError: The state dict has names with the prefix, and none of them
+            is one of the module.
+    """
+    given = [name for name in state if name.startswith(prefix)]
+    own = [name for name, _ in module.named_parameters()]
+    if given and not any(prefix + name in state for name in own):
+        weights = [name for name in own if name.endswith('weight')]
+        raise ValueError(
+            f'none of {len(given)} keys such as {given[0]} is one of '
+            f'{type(module).__name__}, which has {weights[0]}, {weights[-2]}, '
+            '...: weights of another network, such as a plain ResNet, have no '
+            'place here, and those of a detector need prefix=backbone. in '
+            'init_cfg; released ones convert by mmdet-assigners convert '
+            f'{method}'
         )
 
 

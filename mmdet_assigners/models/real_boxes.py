@@ -4,6 +4,7 @@ from typing import Any
 
 from mmdet.structures import SampleList
 
+from .checks import masks_of
 from .dense_heads.instances import drop_empty
 
 
@@ -24,12 +25,18 @@ class RealBoxesMixin:
 
         Returns:
             dict: Loss name -> scalar.
+
+        Raises:
+            ValueError: A head of masks gets ground truths without them.
         """
         name = 'batch_data_samples'
         if name in kwargs:
             kwargs[name] = real_samples(kwargs[name])
         else:
             args = (*args[:-1], real_samples(args[-1]))
+        if getattr(self, 'with_mask', False):
+            for sample in kwargs.get(name, args[-1] if args else []):
+                masks_of(sample.gt_instances, type(self).__name__)
         return super().loss(*args, **kwargs)  # type: ignore[misc]
 
 

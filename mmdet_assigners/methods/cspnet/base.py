@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmengine.model import BaseModule
-from torch import Tensor, nn
+from torch import nn
 
 from ...models.backbones.frozen_parts import FrozenPartsMixin
-from ...models.checks import check_stages
+from ...models.checks import check_stages, refuse_other_weights
 
 INIT = [
     dict(type='Kaiming', layer='Conv2d'),
@@ -48,24 +48,6 @@ class StagedBackbone(FrozenPartsMixin, BaseModule):
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Compute the maps of ``out_indices``.
-
-        Args:
-            x: Normalized images (B, 3, H, W).
-
-        Returns:
-            tuple: A map (B, C, ceil(H / stride), ceil(W / stride)) per stage,
-            finest first.
-        """
-        outs = []
-        x = self.stem(x)
-        for i, stage in enumerate(self.stages[: self.out_indices[-1] + 1]):
-            x = stage(x)
-            if i in self.out_indices:
-                outs.append(x)
-        return tuple(outs)
-
     def parts(self) -> list[nn.Module]:
         """The stem and the stages."""
         return [self.stem, *self.stages]
@@ -73,18 +55,5 @@ class StagedBackbone(FrozenPartsMixin, BaseModule):
     def _load_from_state_dict(
         self, state_dict: dict, prefix: str, *args: Any
     ) -> None:
-        given = [name for name in state_dict if name.startswith(prefix)]
-        if given and not any(prefix + name in given for name in _names(self)):
-            own = [name for name in _names(self) if name.endswith('weight')]
-            raise ValueError(
-                f'none of {len(given)} keys such as {given[0]} is one of '
-                f'{type(self).__name__}, which has {own[0]}, {own[-2]}, ...: '
-                'weights of another network, such as a plain ResNet, have no '
-                'place here; released ones convert by mmdet-assigners convert '
-                'cspnet'
-            )
+        refuse_other_weights(self, state_dict, prefix, 'cspnet')
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def _names(module: nn.Module) -> list[str]:
-    return [name for name, _ in module.named_parameters()]

@@ -7,6 +7,7 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from ...models.checks import refuse_other_weights
 from .ops import BN, Options, check_ops, make_op
 
 # operation and channels of each layer of the paper's backbone
@@ -195,4 +196,5 @@ class HitBackbone(BaseModule):
                 "weights of the paper's backbone (see the README of "
                 'hit_detector) or init_cfg=None'
             )
+        refuse_other_weights(self, state_dict, prefix, 'hit_detector')
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -9,7 +9,11 @@ from mmdet.models.backbones.resnext import Bottleneck as ResNeXtBottleneck
 from mmdet.models.layers import ResLayer
 from mmdet.registry import MODELS
 
-from ...models.checks import check_depth, check_stages
+from ...models.checks import (
+    check_depth,
+    check_stages,
+    refuse_other_weights,
+)
 from .layers import PSConv2d, PSGConv2d
 
 Options = dict[str, Any]
@@ -113,6 +117,7 @@ class PolyScaleNet(ResNet):
             parts = layers[name].split(state_dict.pop(f'{name}weight'))
             for part, weight in parts.items():
                 state_dict[f'{name}{part}.weight'] = weight
+        refuse_other_weights(self, state_dict, prefix, 'psconv')
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

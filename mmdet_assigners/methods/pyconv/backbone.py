@@ -8,7 +8,11 @@ from mmdet.registry import MODELS
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
-from ...models.checks import check_depth, check_stages
+from ...models.checks import (
+    check_depth,
+    check_stages,
+    refuse_other_weights,
+)
 from .blocks import (
     PyConvBasicBlock,
     PyConvBottleneck,
@@ -184,6 +188,7 @@ class PyConvResNet(ResNet):
         self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any
     ) -> None:
         refuse_plain(self, state_dict, prefix)
+        refuse_other_weights(self, state_dict, prefix, 'pyconv')
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

@@ -9,13 +9,12 @@ from mmdet.models.dense_heads.base_mask_head import BaseMaskHead
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import scale_boxes
-from mmdet.structures.mask.structures import BaseInstanceMasks
 from mmdet.utils import InstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...models.checks import check_parts
+from ...models.checks import check_parts, masks_of
 from . import functional as rdsnet
 from .refinement import MaskBoundaryRefinement
 
@@ -231,14 +230,7 @@ class RDSMaskHead(BaseMaskHead):
 
     def _choose(self, own: InstanceData, gt: InstanceData) -> InstanceData:
         """The positive anchors whose masks are trained."""
-        masks = gt.get('masks')
-        if not isinstance(masks, BaseInstanceMasks):
-            raise ValueError(
-                'gt_instances.masks must be BitmapMasks or PolygonMasks, got '
-                f'{type(masks).__name__}: RDSNet trains on masks, which '
-                'LoadAnnotations(with_mask=True) loads'
-            )
-        large = masks.areas > self.min_mask_area
+        large = masks_of(gt, 'RDSNet').areas > self.min_mask_area
         of_anchors = torch.as_tensor(large, device=own.reps.device)
         index = of_anchors[own.pos_assigned_gt_inds].nonzero()[:, 0]
         if len(index) > self.max_masks_to_train:

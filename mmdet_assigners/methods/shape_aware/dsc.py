@@ -12,6 +12,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ...models.checks import masks_of
 from ...models.real_boxes import real_samples
 from .losses import with_every_loss
 from .stages import Inputs, Shape, ShapeCascadeRoIHead
@@ -123,9 +124,15 @@ class DSCRoIHead(ShapeCascadeRoIHead):
 
         Returns:
             dict: Losses by name.
+
+        Raises:
+            ValueError: A head of masks gets ground truths without them.
         """
         samples = real_samples(batch_data_samples)
         gts, ignored, metas = unpack_gt_instances(samples)
+        if self.with_mask:
+            for gt in gts:
+                masks_of(gt, type(self).__name__)
         inputs, losses = Inputs(x, None, metas), {}
         if self.with_semantic:
             logits, feat = self.semantic_head(x)

@@ -7,9 +7,9 @@ from mmcv.cnn import ConvModule
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from ...models.checks import pick
+from ...models.backbones.frozen_parts import NormEvalMixin
+from ...models.checks import pick, refuse_other_weights
 from .blocks import Merge, make_activation, make_group
 from .functional import drop_connect_rates, max_pool
 from .graph import (
@@ -29,7 +29,7 @@ _INIT = [
 
 
 @MODELS.register_module()
-class SpineNet(BaseModule):
+class SpineNet(NormEvalMixin, BaseModule):
     """Backbone whose nodes go up and down in resolution.
 
     Each node merges two earlier ones of any resolution, and five of them are
@@ -208,14 +208,11 @@ class SpineNet(BaseModule):
             for level in self.output_level
         )
 
-    def train(self, mode: bool = True) -> 'SpineNet':
-        """Set the mode, with the norms as ``norm_eval`` says."""
-        super().train(mode)
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
+    def _load_from_state_dict(
+        self, state_dict: dict, prefix: str, *args: Any
+    ) -> None:
+        refuse_other_weights(self, state_dict, prefix, 'spinenet')
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def _check(

@@ -235,24 +235,6 @@ class DLANet(FrozenPartsMixin, BaseModule):
             )
             setattr(self, f'level{i}', tree)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Compute the maps of ``out_indices``.
-
-        Args:
-            x: Normalized images (B, 3, H, W).
-
-        Returns:
-            tuple: A map (B, C, H / stride, W / stride) per level, rounded
-            down, finest first.
-        """
-        outs = []
-        x = self.base_layer(x)
-        for i in range(self.out_indices[-1] + 1):
-            x = getattr(self, f'level{i}')(x)
-            if i in self.out_indices:
-                outs.append(x)
-        return tuple(outs)
-
     def parts(self) -> list[nn.Module]:
         """The first layer and the levels."""
         levels = (getattr(self, f'level{i}') for i in range(6))

@@ -50,6 +50,13 @@ DETECTORS = {
         (163_637_351, 1_881_659_539_200),
     ),
 }
+# Mask R-CNN with 91 classes: millions of parameters in the official model zoo
+MASK_DETECTORS = {
+    'spinenet_mask-rcnn_49_640-350e_coco': 40.8,
+    'spinenet_mask-rcnn_96_1024-350e_coco': 55.2,
+    'spinenet_mask-rcnn_143_1280-350e_coco': 79.2,
+    'spinenet-c_mask-rcnn_190_1536-400e_coco': 168.2,
+}
 
 
 def cost(model, size):
@@ -83,6 +90,18 @@ def test_census_of_detectors(config):
             head = cfg.bbox_head
             params += 2 * head.stacked_convs * head.feat_channels
         assert (params, macs) == expected
+
+
+@pytest.mark.parametrize(('config', 'millions'), MASK_DETECTORS.items())
+def test_parameters_of_mask_rcnn(config, millions):
+    """The background is a class of the official mask head, too."""
+    cfg = get_config(config).model
+    cfg.roi_head.bbox_head.num_classes = 90
+    cfg.roi_head.mask_head.num_classes = 91
+    with torch.device('meta'):
+        model = MODELS.build(cfg)
+    params = sum(p.numel() for p in model.parameters())
+    assert params / 1e6 == pytest.approx(millions, rel=2e-3)
 
 
 def tiny(**options):
@@ -297,6 +316,15 @@ def test_refuses(options, message):
 def test_unknown_arguments_are_errors():
     with pytest.raises(TypeError, match='frozen_stages'):
         SpineNet(frozen_stages=1)
+
+
+def test_weights_of_a_plain_resnet(tmp_path):
+    path = tmp_path / 'resnet18.pth'
+    torch.save(MODELS.build(dict(type='ResNet', depth=18)).state_dict(), path)
+    net = tiny(init_cfg=dict(type='Pretrained', checkpoint=str(path)))
+    message = r'keys such as conv1\.weight is one of SpineNet, .* plain ResNet'
+    with pytest.raises(ValueError, match=message):
+        net.init_weights()
 
 
 def test_names_of_archs():
