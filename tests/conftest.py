@@ -1,5 +1,6 @@
 """Options and shared fixtures."""
 
+import contextlib
 import functools
 import sys
 from collections import Counter
@@ -14,6 +15,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from golden_runner import load_adapters, read_cases
 
 import mmdet_assigners  # noqa: F401 registers what configs name
+
+with contextlib.suppress(ImportError):
+    import submitit  # noqa: F401 closes all log files, so before any is open
 
 HERE = Path(__file__).parent
 torch.set_num_threads(1)  # pytest-xdist already uses every core

@@ -29,20 +29,28 @@ def _texts() -> dict[Path, str]:
     return {path: path.read_text() for path in leaf_configs()}
 
 
+def _has(path: Path, name: str) -> bool:
+    return f"'{name}'" in str(Config.fromfile(path).model)
+
+
 def config_of(name: str) -> Path:
     """A config whose model has a class.
 
-    By its text, or that of its method, or one that takes a shared part.
+    By its text, or one that takes a shared part, or that of its method.
     """
     for path, text in _texts().items():
         if f"type='{name}'" in text:
             return path
     _, package, slug, *_ = registered_names()[name].__module__.split('.')
+    paths = [path for path, text in _texts().items() if '_base_/' in text]
     if package == 'methods':
-        return next(p for p in main_configs() if p.parent.name == slug)
-    for path, text in _texts().items():
-        if '_base_/' in text and name in str(Config.fromfile(path).model):
+        main = next(p for p in main_configs() if p.parent.name == slug)
+        paths = [main, *(p for p in paths if p.parent.name == slug)]
+    for path in paths:
+        if _has(path, name):
             return path
+    if package == 'methods':  # built in Python
+        return main
     raise LookupError(f'no config has {name}')
 
 

@@ -370,8 +370,9 @@ def test_protocol_needs_data_and_excludes_mini(arguments):
     'config',
     sorted({row.config for row in compared_rows() if '::' not in row.config}),
 )
-def test_every_row_trains_under_the_protocol(config, root):
-    cfg = load_config(config, data=root, small=True)
+def test_every_row_trains_under_the_protocol(config, tmp_path):
+    root = coco_root(tmp_path, masks=True)
+    cfg = load_config(config, data=str(root), small=True)
     if cfg.model.backbone.type == 'EfficientNetLite0':
         cfg.model.backbone.cache_dir = None
     else:  # the config has its own, from random weights

@@ -187,6 +187,8 @@ def _run(
     _check(input, boxes, sizes, counts, pool_size, implementation)
     flat = [side for size in sizes for side in size]
     counts = [boxes.shape[1]] if counts is None else list(counts)
+    if torch.jit.is_tracing():  # where sizes are tensors
+        flat, counts = list(map(int, flat)), list(map(int, counts))
     align = None
     if implementation == 'auto' and torch.onnx.is_in_onnx_export():
         align = border_align_grid
