@@ -1,4 +1,4 @@
-"""What a GPU decides: the operators and whole training steps, in 8 minutes.
+"""What a GPU decides: the operators and whole training steps.
 
 The rows of ``border_align.py``, ``ap_loss.py``, ``var_voting.py`` and
 ``deform_roi_pool.py``, the point assignment of ``growth.py`` and a training

@@ -61,6 +61,11 @@ def _levels(sizes: Sequence[int], counts: Sequence[int]) -> Iterator[Level]:
         box += count
 
 
+def number_of_cells(sizes: Sequence[int]) -> int:
+    """Of all levels, see `split_levels`."""
+    return sum(h * w for h, w in zip(sizes[::2], sizes[1::2], strict=True))
+
+
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
     """Float32, or float64 for float64: positions are never in half."""
     return torch.promote_types(dtype, torch.float32)

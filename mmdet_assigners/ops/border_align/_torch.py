@@ -6,7 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._geometry import Samples, compute_dtype, sample_points, split_levels
+from ._geometry import (
+    Samples,
+    compute_dtype,
+    number_of_cells,
+    sample_points,
+    split_levels,
+)
 
 CHUNK = 2**18
 """Elements of the output that are computed at a time: 1 MiB of float32."""
@@ -91,7 +97,7 @@ def backward(
     """
     batch, channels = len(grad), grad.shape[-1]
     dtype = compute_dtype(grad.dtype)
-    cells_of_image = _number_of_cells(sizes)
+    cells_of_image = number_of_cells(sizes)
     table = grad.new_zeros((batch * cells_of_image * 4, channels), dtype=dtype)
     for part, (cells, weights) in _chunks(
         boxes.to(dtype), sizes, counts, pool_size, channels
@@ -106,10 +112,6 @@ def backward(
             share = (weight * value).masked_fill_(weight == 0, 0)
             table.scatter_add_(0, cell, share)
     return table.view(batch, cells_of_image, 4 * channels).to(grad.dtype)
-
-
-def _number_of_cells(sizes: Sequence[int]) -> int:
-    return sum(h * w for h, w in zip(sizes[::2], sizes[1::2], strict=True))
 
 
 def _bags(table: Tensor, cells: Tensor, weights: Tensor) -> Tensor:
@@ -134,7 +136,7 @@ def _chunks(
     length = max(1, CHUNK // (4 * channels * max(1, batch)))
     borders = torch.arange(4, device=boxes.device)
     image = torch.arange(batch, device=boxes.device)[:, None, None]
-    first = image * (4 * _number_of_cells(sizes)) + borders
+    first = image * (4 * number_of_cells(sizes)) + borders
     for level in split_levels(sizes, counts):
         stop = level.first_box + level.boxes
         for start in range(level.first_box, stop, length):

@@ -1,6 +1,6 @@
 """BorderAlign as one operator: checks, choice of kernel, autograd, export."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from . import _torch
-from ._geometry import split_levels
+from ._geometry import number_of_cells, split_levels
 from ._grid import border_align_grid
 from ._reference import border_align_reference
 
@@ -135,8 +135,8 @@ def border_index(
     """
     if _kernels(boxes, implementation) is _torch:
         return []
-    flat = [side for size in sizes for side in size]
-    counts = [height * width for height, width in sizes]
+    flat = _integers(side for size in sizes for side in size)
+    counts = _integers(height * width for height, width in sizes)
     return list(_index_op(boxes.detach(), pool_size, flat, counts))
 
 
@@ -185,10 +185,8 @@ def _run(
     ``with_argmax`` the arg-max is found if a gradient will need it.
     """
     _check(input, boxes, sizes, counts, pool_size, implementation)
-    flat = [side for size in sizes for side in size]
-    counts = [boxes.shape[1]] if counts is None else list(counts)
-    if torch.jit.is_tracing():  # where sizes are tensors
-        flat, counts = list(map(int, flat)), list(map(int, counts))
+    flat = _integers(side for size in sizes for side in size)
+    counts = _integers([boxes.shape[1]] if counts is None else counts)
     align = None
     if implementation == 'auto' and torch.onnx.is_in_onnx_export():
         align = border_align_grid
@@ -213,6 +211,11 @@ def _run(
         with_argmax,
         implementation,
     )
+
+
+def _integers(sizes: Iterable[int]) -> list[int]:
+    """Sizes, which are tensors while a graph is traced."""
+    return list(map(int, sizes) if torch.jit.is_tracing() else sizes)
 
 
 def _split(
@@ -362,8 +365,9 @@ def _(
     sizes: Any,
     *_: Any,
 ) -> Tensor:
-    cells = sum(h * w for h, w in zip(sizes[::2], sizes[1::2], strict=True))
-    return grad.new_empty(len(grad), cells, 4 * grad.shape[-1])
+    return grad.new_empty(
+        len(grad), number_of_cells(sizes), 4 * grad.shape[-1]
+    )
 
 
 @torch.library.custom_op(
