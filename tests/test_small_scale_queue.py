@@ -100,6 +100,23 @@ def test_queue_runs_everything_once(root, monkeypatch, jobs):
     assert len(started) == 8
 
 
+def test_first_seeds_now_and_the_others_later(root, monkeypatch):
+    def execute(run, folder, quiet):
+        folder.mkdir(parents=True)
+        return result_of(run, 0.5)
+
+    def seeds():
+        found = runs.read_runs('sapd_r50_fpn_1x_coco', 'bccd')
+        return [r['seed'] for r in found if r['seed'] != runs.TUNING_SEED]
+
+    monkeypatch.setattr(small_scale, 'execute', execute)
+    arguments = ['--jobs', '1', '--only', 'sapd_r50', '--data', 'bccd']
+    small_scale.main([*arguments, '--seeds', '2'])
+    assert seeds() == [0, 1]
+    small_scale.main(arguments)
+    assert seeds() == list(runs.SEEDS)
+
+
 def test_queue_keeps_to_the_data_of_a_row(root, monkeypatch):
     """Masks are not in BCCD, nor is their baseline trained there."""
     started = []

@@ -89,7 +89,11 @@ def best_rate(runs: Iterable[dict]) -> float | None:
 
 
 def missing_runs(
-    configs: Iterable[str], data: str, root: Path = ROOT
+    configs: Iterable[str],
+    data: str,
+    root: Path = ROOT,
+    *,
+    seeds: Iterable[int] = SEEDS,
 ) -> Iterator[tuple]:
     """Runs that can start, each with its learning rate.
 
@@ -100,7 +104,7 @@ def missing_runs(
         done = {(run['seed'], run['rate']) for run in finished}
         wanted = [(TUNING_SEED, rate) for rate in RATES]
         if best := best_rate(finished):
-            wanted += [(seed, best) for seed in SEEDS]
+            wanted += [(seed, best) for seed in seeds]
         for seed, rate in wanted:
             if (seed, rate) not in done:
                 yield make_run(config, data, seed, rate), rate
