@@ -120,7 +120,7 @@ def test_a_combination_that_has_no_config(official, tmp_path, monkeypatch):
         load_converter('gfl'), 'guess_config', lambda state: 'gfl-released_r18'
     )
     out = tmp_path / 'out.pth'
-    with pytest.raises(ValueError, match='no config fits .* with --config'):
+    with pytest.raises(ValueError, match=r'no config fits .* --config'):
         convert_file('gfl', official, out)
     assert convert_file('gfl', official, out, CONFIG)[1] == CONFIG
 
