@@ -114,6 +114,17 @@ def test_config_of_the_same_geometry(official, tmp_path):
     assert out.exists()
 
 
+def test_a_combination_that_has_no_config(official, tmp_path, monkeypatch):
+    """It converts under a config that the user names."""
+    monkeypatch.setattr(
+        load_converter('gfl'), 'guess_config', lambda state: 'gfl-released_r18'
+    )
+    out = tmp_path / 'out.pth'
+    with pytest.raises(ValueError, match=r'no config fits .* --config'):
+        convert_file('gfl', official, out)
+    assert convert_file('gfl', official, out, CONFIG)[1] == CONFIG
+
+
 @pytest.mark.parametrize(
     ('method', 'config', 'expected'),
     [
@@ -129,6 +140,11 @@ def test_config_of_the_same_geometry(official, tmp_path):
             ['batch-reppoints-partial-minmax_r50_fpn-gn_1x_coco'],
         ),
         ('gfl', CONFIG, []),
+        (
+            'shape_aware',
+            'dsc_r50_fpn_1x_coco',
+            ['f-dsc_r50_fpn_1x_coco'],
+        ),
     ],
 )
 def test_files_that_could_be_of_another_config(method, config, expected):

@@ -1,5 +1,5 @@
-# For the released checkpoint, AP on val 41.3 in the official README: the boxes
-# of mmdet 1.x.
+# For a detector that the official code has trained (AP on val 41.3 in its
+# README, which links none): the boxes of mmdet 1.x.
 _base_ = './hit-detector_faster-rcnn_1x_coco.py'
 model = dict(
     # inclusive corners [x1, x2] are [x1, x2 + 1] here

@@ -4,7 +4,8 @@ What a method's files look like is in ``methods/<slug>/convert.py``:
 
 - ``convert(state)``: official state dict -> ours;
 - ``guess_config(state)``: our state dict -> the config under which its boxes
-  are those of the official code, or None if this package has none;
+  are those of the official code; None, or a name that no config has, if this
+  package has none;
 - ``alternatives(config)``, optional: further configs whose files have the same
   tensors as those of this one;
 - ``read(path)``, optional: reads another format than PyTorch's;
@@ -22,6 +23,7 @@ import torch
 from ..catalog import closest
 from ..diagnostics.checkpoints import load
 from ..files import replacing
+from ..utils import config_path
 from .geometry import check_geometry
 from .state_dicts import check_state, state_dict_of
 
@@ -90,7 +92,7 @@ def convert_file(
         raise FileExistsError(f'{out} exists, expected the name of a new file')
     content = getattr(converter, 'read', load)(source)
     state = converter.convert(state_dict_of(content))
-    guess = converter.guess_config(state)
+    guess = _existing(converter.guess_config(state))
     config = config or guess
     if config is None:
         raise ValueError(
@@ -112,3 +114,14 @@ def convert_file(
     with replacing(out) as part:
         torch.save(dict(state_dict=state, meta=meta), part)
     return len(state), config
+
+
+def _existing(config: str | None) -> str | None:
+    """The name if a config has it: not every combination has one."""
+    if config is None:
+        return None
+    try:
+        config_path(config)
+    except FileNotFoundError:
+        return None
+    return config

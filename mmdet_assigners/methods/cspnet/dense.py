@@ -59,7 +59,7 @@ class TwoWayLayer(BaseModule):
     ) -> None:
         super().__init__()
         half = growth // 2
-        inner = half * bottleneck // 4 * 4
+        inner = max(1, half * bottleneck // 4 * 4)
         if inner > in_channels / 2:
             inner = max(1, in_channels // 8 * 4)
         cfg = layer_cfg(norm_cfg, act_cfg)

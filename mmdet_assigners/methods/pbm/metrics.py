@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmdet.datasets.api_wrappers import COCO
 from mmdet.evaluation import CocoMetric, CrowdHumanMetric
 from mmdet.registry import METRICS
@@ -13,6 +14,7 @@ from mmengine.fileio import get_text
 
 from ...models.checks import pick
 from .dataset import pair_of
+from .functional import fit_visible
 
 _BOXES = dict(full='bboxes', visible='visible_bboxes')
 
@@ -46,7 +48,8 @@ class PairedCocoMetric(CocoMetric):
     """``CocoMetric`` of the full or the visible boxes.
 
     For NMS by Representative Region, CVPR 2020, arXiv 2003.12729. The boxes of
-    the file are those of ``PairedCocoDataset``.
+    the file are those of ``PairedCocoDataset``; visible ones end at the full
+    box, which takes the place of those without area, as in training.
 
     Args:
         *args: Of ``CocoMetric``.
@@ -68,9 +71,9 @@ class PairedCocoMetric(CocoMetric):
 
     def _choose(self, coco: COCO) -> None:
         for annotation in coco.dataset['annotations']:
-            full, visible = pair_of(annotation)
-            box = full if self.boxes == 'full' else visible
-            annotation.update(bbox=list(box), area=box[2] * box[3])
+            pair = pair_of(annotation)
+            box = list(pair[0] if self.boxes == 'full' else _visible(*pair))
+            annotation.update(bbox=box, area=box[2] * box[3])
             annotation.pop('full_bbox', None)
             annotation.pop('vis_bbox', None)
 
@@ -82,6 +85,16 @@ class PairedCocoMetric(CocoMetric):
             data_samples: Predictions of B images.
         """
         super().process(data_batch, of_boxes(data_samples, self.boxes))
+
+
+def _visible(full: Sequence[float], visible: Sequence[float]) -> list[float]:
+    """The visible box that a model learns, x, y, width and height."""
+    corners = [
+        torch.tensor([[x, y, x + width, y + height]], dtype=torch.float64)
+        for x, y, width, height in (full, visible)
+    ]
+    x1, y1, x2, y2 = fit_visible(*corners)[0].tolist()
+    return [x1, y1, x2 - x1, y2 - y1]
 
 
 @METRICS.register_module()

@@ -39,6 +39,7 @@ class PSGConv2d(nn.Module):
         padding: 1.
         dilation: Base rate d: the rates are 1, d, 1 and 2d. Officially 2 in
             every config. mmcv's ``ConvModule`` passes its own, 1 by default.
+        base_rate: Replaces ``dilation``, for a ``conv_cfg``.
         groups: G.
         parts: Number of channel blocks P in a group, even; 4 in the paper.
             With 2 no rate is 1: ``conv.weight`` is all zeros, not trained.
@@ -68,14 +69,15 @@ class PSGConv2d(nn.Module):
         bias: bool = False,
         mask_mode: str = 'paper',
         apply_mask_in_forward: bool = True,
+        base_rate: int | None = None,
     ) -> None:
         super().__init__()
+        name = 'dilation' if base_rate is None else 'base_rate'
+        dilation = dilation if base_rate is None else base_rate
         rate = dilation[0] if isinstance(dilation, tuple) else dilation
         _check(in_channels, out_channels, kernel_size, padding, groups, parts)
         if rate < 1 or dilation not in (rate, (rate, rate)):
-            raise ValueError(
-                f'dilation must be one number >= 1, got {dilation}'
-            )
+            raise ValueError(f'{name} must be one number >= 1, got {dilation}')
         if mask_mode not in MASK_MODES:
             raise ValueError(
                 f'mask_mode must be one of {MASK_MODES}, got {mask_mode!r}'
@@ -147,7 +149,7 @@ class PSGConv2d(nn.Module):
 
     @torch.no_grad()
     def init_weights(self) -> None:
-        """Set what is under the mask to zero; mmengine calls it last."""
+        """Set what is under the mask to zero."""
         if not self.conv.weight.is_meta:
             self.conv.weight.masked_fill_(self.conv_mask, 0)
 
@@ -185,6 +187,16 @@ class PSGConv2d(nn.Module):
     def extra_repr(self) -> str:
         """What its convolutions don't show."""
         return f'parts={self.parts}, mask_mode={self.mask_mode!r}'
+
+    def _save_to_state_dict(self, *args: Any) -> None:
+        # mmengine doesn't reach a layer in a list of a head when it
+        # initializes that head
+        weight = self.conv.weight
+        if self.apply_mask_in_forward and not weight.is_meta:
+            mask = self.conv_mask.to(weight.device)
+            if weight.masked_select(mask).any():
+                self.init_weights()
+        super()._save_to_state_dict(*args)
 
     def _load_from_state_dict(
         self, state_dict: dict, prefix: str, *args: Any
@@ -227,6 +239,7 @@ class PSConv2d(PSGConv2d):
         parts: Number of channel blocks P, even; 4 in the paper.
         bias: Whether each of the three kernels has a bias; they add up.
         apply_mask_in_forward: As in ``PSGConv2d``.
+        base_rate: As in ``PSGConv2d``.
 
     Raises:
         ValueError: A size that does not fit.
@@ -244,6 +257,7 @@ class PSConv2d(PSGConv2d):
         parts: int = 4,
         bias: bool = False,
         apply_mask_in_forward: bool = True,
+        base_rate: int | None = None,
     ) -> None:
         if groups != 1:
             raise ValueError(
@@ -260,6 +274,7 @@ class PSConv2d(PSGConv2d):
             parts=parts,
             bias=bias,
             apply_mask_in_forward=apply_mask_in_forward,
+            base_rate=base_rate,
         )
 
 

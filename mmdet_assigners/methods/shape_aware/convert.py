@@ -36,3 +36,9 @@ def guess_config(state: State) -> str:
     if not any(name.startswith('roi_head.semantic_head') for name in state):
         return 'dsc-without-semantic_r50_fpn_1x_coco'
     return 'dsc_r50_fpn_1x_coco'
+
+
+def alternatives(config: str) -> list[str]:
+    """Configs of other sizes of the RoI features, of the same tensors."""
+    fast = {'dsc_r50_fpn_1x_coco': ['f-dsc_r50_fpn_1x_coco']}
+    return fast.get(config, [])

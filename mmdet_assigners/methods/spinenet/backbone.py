@@ -69,7 +69,8 @@ class SpineNet(NormEvalMixin, BaseModule):
 
     Raises:
         ValueError: An unknown arch (with the nearest name), levels out of
-            range, a number that is not positive, or a rate outside [0, 1).
+            range, a number that is not positive, a rate outside [0, 1), or
+            other keys of ``drop_block``.
     """
 
     size_divisor = 2**MAX_LEVEL
@@ -105,7 +106,7 @@ class SpineNet(NormEvalMixin, BaseModule):
         sizes = sizes._replace(
             **{k: v for k, v in given.items() if v is not None}
         )
-        _check(sizes._asdict(), output_level, drop_connect_rate)
+        _check(sizes._asdict(), output_level, drop_connect_rate, drop_block)
         super().__init__(init_cfg=init_cfg or _INIT)
         norm_cfg = norm_cfg or dict(
             type='SyncBN' if sizes.sync_bn else 'BN', momentum=0.01, eps=1e-3
@@ -216,7 +217,10 @@ class SpineNet(NormEvalMixin, BaseModule):
 
 
 def _check(
-    sizes: dict, output_level: Sequence[int], drop_connect_rate: float
+    sizes: dict,
+    output_level: Sequence[int],
+    drop_connect_rate: float,
+    drop_block: dict | None,
 ) -> None:
     levels = range(MIN_LEVEL, MAX_LEVEL + 1)
     if not output_level or not set(output_level) <= set(levels):
@@ -234,4 +238,13 @@ def _check(
     if not 0 <= drop_connect_rate < 1:
         raise ValueError(
             f'drop_connect_rate must be in [0, 1), got {drop_connect_rate}'
+        )
+    if drop_block is not None and (
+        drop_block.keys() != {'drop_prob', 'size'}
+        or not 0 <= drop_block['drop_prob'] < 1
+        or drop_block['size'] < 1
+    ):
+        raise ValueError(
+            'drop_block must be dict(drop_prob=..., size=...), a share in '
+            f'[0, 1) and at least 1 cell, got {dict(drop_block)}'
         )

@@ -57,6 +57,10 @@ def convert(state: State) -> State:
 
 
 def guess_config(state: State) -> str:
-    """The config of the released Faster R-CNN of this depth."""
+    """The config of the released detector of this type and depth."""
     depth = next((n for key, n in DEPTHS.items() if key in state), 50)
-    return f'tsd-released_faster-rcnn_r{depth}_fpn_14e_coco'
+    if f'{BOX_HEAD}0.tsd_fc_cls.bias' in state:
+        return f'tsd-released_cascade-rcnn_r{depth}_fpn_21e_coco'
+    masks = any(name.startswith('roi_head.mask_head.') for name in state)
+    detector = 'mask-rcnn' if masks else 'faster-rcnn'
+    return f'tsd-released_{detector}_r{depth}_fpn_14e_coco'

@@ -3,8 +3,13 @@
 import pytest
 import torch
 
-from mmdet_assigners.methods.cspnet.dense import PartialDenseStage
+from mmdet_assigners.methods.cspnet.dense import (
+    PartialDenseStage,
+    TwoWayLayer,
+)
 from mmdet_assigners.methods.cspnet.peleenet import PeleeStage
+
+CFG = (dict(type='BN'), dict(type='LeakyReLU', negative_slope=0.1))
 
 
 def stage(mode, gamma=0.5, bottleneck=None):
@@ -78,6 +83,11 @@ def test_bypass_does_not_enter_the_layers(mode):
     assert x.grad[:, :4].any() and not x.grad[:, 4:].any()
 
 
+def test_narrow_layers_keep_a_channel():
+    layer = TwoWayLayer(4, 4, 1, *CFG)
+    assert layer(torch.rand(2, 4, 3, 3)).shape == (2, 4, 3, 3)
+
+
 def test_gamma_is_rounded_down():
     assert PartialDenseStage(7, 1, 2, 0.5, 4, 4).split == [4, 3]
 
@@ -85,10 +95,9 @@ def test_gamma_is_rounded_down():
 def test_without_a_bypass_it_is_the_plain_stage():
     """All channels inside and one transition: the stage of PeleeNet."""
     torch.manual_seed(0)
-    cfg = (dict(type='BN'), dict(type='LeakyReLU', negative_slope=0.1))
-    plain = PeleeStage(8, 3, 4, 2, 10, *cfg).eval()
+    plain = PeleeStage(8, 3, 4, 2, 10, *CFG).eval()
     ours = PartialDenseStage(
-        8, 3, 4, 1.0, 0, 10, 'fusion_first', 2, *cfg
+        8, 3, 4, 1.0, 0, 10, 'fusion_first', 2, *CFG
     ).eval()
     state = {
         name.replace('transition.', 'u.'): value

@@ -289,6 +289,21 @@ def test_coco_metric(coco, boxes):
         PairedCocoMetric(ann_file=coco, boxes='head')
 
 
+def test_visible_boxes_of_the_metric(coco):
+    """Those that are learned: clipped, or the full box."""
+    content = json.loads(Path(coco).read_text())
+    first, second, _ = content['annotations']
+    x, y, width, height = first['bbox']
+    first['vis_bbox'] = [x, y, width + 9, height / 2]
+    second['vis_bbox'] = [*second['bbox'][:2], 0, 5]
+    Path(coco).write_text(json.dumps(content))
+    metric = PairedCocoMetric(ann_file=coco, boxes='visible', metric='bbox')
+    found = metric._coco_api.dataset['annotations']
+    assert found[0]['bbox'] == [x, y, width, height / 2]
+    assert found[0]['area'] == width * height / 2
+    assert found[1]['bbox'] == second['bbox']
+
+
 def prediction(full, visible):
     sample = DetDataSample(metainfo=dict(img_id=1, ori_shape=(HEIGHT, WIDTH)))
     sample.pred_instances = InstanceData(

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule, build_conv_layer
+from mmdet.models.dense_heads import RetinaHead
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.flop_counter import FlopCounterMode
@@ -363,6 +364,31 @@ def test_under_mmcv():
     assert module(torch.randn(2, 8, 9, 8)).shape == (2, 16, 5, 4)
 
 
+def test_in_a_head_of_mmdet(monkeypatch):
+    """With the base rate of the paper, and zeros in its state dict.
+
+    The head initializes all its convolutions, what is under a mask too.
+    """
+    lines = []
+    monkeypatch.setattr(
+        'mmdet_assigners.methods.psconv.layers.print_log',
+        lambda message, **_: lines.append(message),
+    )
+    conv_cfg = dict(type='PSConv', base_rate=2)
+    heads = [
+        RetinaHead(2, 8, feat_channels=8, stacked_convs=1, conv_cfg=conv_cfg)
+        for _ in range(2)
+    ]
+    layer = heads[0].cls_convs[0].conv
+    assert (layer.dilation, layer.gwconv_shift.dilation) == ((2, 2), (4, 4))
+    heads[0].init_weights()
+    assert not hidden(layer)
+    state = heads[0].state_dict()
+    assert hidden(layer) and layer.gwconv.weight.any()
+    heads[1].load_state_dict(state)
+    assert not lines
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
@@ -376,6 +402,7 @@ def test_under_mmcv():
         (dict(padding=0), 'padding must be 1, got 0'),
         (dict(dilation=0), 'dilation must be one number >= 1, got 0'),
         (dict(dilation=(1, 2)), r'dilation must be one number .* \(1, 2\)'),
+        (dict(base_rate=0), 'base_rate must be one number >= 1, got 0'),
         (dict(mask_mode='none'), r"mask_mode .* \('paper', 'official'\), got"),
     ],
 )

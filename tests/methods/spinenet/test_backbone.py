@@ -306,6 +306,9 @@ def test_refuses_other_sizes(size):
         (dict(alpha=0.1), r'alpha=0\.1 of 4 filters .* leaves no channels'),
         (dict(drop_connect_rate=1.0), r'in \[0, 1\), got 1\.0'),
         (dict(drop_connect_rate=-0.1), r'in \[0, 1\), got -0\.1'),
+        (dict(drop_block=dict(prob=0.1)), r"drop_block .* got \{'prob': 0\.1"),
+        (dict(drop_block=dict(drop_prob=1, size=7)), r"got \{'drop_prob': 1,"),
+        (dict(drop_block=dict(drop_prob=0.1, size=0)), r"'size': 0\}"),
     ],
 )
 def test_refuses(options, message):

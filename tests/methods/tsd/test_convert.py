@@ -39,8 +39,8 @@ HEAD = {
 }
 
 
-def model_of(depth=50):
-    cfg = read_config(resolve_config(CONFIG.format(depth))).model
+def model_of(depth=50, config=None):
+    cfg = read_config(resolve_config(config or CONFIG.format(depth))).model
     cfg.backbone.init_cfg = None
     with torch.device('meta'):
         return MODELS.build(cfg)
@@ -61,14 +61,52 @@ def official(depth=50, prefix='bbox_head.'):
     return state
 
 
-@pytest.mark.parametrize('depth', [50, 101, 152])
-def test_loads_strictly(depth):
-    ours = converter.convert(official(depth))
-    assert converter.guess_config(ours) == CONFIG.format(depth)
-    expected = model_of(depth).state_dict()
+def assert_fits(ours, config):
+    assert converter.guess_config(ours) == config
+    expected = model_of(config=config).state_dict()
     assert ours.keys() == expected.keys()
     for name, value in expected.items():
         assert ours[name].shape == value.shape, name
+
+
+@pytest.mark.parametrize('depth', [50, 101, 152])
+def test_loads_strictly(depth):
+    assert_fits(converter.convert(official(depth)), CONFIG.format(depth))
+
+
+@pytest.mark.parametrize('depth', [50, 101])
+def test_cascade_loads_strictly(depth):
+    state = {}
+    for stage in range(3):
+        state |= official(depth, f'bbox_head.{stage}.')
+    config = f'tsd-released_cascade-rcnn_r{depth}_fpn_21e_coco'
+    assert_fits(converter.convert(state), config)
+    heads = read_config(resolve_config(config)).model.roi_head.bbox_head
+    assert [head.pool_mode for head in heads] == ['legacy'] * 3
+    assert [head.bbox_coder.target_stds[0] for head in heads] == [
+        0.1,
+        0.05,
+        0.033,
+    ]
+
+
+def test_masks_load_strictly():
+    state = official()
+    for i in range(4):
+        state[f'mask_head.convs.{i}.conv.weight'] = torch.zeros(256, 256, 3, 3)
+        state[f'mask_head.convs.{i}.conv.bias'] = torch.zeros(256)
+    state['mask_head.upsample.weight'] = torch.zeros(256, 256, 2, 2)
+    state['mask_head.upsample.bias'] = torch.zeros(256)
+    state['mask_head.conv_logits.weight'] = torch.zeros(81, 256, 1, 1)
+    state['mask_head.conv_logits.bias'] = torch.zeros(81)
+    config = 'tsd-released_mask-rcnn_r50_fpn_14e_coco'
+    assert_fits(converter.convert(state), config)
+    roi_head = read_config(resolve_config(config)).model.roi_head
+    for part in (roi_head.bbox_roi_extractor, roi_head.mask_roi_extractor):
+        assert part.roi_layer.sampling_ratio == 2
+        assert not part.roi_layer.aligned
+    assert roi_head.mask_roi_extractor.roi_layer.output_size == 14
+    assert roi_head.bbox_head.pool_mode == 'legacy'
 
 
 def test_a_file(tmp_path):
