@@ -72,6 +72,15 @@ class D2DetRoIHead(RealBoxesMixin, StandardRoIHead):
         cfg = self.train_cfg or {}
         self.jitter = cfg.get('jitter', 0.15)
         self.max_num_reg = cfg.get('max_num_reg', 192)
+        if not 0 <= self.jitter < 1:
+            raise ValueError(
+                f'train_cfg.rcnn.jitter must be in [0, 1), got {self.jitter}'
+            )
+        if self.max_num_reg < 1:
+            raise ValueError(
+                'train_cfg.rcnn.max_num_reg must be at least 1, got '
+                f'{self.max_num_reg}'
+            )
 
     def init_mask_head(
         self, mask_roi_extractor: ConfigType | None, mask_head: ConfigType

@@ -50,7 +50,8 @@ class PyConvResNet(ResNet):
         base_channels: Channels of the PyConvs of the first stage; doubled in
             each further one.
         num_stages: How many stages there are, at most 4.
-        strides: Of the stages.
+        strides: Of the stages. The first is 2, in a ResNet 1 after its max
+            pooling.
         kernels: Kernel sizes of the pyramid of each stage.
         groups: Groups of the pyramid of each stage.
         out_indices: Stages whose outputs are returned.

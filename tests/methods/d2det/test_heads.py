@@ -249,3 +249,14 @@ def test_roi_head_refuses():
         MODELS.build(cfg)
     with pytest.raises(ValueError, match='fallback must be one of'):
         model_of(fallback='none')
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'expected'),
+    [('jitter', 1.5, r'in \[0, 1\)'), ('max_num_reg', 0, 'at least 1')],
+)
+def test_roi_head_refuses_in_train_cfg(name, value, expected):
+    cfg = mini_config(CONFIG).model
+    cfg.train_cfg.rcnn[name] = value
+    with pytest.raises(ValueError, match=f'rcnn.{name} must be {expected}'):
+        MODELS.build(cfg)
