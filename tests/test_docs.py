@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers import BOXES, demo_batch, losses_of, mini_model, total_loss
+from mmengine.config import Config
 
 from mmdet_assigners.__main__ import COMMANDS, build_parser
 from mmdet_assigners.conversion import converters
@@ -66,6 +67,45 @@ def test_configs_build_and_have_losses(text, tmp_path):
     path.write_text(text)
     losses = losses_of(mini_model(path), demo_batch([BOXES, BOXES]))
     assert total_loss(losses).isfinite()
+
+
+def diffs():
+    """The config diff that each method's page begins with."""
+    for page in sorted((ROOT / 'configs').glob('*/README.md')):
+        _, _, rest = page.read_text(encoding='utf-8').partition('## The diff')
+        match = BLOCK.search(rest.partition('\n## ')[0])
+        assert match and match[1] == 'python', page
+        yield pytest.param(page.parent, match[2], id=page.parent.name)
+
+
+def differences(part, whole, path=''):
+    """Where a diff says something else than a config."""
+    if isinstance(part, dict) and isinstance(whole, dict):
+        return [
+            line
+            for key, value in part.items()
+            if key != '_delete_'
+            for line in differences(value, whole.get(key), f'{path}.{key}')
+        ]
+    return [] if part == whole else [f'{path}: {part}, config: {whole}']
+
+
+@pytest.mark.parametrize(('folder', 'text'), diffs())
+def test_diffs_are_those_of_a_config(folder, text):
+    diff = {
+        key: value
+        for key, value in Config.fromstring(text, '.py').to_dict().items()
+        if not key.startswith('_')
+    }
+    if '_base_' in text:
+        diff = dict(model=diff['model'])
+    assert diff
+    found = []
+    for path in sorted(folder.glob('*.py'), key=lambda path: len(path.name)):
+        found.append(differences(diff, Config.fromfile(path).to_dict()))
+        if not found[-1]:
+            return
+    raise AssertionError(min(found, key=len))
 
 
 def arguments_of(words):

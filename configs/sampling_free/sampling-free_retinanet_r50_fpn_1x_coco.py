@@ -20,7 +20,7 @@ model = dict(
     # the prior times 81
     test_cfg=dict(score_thr=8.1e-4, nms=dict(iou_threshold=0.55)),
 )
-# between the priors of BCCD and shapes, counted by tools/prior_statistics.py
+# between the priors of BCCD and shapes, counted by prior_statistics
 mini = dict(
     model=dict(bbox_head=dict(prior_prob=0.005), test_cfg=dict(score_thr=0.02))
 )
