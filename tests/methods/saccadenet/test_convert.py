@@ -56,9 +56,7 @@ def test_released_weights():
 
 
 def test_weights_of_centernet():
-    with pytest.raises(
-        ValueError, match='assigners convert centernet`'
-    ):
+    with pytest.raises(ValueError, match='assigners convert centernet`'):
         convert(official_dla())
 
 
