@@ -7,6 +7,7 @@ import torch
 from test_analysis.annotations import write_annotations
 
 from mmdet_assigners.analysis import recall
+from mmdet_assigners.analysis.assignment import uses_predictions
 from mmdet_assigners.analysis.detectors import Detector, build_model
 from mmdet_assigners.analysis.recall_rules import Counts, PointRule
 from mmdet_assigners.datasets.roots import load_split
@@ -88,6 +89,7 @@ def test_centers_that_share_a_cell(tmp_path):
     path = tmp_path / 'ann.json'
     path.write_text(json.dumps(content))
     detector = small_detector('centernet_r18-dcnv2_crop512-140e_coco')
+    assert not uses_predictions(detector)
     found = recall.count(detector, load_split(path))
     assert found == Counts(
         recalled=2, objects=4, positive=2, ambiguous=2, mixed=1
