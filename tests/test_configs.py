@@ -136,6 +136,17 @@ def test_options_of_the_readmes_build(config, options):
         MODELS.build(cfg.model)
 
 
+def test_first_stage_matches_in_bounded_memory(config):
+    """mmdet's assigners hold all overlaps of an image at once."""
+    stage = read_config(config).model.get('train_cfg') or {}
+    if 'ga_assigner' not in stage:
+        stage = stage.get('rpn') or {}
+    types = {
+        stage.get(key, {}).get('type') for key in ('assigner', 'ga_assigner')
+    }
+    assert not types & {'MaxIoUAssigner', 'ApproxMaxIoUAssigner'}
+
+
 def test_loss_reaches_every_parameter(config, model):
     model.train()
     model.zero_grad()

@@ -21,7 +21,7 @@ model = dict(
         ),
     ),
     train_cfg=dict(
-        rpn=dict(assigner=dict(neg_iou_thr=0.3)),
+        rpn=dict(assigner=dict(type='BoundedMaxIoUAssigner', neg_iou_thr=0.3)),
         rcnn=dict(
             assigner=dict(type='MaxIoUAssigner', min_pos_iou=0.5),
             sampler=dict(type='RandomSampler', add_gt_as_proposals=True),

@@ -1,10 +1,13 @@
 """Recall of what heads assign, against the definition."""
 
+import json
+
 import pytest
 import torch
 from test_analysis.annotations import write_annotations
 
 from mmdet_assigners.analysis import recall
+from mmdet_assigners.analysis.assignment import uses_predictions
 from mmdet_assigners.analysis.detectors import Detector, build_model
 from mmdet_assigners.analysis.recall_rules import Counts, PointRule
 from mmdet_assigners.datasets.roots import load_split
@@ -70,3 +73,24 @@ def test_outputs_keep_their_structure():
         (8, 12), (4, 6), (2, 3), (1, 2), (1, 1),
     ]  # fmt: skip
     assert all(torch.equal(x, torch.zeros_like(x)) for x in blank[1])
+
+
+def test_centers_that_share_a_cell(tmp_path):
+    """Two pairs of objects, one of them of one class."""
+    boxes = [[8, 8, 40, 40], [9, 9, 38, 38], [88, 8, 40, 40], [89, 9, 38, 38]]
+    content = dict(
+        images=[dict(id=1, file_name='a.jpg', width=160, height=128)],
+        annotations=[
+            dict(id=i, image_id=1, category_id=c, bbox=b, area=9, iscrowd=0)
+            for i, (c, b) in enumerate(zip((1, 1, 2, 3), boxes, strict=True))
+        ],
+        categories=[dict(id=i, name=f'c{i}') for i in (1, 2, 3)],
+    )
+    path = tmp_path / 'ann.json'
+    path.write_text(json.dumps(content))
+    detector = small_detector('centernet_r18-dcnv2_crop512-140e_coco')
+    assert not uses_predictions(detector)
+    found = recall.count(detector, load_split(path))
+    assert found == Counts(
+        recalled=2, objects=4, positive=2, ambiguous=2, mixed=1
+    )

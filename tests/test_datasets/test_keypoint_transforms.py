@@ -91,13 +91,17 @@ def test_border_and_scale_lead_back():
     np.testing.assert_allclose(box, white(results), atol=1.1)
 
 
-def test_masks_and_oblong_inputs_are_refused():
+def test_masks_are_refused():
     with pytest.raises(ValueError, match='with_mask=False'):
         CenterWarp()(painted() | dict(gt_masks=None))
     with pytest.raises(ValueError, match='with_mask=False'):
         KeepResolution()(painted() | dict(gt_masks=None))
-    with pytest.raises(ValueError, match='size must be a square'):
-        CenterWarp((512, 384))
+
+
+@pytest.mark.parametrize('size', [(512, 384), 512, (0, 0), (512,)])
+def test_inputs_are_squares(size):
+    with pytest.raises(ValueError, match='size must be width and height of a'):
+        CenterWarp(size)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import benchmarks_page
+import cost_block
 import quick_form_page
 import readme_blocks
 import small_scale_page
@@ -66,12 +67,18 @@ def render(root: Path) -> dict[str, str]:
         if (root / source).is_file():
             texts[name] = page.render(root)
     blocks = {'README.md': readme_blocks.methods_blocks(methods)}
+    costs = cost_block.render(root, methods)
     for method in methods:
         name = f'configs/{method.slug}/README.md'
         blocks[name] = readme_blocks.readme_blocks(method)
+        if method.slug in costs:
+            blocks[name][cost_block.NAME] = costs[method.slug]
     for name, parts in blocks.items():
         if (root / name).is_file():
             text = (root / name).read_text(encoding='utf-8')
+            if f'<!-- {cost_block.NAME} -->' not in text:
+                # a README may say it in its own words
+                parts.pop(cost_block.NAME, None)
             texts[name] = readme_blocks.fill(name, text, parts)
     return texts
 

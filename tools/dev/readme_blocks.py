@@ -1,8 +1,8 @@
 """The generated parts of README.md and of the methods' READMEs.
 
 A part stands between ``<!-- NAME -->`` and ``<!-- end -->``; NAME is
-``methods`` in README.md, and ``status``, ``sources`` or ``table: ID`` in the
-README of a method.
+``methods`` in README.md, and ``status``, ``sources``, ``table: ID`` or, where
+it was measured, ``cost`` in the README of a method.
 """
 
 import re

@@ -41,12 +41,19 @@ class CenterWarp(BaseTransform):
 
     Args:
         size: Width and height of the input in pixels; a square.
+
+    Raises:
+        ValueError: ``size`` is something else.
     """
 
     def __init__(self, size: Sequence[int] = (512, 512)) -> None:
-        if size[0] != size[1]:
-            raise ValueError(f'size must be a square, got {tuple(size)}')
-        self.size = tuple(size)
+        sides = tuple(size) if isinstance(size, Sequence) else (size,)
+        if len(sides) != 2 or sides[0] != sides[1] or sides[0] < 1:
+            raise ValueError(
+                'size must be width and height of a square in pixels, e.g. '
+                f'(512, 512), got {size!r}'
+            )
+        self.size = sides
 
     @autocast_box_type()
     def transform(self, results: dict) -> dict:

@@ -76,7 +76,8 @@ class ExtremeHead(LossInputsMixin, CornerHead):
         clamp: Probabilities in the loss are this far from 0 and 1.
 
     Raises:
-        ValueError: ``num_feat_levels`` is less than 1.
+        ValueError: ``num_feat_levels`` is less than 1, or ``clamp`` is not in
+            [0, 0.5).
     """
 
     out_names = ('heat_preds', 'offset_preds')
@@ -97,6 +98,8 @@ class ExtremeHead(LossInputsMixin, CornerHead):
             raise ValueError(
                 f'num_feat_levels must be at least 1, got {num_feat_levels}'
             )
+        if not 0 <= clamp < 0.5:
+            raise ValueError(f'clamp must be from 0 to below 0.5, got {clamp}')
         self.feat_channels = feat_channels
         self.clamp = clamp
         super().__init__(

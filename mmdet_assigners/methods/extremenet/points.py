@@ -72,8 +72,15 @@ def outline(segmentation: Any) -> np.ndarray | None:
 
     Raises:
         TypeError: It is something else.
+        ValueError: A polygon is not pairs of finite numbers, or a key of the
+            RLE is missing.
     """
     if isinstance(segmentation, Mapping):
+        if not {'size', 'counts'} <= segmentation.keys():
+            raise ValueError(
+                "an RLE must have 'size' and 'counts', got "
+                f'{list(segmentation)}'
+            )
         if isinstance(segmentation['counts'], list):
             segmentation = rle.frPyObjects(
                 dict(segmentation), *segmentation['size']
@@ -81,9 +88,7 @@ def outline(segmentation: Any) -> np.ndarray | None:
         rows, columns = np.nonzero(rle.decode(dict(segmentation)))
         vertices = np.stack((columns, rows), 1)
     elif isinstance(segmentation, list):
-        parts = [
-            np.asarray(part, float).reshape(-1, 2) for part in segmentation
-        ]
+        parts = [_vertices(part) for part in segmentation]
         vertices = np.concatenate(parts) if parts else np.empty((0, 2))
     else:
         raise TypeError(
@@ -91,6 +96,17 @@ def outline(segmentation: Any) -> np.ndarray | None:
             f'{type(segmentation).__name__}'
         )
     return vertices if len(vertices) else None
+
+
+def _vertices(polygon: Any) -> np.ndarray:
+    """Vertices (K, 2) of one part."""
+    numbers = np.asarray(polygon, float)
+    if numbers.size % 2 or not np.isfinite(numbers).all():
+        raise ValueError(
+            'a polygon must be finite numbers x, y, x, y, ..., got '
+            f'{numbers.size}: {numbers.ravel()[:8].tolist()}'
+        )
+    return numbers.reshape(-1, 2)
 
 
 def edge_midpoints(boxes: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class LoadExtremePoints(BaseTransform):
             (``'skip'``).
 
     Raises:
-        ValueError: ``missing`` is neither.
+        ValueError: ``missing`` is neither, or ``tolerance`` is negative.
     """
 
     def __init__(
@@ -59,6 +59,8 @@ class LoadExtremePoints(BaseTransform):
             raise ValueError(
                 f'missing must be one of {MISSING}, got {missing!r}'
             )
+        if tolerance < 0:
+            raise ValueError(f'tolerance must be at least 0, got {tolerance}')
         self.tolerance = tolerance
         self.missing = missing
 
@@ -69,7 +71,8 @@ class LoadExtremePoints(BaseTransform):
             results: Of the pipeline.
 
         Raises:
-            ValueError: Boxes are not those of the dataset any more.
+            ValueError: Boxes are not those of the dataset any more, or a
+                segmentation is wrong.
         """
         boxes = get_box_tensor(results['gt_bboxes'])
         instances = results['instances']
@@ -82,7 +85,12 @@ class LoadExtremePoints(BaseTransform):
         found: np.ndarray = np.zeros(len(boxes), bool)
         for row, instance in enumerate(instances):
             segmentation = instance.get('mask')
-            vertices = outline(segmentation) if segmentation else None
+            try:
+                vertices = outline(segmentation) if segmentation else None
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    f'{results.get("img_path")}, object {row}: {error}'
+                ) from error
             if vertices is not None:
                 own = extreme_points(vertices, self.tolerance)
                 points[row] = torch.from_numpy(own)

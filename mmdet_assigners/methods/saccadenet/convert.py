@@ -22,13 +22,19 @@ def convert(state: State) -> State:
     """Official state dict -> ours.
 
     Raises:
-        ValueError: A checkpoint of another network, or with several
-            aggregation modules.
+        ValueError: A checkpoint of another network, of CenterNet, or with
+            several aggregation modules.
     """
     own = {n: t for n, t in state.items() if n.startswith('agg_att.')}
     found = convert_network(
         {name: t for name, t in state.items() if name not in own}, HEADS
     )
+    if not own:
+        raise ValueError(
+            'there is no agg_att in it, as in the weights of CenterNet: '
+            '`mmdet-assigners convert centernet` converts these, and '
+            'load_from of a config starts with the result'
+        )
     layers = r'(agg_att\.(?:weight|bias|conv_offset_mask\..+|conv1x1\..+))'
     return found | rename(own, [(layers, r'bbox_head.\1')])
 

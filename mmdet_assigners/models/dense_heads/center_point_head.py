@@ -58,7 +58,8 @@ class CenterPointHead(CenterPointViews, LossInputsMixin, CenterNetHead):
 
     Raises:
         ValueError: ``gaussian_rule`` is not one of the two, ``num_stacks``
-            is less than 1, or ``class_sizes`` with mmdet's rule.
+            or ``max_objects`` is less than 1, or ``class_sizes`` or
+            ``max_objects`` with mmdet's rule.
     """
 
     out_names: Sequence[str] = (
@@ -87,8 +88,17 @@ class CenterPointHead(CenterPointViews, LossInputsMixin, CenterNetHead):
             raise ValueError(
                 f'num_stacks must be at least 1, got {num_stacks}'
             )
-        if class_sizes and gaussian_rule == 'mmdet':
-            raise ValueError("class_sizes needs gaussian_rule='official'")
+        if max_objects is not None and max_objects < 1:
+            raise ValueError(
+                f'max_objects must be at least 1 or None, got {max_objects}'
+            )
+        if gaussian_rule == 'mmdet':
+            for name, used in (
+                ('class_sizes', class_sizes),
+                ('max_objects', max_objects is not None),
+            ):
+                if used:
+                    raise ValueError(f"{name} needs gaussian_rule='official'")
         super().__init__(in_channels, feat_channels, num_classes, **kwargs)
         refuse_pos_weight(self)
         refuse_ignored_regions(self, 'has no assigner')
@@ -197,13 +207,14 @@ class CenterPointHead(CenterPointViews, LossInputsMixin, CenterNetHead):
         """Ground truths: boxes (B, G, 4) in cells, labels, valid (B, G)."""
         heatmap = inputs.outs[0][0]
         boxes, labels, valid = pad_instances(inputs.gts, heatmap)
-        if self.max_objects and boxes.shape[1] > self.max_objects:
+        limit = self.max_objects
+        if limit is not None and boxes.shape[1] > limit:
             MMLogger.get_current_instance().warning(
                 f'an image has {boxes.shape[1]} objects, of which '
-                f'max_objects={self.max_objects} are used'
+                f'max_objects={limit} are used'
             )
             boxes, labels, valid = (
-                t[:, : self.max_objects] for t in (boxes, labels, valid)
+                t[:, :limit] for t in (boxes, labels, valid)
             )
         return boxes * ratios(heatmap, inputs.metas), labels, valid
 

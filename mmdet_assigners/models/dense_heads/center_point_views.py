@@ -17,6 +17,7 @@ class CenterPointViews:
     """Assignment and heat maps of a ``CenterPointHead``."""
 
     center_targets: Any
+    assignment_uses_predictions = False
 
     def get_assignment(
         self,

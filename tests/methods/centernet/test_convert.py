@@ -23,7 +23,11 @@ from official_keypoints import (
 from official_weights import assert_loads
 from torch import nn
 
-from mmdet_assigners.methods.centernet.convert import convert
+from mmdet_assigners.methods.centernet.convert import (
+    alternatives,
+    convert,
+    guess_config,
+)
 from mmdet_assigners.ops.deform_conv import deform_conv
 
 CHANNELS = (16, 32, 64, 128, 256, 512)
@@ -236,6 +240,27 @@ def test_resnets():
             'backbone.layer3.1.bn2.bias': 'layer3.1.bn2.bias',
         }
         assert_loads('centernet', official_resnet(deep), same, config)
+
+
+def of_classes_alone(state, number):
+    """The first classes of official weights."""
+    return {
+        name: value[:number] if name.startswith('hm.2.') else value
+        for name, value in state.items()
+    }
+
+
+def test_weights_of_voc():
+    config = 'centernet-voc_r18-dcnv2_crop384-70e_voc0712'
+    theirs = of_classes_alone(official_resnet(False), 20)
+    same = {'bbox_head.heatmap_head.2.bias': 'hm.2.bias'}
+    assert_loads('centernet', theirs, same, config)
+    assert alternatives(config) == [config.replace('384', '512')]
+
+
+def test_other_classes_have_no_config():
+    theirs = of_classes_alone(official_resnet(False), 3)
+    assert guess_config(convert(theirs)) is None
 
 
 def test_the_bias_before_a_norm_is_kept():

@@ -102,7 +102,7 @@ def test_only_the_last_stack_predicts():
     for sample in samples:
         sample.set_metainfo(META)
     found = head.predict(maps(2), samples)
-    assert all(result.bboxes.isfinite().all() for result in found)
+    assert all(len(one) and one.bboxes.isfinite().all() for one in found)
 
 
 def test_more_maps_than_stacks():
@@ -165,9 +165,14 @@ def test_dropped_objects_are_said(caplog):
     [
         (dict(gaussian_rule='oficial'), "gaussian_rule must be one of .'off"),
         (dict(num_stacks=0), 'num_stacks must be at least 1, got 0'),
+        (dict(max_objects=-1), 'max_objects must be at least 1 or None, got'),
         (
             dict(gaussian_rule='mmdet', class_sizes=True),
             "class_sizes needs gaussian_rule='official'",
+        ),
+        (
+            dict(gaussian_rule='mmdet', max_objects=128),
+            "max_objects needs gaussian_rule='official'",
         ),
     ],
 )

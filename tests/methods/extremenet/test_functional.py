@@ -78,6 +78,23 @@ def test_outlines_of_segmentations():
         outline('polygon')
 
 
+@pytest.mark.parametrize(
+    ('segmentation', 'message'),
+    [
+        (
+            [[1, 2, 3]],
+            r'finite numbers x, y, x, y, \.\.\., got 3: .1.0, 2',
+        ),
+        ([[1, float('nan')]], r'finite numbers x, y, x, y, \.\.\., got 2'),
+        ([1, 2, 3, 4], r'finite numbers x, y, x, y, \.\.\., got 1: .1.0'),
+        (dict(counts='abc'), "must have 'size' and 'counts', got .'counts'"),
+    ],
+)
+def test_wrong_segmentations(segmentation, message):
+    with pytest.raises(ValueError, match=message):
+        outline(segmentation)
+
+
 def test_points_of_shapes(tmp_path):
     """The generated dataset has exact points, from masks."""
     root = generate_shapes(tmp_path / 'shapes', 12, 1, 1)

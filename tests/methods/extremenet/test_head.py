@@ -114,7 +114,7 @@ def test_only_the_last_stack_predicts():
     samples = demo_batch([BOXES])['data_samples']
     samples[0].set_metainfo(META)
     (found,) = head.predict(maps(2), samples)
-    assert found.bboxes.isfinite().all()
+    assert len(found) and found.bboxes.isfinite().all()
 
 
 def test_more_maps_than_stacks():
@@ -122,9 +122,16 @@ def test_more_maps_than_stacks():
         head_of()(maps(2))
 
 
-def test_no_stack():
-    with pytest.raises(ValueError, match='num_feat_levels must be at least 1'):
-        head_of(num_feat_levels=0)
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(num_feat_levels=0), 'num_feat_levels must be at least 1, got 0'),
+        (dict(clamp=0.7), 'clamp must be from 0 to below 0.5, got 0.7'),
+    ],
+)
+def test_options_that_make_no_sense(options, message):
+    with pytest.raises(ValueError, match=message):
+        head_of(**options)
 
 
 def test_clamped_probabilities_have_no_gradient():

@@ -98,9 +98,17 @@ def test_no_objects():
 def test_wrong_options_and_places():
     with pytest.raises(ValueError, match=r"missing must be one of .'midpoint"):
         LoadExtremePoints(missing='drop')
+    with pytest.raises(ValueError, match='tolerance must be at least 0, got'):
+        LoadExtremePoints(tolerance=-1)
     results = loaded()
     results['gt_bboxes'] = results['gt_bboxes'][:0]
     with pytest.raises(ValueError, match='must follow LoadAnnotations: there'):
+        LoadExtremePoints()(results)
+
+
+def test_a_wrong_segmentation_names_its_image():
+    results = loaded([POLYGON, [[1, 2, 3]]]) | dict(img_path='a.jpg')
+    with pytest.raises(ValueError, match=r'a\.jpg, object 1: a polygon mus'):
         LoadExtremePoints()(results)
 
 

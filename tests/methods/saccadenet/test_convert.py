@@ -55,6 +55,11 @@ def test_released_weights():
         assert not torch.isnan(ours['bbox_head.agg_att.weight']).any()
 
 
+def test_weights_of_centernet():
+    with pytest.raises(ValueError, match='assigners convert centernet`'):
+        convert(official_dla())
+
+
 def sample(features, y, x):
     """Bilinear sample (C,) of features (C, H, W), zero beyond the map."""
     height, width = features.shape[1:]
