@@ -31,6 +31,7 @@ class AnchorPoints:
         level: (P,) int64 index of the level.
         strides: (L,) stride of each level in pixels.
         sizes: (L, 2) int64 width and height of each level in cells.
+        shapes: L pairs of height and width in cells, on the host.
     """
 
     xy: Tensor
@@ -38,6 +39,7 @@ class AnchorPoints:
     level: Tensor
     strides: Tensor
     sizes: Tensor
+    shapes: Sequence[Sequence[int]]
 
 
 def anchor_points(
@@ -89,6 +91,7 @@ def anchor_points(
         level=level,
         strides=stride_of,
         sizes=torch.tensor(sizes, device=device),
+        shapes=shapes,
     )
 
 

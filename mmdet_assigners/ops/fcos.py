@@ -4,7 +4,9 @@ All levels are concatenated to P points and ground truths are padded to
 (B, G); tensors (B, G, P) are made in chunks of ground truths.
 """
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -32,7 +34,52 @@ class Candidates(NamedTuple):
     mixed: Tensor
 
 
-class PointLimits(NamedTuple):
+@dataclass(frozen=True)
+class AxisLimits:
+    """What one coordinate of N points decides, see :class:`PointLimits`.
+
+    Attributes:
+        at: (N,) coordinate in pixels, as all lengths.
+        ranges: (N, 2) smallest and largest distance; None for no limits.
+        radius: (N,); None for the whole box.
+        margin: Of the distances.
+    """
+
+    at: Tensor
+    ranges: Tensor | None = None
+    radius: Tensor | None = None
+    margin: float = 0.0
+
+    def takes(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """Which sides of boxes points may have.
+
+        Args:
+            low: (B, G) left or upper sides.
+            high: (B, G) right or lower sides.
+
+        Returns:
+            tuple: Whether all limits but the smallest distance hold, and
+            whether that holds, as it must in one of the axes. Both (B, G, N)
+            bool.
+        """
+        low, high = low[..., None], high[..., None]
+        before, after = self.at - low, high - self.at
+        found = torch.minimum(before, after) > self.margin
+        if self.radius is not None:
+            center = (low + high) / 2
+            to_start = self.at - (center - self.radius)
+            to_end = (center + self.radius) - self.at
+            found &= torch.minimum(to_start, to_end) > self.margin
+        if self.ranges is None:
+            return found, torch.ones_like(found)
+        smallest, largest = self.ranges.unbind(-1)
+        far = torch.maximum(before, after)
+        found &= far <= largest
+        return found, far >= smallest
+
+
+@dataclass(frozen=True)
+class PointLimits:
     """Which ground truths each of P points may have.
 
     1. The point is inside the box, farther from its sides than ``margin``.
@@ -41,36 +88,45 @@ class PointLimits(NamedTuple):
        round the center of the box, farther from its sides than ``margin``.
 
     Attributes:
-        xy: (P, 2) in pixels, as all lengths.
-        ranges: (P, 2) smallest and largest distance; None for no limits.
-        radius: (P,); None for the whole box.
-        margin: Of the distances.
+        x: Limits in x, of each point; in grids of each column.
+        y: Limits in y, of each point; in grids of each row.
+        shapes: Height and width of the grids that the points are, in cells;
+            None: they are no grids.
     """
 
-    xy: Tensor
-    ranges: Tensor | None = None
-    radius: Tensor | None = None
-    margin: float = 0.0
+    x: AxisLimits
+    y: AxisLimits
+    shapes: Sequence[Sequence[int]] | None = None
+
+    @property
+    def number(self) -> int:
+        """Number P of points."""
+        if self.shapes is None:
+            return len(self.x.at)
+        return sum(map(math.prod, self.shapes))
 
     def takes(self, boxes: Tensor) -> Tensor:
         """Whether points may have boxes (B, G, 4): (B, G, P) bool."""
-        x, y = self.xy.unbind(-1)
-        x1, y1, x2, y2 = boxes[:, :, None].unbind(-1)
-        found, far = None, None
-        for before, after in ((x - x1, x2 - x), (y - y1, y2 - y)):
-            inside = torch.minimum(before, after) > self.margin
-            found = inside if found is None else found & inside
-            longer = torch.maximum(before, after, out=before)
-            far = longer if far is None else torch.maximum(far, longer)
-        assert found is not None and far is not None
-        if self.ranges is not None:
-            low, high = self.ranges.unbind(-1)
-            found &= (far >= low) & (far <= high)
-        if self.radius is not None:
-            for center, point in (((x1 + x2) / 2, x), ((y1 + y2) / 2, y)):
-                before = point - (center - self.radius)
-                after = (center + self.radius) - point
-                found &= torch.minimum(before, after) > self.margin
+        x1, y1, x2, y2 = boxes.unbind(-1)
+        in_x, far_x = self.x.takes(x1, x2)
+        in_y, far_y = self.y.takes(y1, y2)
+        if self.shapes is None:
+            return in_x & in_y & (far_x | far_y)
+        # columns and rows instead of their points, which are many more
+        found = in_x.new_empty(*boxes.shape[:2], self.number)
+        heights, widths = zip(*self.shapes, strict=True)
+        columns = torch.stack((in_x, far_x)).split(widths, -1)
+        rows = torch.stack((in_y, far_y)).split(heights, -1)
+        start = 0
+        for column, row, shape in zip(columns, rows, self.shapes, strict=True):
+            stop = start + math.prod(shape)
+            level = found[..., start:stop].unflatten(-1, shape)
+            in_x, far_x = column[..., None, :]
+            in_y, far_y = row[..., None]
+            torch.logical_or(far_x, far_y, out=level)
+            level &= in_x
+            level &= in_y
+            start = stop
         return found
 
 
@@ -97,12 +153,28 @@ def point_limits(
             f'ranges must have one pair per level, {levels}, got '
             f'{len(ranges)}: {ranges}'
         )
+    x, y = points.xy.unbind(-1)
     reach = radius = None
     if ranges is not None:
         reach = points.xy.new_tensor(ranges)[points.level]
     if center_radius is not None:
         radius = points.stride * center_radius
-    return PointLimits(points.xy, reach, radius)
+    sizes = [math.prod(shape) for shape in points.shapes]
+
+    def choose(values: Tensor, of_grids: list[slice]) -> Tensor:
+        grids = zip(values.split(sizes), of_grids, strict=True)
+        return torch.cat([grid[one] for grid, one in grids])
+
+    def axis(at: Tensor, of_grids: list[slice]) -> AxisLimits:
+        return AxisLimits(
+            choose(at, of_grids),
+            None if reach is None else choose(reach, of_grids),
+            None if radius is None else choose(radius, of_grids),
+        )
+
+    columns = axis(x, [slice(width) for _, width in points.shapes])
+    rows = axis(y, [slice(None, None, width) for _, width in points.shapes])
+    return PointLimits(columns, rows, points.shapes)
 
 
 @torch.no_grad()
@@ -125,22 +197,21 @@ def smallest_match(
     Returns:
         Tensor: (B, P) int64 index of the ground truth, -1 without one.
     """
-    (batch, num_gts), num_points = mask.shape, len(limits.xy)
+    (batch, num_gts), num_points = mask.shape, limits.number
     area = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
     order = area.argsort(stable=True)  # the smallest area first
     rows, known = gather_gts(boxes, order), mask.gather(1, order)
-    # rank in this order of the smallest box that takes each point
-    rank = order.new_full((batch, num_points), num_gts, dtype=torch.int32)
+    # the smallest box has the highest rank, G, and no box 0
+    dtype = torch.int16 if num_gts < 2**15 else torch.int32
+    ranks = torch.arange(num_gts, 0, -1, dtype=dtype, device=order.device)
+    ranks = ranks * known
+    rank = ranks.new_zeros(batch, num_points)
     for part in gt_chunks(batch, num_gts, num_points, max_elements):
-        wins = limits.takes(rows[:, part]) & known[:, part, None]
-        index = torch.arange(
-            part.start, part.stop, dtype=rank.dtype, device=rank.device
-        )
-        first = index[:, None].where(wins, num_gts).amin(1)
-        rank = torch.minimum(rank, first)
+        wins = limits.takes(rows[:, part]).to(dtype)
+        rank = torch.maximum(rank, wins.mul_(ranks[:, part, None]).amax(1))
     # from rank to index
     order = F.pad(order, (0, 1), value=NEGATIVE)
-    return order.gather(1, rank.long())
+    return order.gather(1, num_gts - rank.long())
 
 
 @torch.no_grad()
@@ -163,7 +234,7 @@ def count_candidates(
     Returns:
         Candidates: Of each point.
     """
-    (batch, num_gts), num_points = mask.shape, len(limits.xy)
+    (batch, num_gts), num_points = mask.shape, limits.number
     number = labels.new_zeros(batch, num_points)
     # lowest and highest label of the candidates: they differ if mixed
     high = torch.full_like(number, -1)

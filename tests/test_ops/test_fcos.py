@@ -168,3 +168,23 @@ def test_box_loss():
     assert (loss.item(), norm.item()) == (2.5, 1.5)
     loss, norm = fcos.box_loss(terms, target, positive, False)
     assert (loss.item(), norm.item()) == (3, 2)
+
+
+@pytest.mark.parametrize('radius', [None, 1.5])
+@pytest.mark.parametrize('ranges', [None, ((-1, 16), (16, 40), (40, 1e8))])
+def test_grids_equal_their_points(ranges, radius):
+    """Columns and rows, against each point on its own."""
+    points = anchor_points([(7, 13), (4, 7), (1, 2)], (8, 16, 50), 0.25)
+    generator = torch.Generator().manual_seed(0)
+    corner, size = 90 * torch.rand(2, 2, 40, 2, generator=generator)
+    boxes = torch.cat((corner, corner + size), -1).round()
+    of_grids = fcos.point_limits(points, ranges, radius)
+    reach = torch.tensor(ranges)[points.level] if ranges else None
+    near = points.stride * radius if radius else None
+    of_points = fcos.PointLimits(
+        *(fcos.AxisLimits(at, reach, near) for at in points.xy.unbind(-1))
+    )
+    assert of_grids.number == of_points.number == len(points.xy)
+    found = of_grids.takes(boxes)
+    assert found.any() and not found.all()
+    assert torch.equal(found, of_points.takes(boxes))

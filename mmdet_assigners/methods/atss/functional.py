@@ -24,7 +24,7 @@ from ...ops.anchor_match import (
     pairwise_iou,
 )
 from ...ops.anchor_points import MAX_ELEMENTS, box_distances, gt_chunks
-from ...ops.fcos import PointLimits, smallest_match
+from ...ops.fcos import AxisLimits, PointLimits, smallest_match
 
 MARGIN = 0.01
 """An anchor's center is in a box if it is farther than this from each side,
@@ -200,8 +200,11 @@ def ssc_match(
     Returns:
         Claims: Ground truth of each anchor; the IoU isn't computed, zeros.
     """
-    limits = PointLimits(box_centers(anchors), ranges, radius, margin)
-    gt = smallest_match(limits, boxes, mask, max_elements)
+    x, y = (
+        AxisLimits(at, ranges, radius, margin)
+        for at in box_centers(anchors).unbind(-1)
+    )
+    gt = smallest_match(PointLimits(x, y), boxes, mask, max_elements)
     if valid is not None:
         gt = gt.where(valid, IGNORED)
     return Claims(gt, boxes.new_zeros(gt.shape))
