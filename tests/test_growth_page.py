@@ -44,10 +44,11 @@ def test_slow_growth_is_not_listed():
 
 
 def test_growth_needs_a_reason(monkeypatch):
+    monkeypatch.setitem(growth_page.SLOWER_BECAUSE, 'fcos', 'of a test')
     with pytest.raises(ValueError, match='fcos grows faster with objects'):
         listed(rows(1.5))
     monkeypatch.setitem(growth_page.REASONS, ('fcos', 'G'), 'of a test')
-    (line,) = listed(rows(1.5))
+    *_, line = listed(rows(1.5))
     assert line == '| fcos | objects | 1.50 | 1.00 | 0.20 | of a test |'
 
 
@@ -71,9 +72,13 @@ def test_figure():
     assert list(lines[1].get_ydata()) == pytest.approx([0.2, 2, 20])
 
 
-def test_slower_at_few_objects(monkeypatch):
-    monkeypatch.setitem(growth_page.FEW_OBJECTS, 'fcos', 'of a test')
+def test_slower_heads_need_a_reason(monkeypatch):
     slow = [row(f'fcos loss P=50 G={g} B=1', 4 * g, 3 * g) for g in (1, 9)]
-    *_, line, end = growth_page.few_objects(slow)
-    assert (line, end) == ('| fcos | 0.75 | of a test |', '')
-    assert len(list(growth_page.few_objects(rows(1.0)))) == 3
+    slow.append(row('fcos loss P=50 G=90 B=1', 4, 2))
+    with pytest.raises(ValueError, match='fcos is slower'):
+        list(growth_page.slower(slow))
+    monkeypatch.setitem(growth_page.SLOWER_BECAUSE, 'fcos', 'of a test')
+    *_, line, end = growth_page.slower(slow)
+    expected = '| fcos | loss | 3 | 0.50 at P=50 G=90 | of a test |'
+    assert (line, end) == (expected, '')
+    assert len(list(growth_page.slower(rows(1.0)))) == 4
