@@ -118,6 +118,10 @@ class GFLAblationHead(InclusiveCornersMixin, DistancePriorMixin, GFLHead):
         _check_in('box_weight', box_weight, (None, *BOX_WEIGHTS))
         if not delta > 0:
             raise ValueError(f'delta must be positive, got {delta}')
+        if kwargs.get('reg_max', 16) < 1:
+            raise ValueError(
+                f'reg_max must be at least 1, got {kwargs["reg_max"]}'
+            )
         if not guide_eta >= 0:
             raise ValueError(f'guide_eta must be at least 0, got {guide_eta}')
         self.reg_prior = reg_prior  # read by the parent's constructor

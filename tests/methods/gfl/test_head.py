@@ -397,6 +397,7 @@ def test_distribution_learns_the_distance():
         (dict(quality='iou'), "quality must be one of .*'iou'"),
         (dict(box_weight='iou'), "box_weight must be one of .*'iou'"),
         (dict(delta=0.0), 'delta must be positive, got 0.0'),
+        (dict(reg_max=0), 'reg_max must be at least 1, got 0'),
         (dict(guide_eta=-1.0), 'guide_eta must be at least 0'),
         (dict(loss_cls=FOCAL), "FocalLoss does not fit quality='joint'"),
         (
