@@ -118,10 +118,6 @@ class GFLAblationHead(InclusiveCornersMixin, DistancePriorMixin, GFLHead):
         _check_in('box_weight', box_weight, (None, *BOX_WEIGHTS))
         if not delta > 0:
             raise ValueError(f'delta must be positive, got {delta}')
-        if kwargs.get('reg_max', 16) < 1:
-            raise ValueError(
-                f'reg_max must be at least 1, got {kwargs["reg_max"]}'
-            )
         if not guide_eta >= 0:
             raise ValueError(f'guide_eta must be at least 0, got {guide_eta}')
         self.reg_prior = reg_prior  # read by the parent's constructor
@@ -136,6 +132,8 @@ class GFLAblationHead(InclusiveCornersMixin, DistancePriorMixin, GFLHead):
             init_cfg=init_cfg,
             **kwargs,
         )
+        if self.reg_max < 1:
+            raise ValueError(f'reg_max must be at least 1, got {self.reg_max}')
         self.delta = delta
         self.integral.project.mul_(delta)
         self.box_weight = box_weight or _default_weight(quality)
