@@ -77,7 +77,8 @@ def exception(path, name, default=None):
             parameter -> why it gets none; ``DOES_NOT_OVERFIT``: dataset ->
             what was measured; ``PLAIN_PIPELINE``: how it loads images without
             augmentation; ``REPEATS``: config -> others with the same
-            classes.
+            classes; ``FINDS_NOTHING``: configs that find no objects with
+            untrained weights, whatever the thresholds.
         default: If there is nothing.
     """
     slug = path.parent.name

@@ -3,12 +3,15 @@
 Names and shapes are spelled out here, not read from the rules of a converter.
 """
 
+import re
+
 import torch
 from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 
 from mmdet_assigners import get_config
-from mmdet_assigners.conversion import load_converter
+from mmdet_assigners.conversion import convert_file, load_converter
+from mmdet_assigners.utils import config_path
 
 BLOCKS = (3, 4, 6, 3)
 
@@ -126,6 +129,57 @@ def maskrcnn_benchmark(head, p6_inputs, anchors, norm):
     for name, width in head.items():
         conv(state, f'rpn.head.{name}', width, 256, 3)
     return state
+
+
+def deformable(state):
+    """The same with DCN v2 in c3-c5 and at the end of the towers."""
+    dcn = {}
+    for name, value in state.items():
+        module, part = name.rsplit('.', 1)
+        in_backbone = re.search(r'layer[234]\.\d+\.conv2$', module)
+        if not in_backbone and not module.endswith('_tower.9'):
+            dcn[name] = value
+            continue
+        dcn[f'{module}.conv.{part}'] = value
+        if part == 'weight':
+            conv(dcn, f'{module}.offset', 27, value.shape[1], 3)
+    return dcn
+
+
+DEFORMABLE = {
+    'backbone.layer2.0.conv2.conv_offset.bias': (
+        'backbone.body.layer2.0.conv2.offset.bias'
+    ),
+    'bbox_head.cls_convs.3.conv.weight': 'rpn.head.cls_tower.9.conv.weight',
+    'bbox_head.reg_convs.3.conv.bias': 'rpn.head.bbox_tower.9.conv.bias',
+    'bbox_head.reg_convs.3.conv.conv_offset.weight': (
+        'rpn.head.bbox_tower.9.offset.weight'
+    ),
+}
+
+
+DCN_CONFIG = """
+_base_ = '{base}'
+model = dict(
+    backbone=dict(
+        dcn=dict(type='DCNv2', deform_groups=1, fallback_on_stride=False),
+        stage_with_dcn=(False, True, True, True),
+    ),
+    bbox_head=dict(dcn_on_last_conv=True),
+)
+"""
+
+
+def assert_deformable_converts(method, theirs, base, tmp_path):
+    """A file with DCN fits the README's config on ``base``."""
+    theirs = deformable(theirs)
+    config, source = tmp_path / 'dcn.py', tmp_path / 'in.pth'
+    config.write_text(DCN_CONFIG.format(base=config_path(base)))
+    torch.save(theirs, source)
+    convert_file(method, source, tmp_path / 'out.pth', str(config))
+    ours = torch.load(tmp_path / 'out.pth')['state_dict']
+    for our, their in DEFORMABLE.items():
+        assert torch.equal(ours[our], theirs[their]), our
 
 
 def maskrcnn_benchmark_rcnn():

@@ -1,5 +1,5 @@
 # Official zoo, R-101 DCNv2, 2x, multi-scale: AP 46.1 on val, 46.3 on test-dev.
-# DCN in the stages c3-c5 and the last convolution of the towers: assumed.
+# DCN in the stages c3-c5 and the last convolution of the towers.
 # 8 GPUs x 2 images, lr 0.01.
 _base_ = './atss-ladder_r101_fpn_ms-2x_coco.py'
 model = dict(

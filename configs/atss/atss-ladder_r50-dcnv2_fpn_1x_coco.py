@@ -1,5 +1,5 @@
 # Official zoo, R-50 with DCNv2, 1x: AP 43.2 on val, 43.0 on test-dev. DCN in
-# the stages c3-c5 and the last convolution of the towers: assumed.
+# the stages c3-c5 and the last convolution of the towers.
 # 8 GPUs x 2 images, lr 0.01.
 _base_ = './atss-ladder_r50_fpn_1x_coco.py'
 model = dict(

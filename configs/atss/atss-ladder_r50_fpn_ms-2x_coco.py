@@ -1,5 +1,5 @@
-# ATSS R-50, 24 epochs, multi-scale (short side 640 to 800, assumed): not in
-# the official zoo, the base of its other rows.
+# ATSS R-50, 24 epochs, multi-scale (short side 640 to 800): not in the
+# official zoo, the base of its other rows.
 # 8 GPUs x 2 images, lr 0.01.
 _base_ = './atss-ladder_r50_fpn_1x_coco.py'
 train_dataloader = dict(

@@ -1,4 +1,4 @@
-# BorderDet X-101-32x8d, 2x, shorter side 640 to 800: AP 45.6 on val (official
+# BorderDet X-101-32x8d, 2x, shorter side 640 or 800: AP 45.6 on val (official
 # model zoo). 8 GPUs x 2 images, lr 0.01.
 _base_ = './borderdet_r101-caffe_fpn_ms-2x_coco.py'
 model = dict(

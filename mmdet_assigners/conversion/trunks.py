@@ -41,8 +41,12 @@ def _extra(top: str) -> Rules:
 
 
 _FPN = (r'backbone\.fpn\.fpn_inner{}', r'backbone\.fpn\.fpn_layer{}')
+_DFCONV = r'backbone\.body\.(layer\d\.\d+\.conv2)\.'
 _MASKRCNN_BENCHMARK: Rules = (
     (r'backbone\.body\.stem\.(.+)', r'backbone.\1'),
+    # deformable, where the convolution and its offsets are two modules
+    (_DFCONV + r'conv\.(.+)', r'backbone.\1.\2'),
+    (_DFCONV + r'offset\.(.+)', r'backbone.\1.conv_offset.\2'),
     (r'backbone\.body\.(layer\d\..+)', r'backbone.\1'),
     (r'rpn\.anchor_generator\.cell_anchors\.\d', None),
 )
@@ -112,6 +116,8 @@ DETECTRON2: Rules = (
 def tower(theirs: str, ours: str, norm: bool, convs: int = 4) -> Rules:
     """Rules of a tower that is an ``nn.Sequential`` in the official code.
 
+    A deformable convolution has two modules there, ``conv`` and ``offset``.
+
     Args:
         theirs: Its official name, a regular expression.
         ours: Its name in the head, without ``bbox_head.``.
@@ -122,11 +128,17 @@ def tower(theirs: str, ours: str, norm: bool, convs: int = 4) -> Rules:
     parts = ('conv', 'gn') if norm else ('conv',)
     return [
         (
-            rf'{theirs}\.{step * i + offset}\.(.+)',
+            rf'{theirs}\.{step * i + offset}\.(?:conv\.)?(\w+)',
             rf'bbox_head.{ours}.{i}.{part}.\1',
         )
         for i in range(convs)
         for offset, part in enumerate(parts)
+    ] + [
+        (
+            rf'{theirs}\.{step * i}\.offset\.(\w+)',
+            rf'bbox_head.{ours}.{i}.conv.conv_offset.\1',
+        )
+        for i in range(convs)
     ]
 
 

@@ -44,4 +44,4 @@ def guess_config(state: State) -> str:
     width = '32x8d' if groups == 32 else '64x4d'
     if 'backbone.layer3.0.conv2.conv_offset.weight' in state:
         width += '-dcnv2'
-    return f'borderdet_x101-{width}_fpn_ms-2x_coco'
+    return f'borderdet-released_x101-{width}_fpn_ms-2x_coco'

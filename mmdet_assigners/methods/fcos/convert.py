@@ -5,7 +5,7 @@
 Keys don't tell the improvements of a model (centerness on the box tower,
 targets in strides) nor its depth: where it is not R-50 with all of them, name
 by ``--config`` a config that inherits
-``fcos-released_r50-caffe_fpn_gn-head_1x_coco``.
+``fcos-released_r50-caffe_fpn_gn-head_1x_coco``. MobileNet has no rules here.
 """
 
 from ...conversion.state_dicts import State, rename

@@ -34,7 +34,8 @@ class GroundingTransformer(nn.Module):
         dropout: Share of the attention dropped in training; 0.
 
     Raises:
-        ValueError: ``num_parts`` doesn't divide the key channels.
+        ValueError: ``num_parts`` doesn't divide the key channels, or
+            ``similarity_scale`` isn't positive.
     """
 
     def __init__(
@@ -52,6 +53,10 @@ class GroundingTransformer(nn.Module):
             raise ValueError(
                 f'num_parts must divide the {keys} key channels, got '
                 f'{num_parts}'
+            )
+        if not similarity_scale > 0:
+            raise ValueError(
+                f'similarity_scale must be positive, got {similarity_scale}'
             )
         self.num_parts = num_parts
         self.similarity_scale = similarity_scale

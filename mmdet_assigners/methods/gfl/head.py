@@ -132,6 +132,8 @@ class GFLAblationHead(InclusiveCornersMixin, DistancePriorMixin, GFLHead):
             init_cfg=init_cfg,
             **kwargs,
         )
+        if self.reg_max < 1:
+            raise ValueError(f'reg_max must be at least 1, got {self.reg_max}')
         self.delta = delta
         self.integral.project.mul_(delta)
         self.box_weight = box_weight or _default_weight(quality)

@@ -58,6 +58,7 @@ class BatchGuidedAnchorHead(GuidedAnchorHead):
 
     Raises:
         TypeError: ``loss_bbox`` is an IoU loss without ``reg_decoded_bbox``.
+        ValueError: ``loc_filter_thr`` is out of its range.
     """
 
     assignment_uses_predictions = True
@@ -71,6 +72,10 @@ class BatchGuidedAnchorHead(GuidedAnchorHead):
     ) -> None:
         super().__init__(*args, init_cfg=init_cfg or _INIT, **kwargs)
         check_delta_loss(self)
+        if not 0 <= self.loc_filter_thr <= 1:
+            raise ValueError(
+                f'loc_filter_thr must be in [0, 1], got {self.loc_filter_thr}'
+            )
         self.invert_loc_target = invert_loc_target
 
     def _init_layers(self) -> None:

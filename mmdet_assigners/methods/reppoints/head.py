@@ -74,8 +74,9 @@ class BatchRepPointsHead(
             ``BatchMaxIoUAssigner`` for ``init``, the latter for ``refine``.
 
     Raises:
-        ValueError: ``transform_method`` is unknown, or classes exclude each
-            other.
+        ValueError: ``transform_method`` is unknown or does not fit
+            ``use_grid_points``, a share of gradients is out of its range, or
+            classes exclude each other.
         TypeError: An assigner is not of this package, or the sampler samples.
     """
 
@@ -97,6 +98,11 @@ class BatchRepPointsHead(
                 f'transform_method must be one of {", ".join(METHODS)}, got '
                 f'{self.transform_method!r}'
             )
+        if self.use_grid_points and self.transform_method != 'minmax':
+            raise ValueError(
+                "use_grid_points=True needs transform_method='minmax', got "
+                f'{self.transform_method!r}: other boxes of a grid are smaller'
+            )
         if not self.use_sigmoid_cls:
             raise ValueError(
                 'loss_cls.use_sigmoid must be True, got False: classes are '
@@ -104,6 +110,12 @@ class BatchRepPointsHead(
             )
         if cls_gradient_mul is None:
             cls_gradient_mul = self.gradient_mul
+        for name, share in (
+            ('gradient_mul', self.gradient_mul),
+            ('cls_gradient_mul', cls_gradient_mul),
+        ):
+            if not 0 <= share <= 1:
+                raise ValueError(f'{name} must be in [0, 1], got {share}')
         self.cls_gradient_mul = cls_gradient_mul
         self.sync_normalizer = sync_normalizer
         self.inclusive_corners = inclusive_corners

@@ -167,12 +167,18 @@ def read_class_thresholds(
         tuple: C thresholds.
 
     Raises:
-        ValueError: It is not C numbers in [0, 1].
+        ValueError: It is not C numbers in [0, 1], or no such file.
     """
     numbers: Sequence[float]
     if isinstance(value, str | Path):
         source = f' in {value}'
-        numbers = json.loads(Path(value).read_text())['class_score_thr']
+        try:
+            numbers = json.loads(Path(value).read_text())['class_score_thr']
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                'class_score_thr must be numbers or a file of '
+                f'prior_statistics, got {value}: {error}'
+            ) from error
     else:
         source, numbers = '', value
     thresholds = tuple(float(x) for x in numbers)

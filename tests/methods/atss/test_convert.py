@@ -15,6 +15,7 @@ from official_boxes import (
 )
 from official_weights import (
     MASKRCNN_BENCHMARK,
+    assert_deformable_converts,
     assert_loads,
     assert_scalar_scales,
     maskrcnn_benchmark,
@@ -29,9 +30,18 @@ SAME = {
 }
 
 
+def official():
+    state = maskrcnn_benchmark(OUTPUTS, 256, anchors=1, norm=True)
+    return scales(state, 'rpn.head')
+
+
+def test_deformable(tmp_path):
+    base = 'atss-released_r50-caffe_fpn_1x_coco'
+    assert_deformable_converts('atss', official(), base, tmp_path)
+
+
 def test_loads_strictly():
-    theirs = maskrcnn_benchmark(OUTPUTS, 256, anchors=1, norm=True)
-    scales(theirs, 'rpn.head')
+    theirs = official()
     ours, _ = assert_loads('atss', theirs, MASKRCNN_BENCHMARK | SAME)
     assert_scalar_scales(ours, theirs, 'rpn.head')
 

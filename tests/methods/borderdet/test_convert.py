@@ -17,6 +17,7 @@ from official_boxes import (
 )
 from official_weights import build
 
+from mmdet_assigners import get_config
 from mmdet_assigners.conversion import convert_file
 from mmdet_assigners.conversion.state_dicts import check_state
 from mmdet_assigners.methods.borderdet.convert import convert, guess_config
@@ -26,8 +27,8 @@ R50 = 'borderdet_r50-caffe_fpn_1x_coco'
 MODELS_OF_THE_ZOO = {
     R50: (6, 256, False),
     'borderdet_r101-caffe_fpn_ms-2x_coco': (23, 256, False),
-    'borderdet_x101-32x8d_fpn_ms-2x_coco': (23, 32, False),
-    'borderdet_x101-64x4d-dcnv2_fpn_ms-2x_coco': (23, 16, True),
+    'borderdet-released_x101-32x8d_fpn_ms-2x_coco': (23, 32, False),
+    'borderdet-released_x101-64x4d-dcnv2_fpn_ms-2x_coco': (23, 16, True),
 }
 
 
@@ -62,7 +63,7 @@ def official(blocks=6, group=256, dcn=False):
                 conv(state, f'{name}.shortcut', out, inputs, 1, norm=True)
             conv(state, f'{name}.conv1', mid, inputs, 1, norm=True)
             conv(state, f'{name}.conv2', mid, part, 3, norm=True)
-            if dcn and stage > 2:
+            if dcn and stage > 3:
                 conv(state, f'{name}.conv2_offset', 27, mid, 3, bias=True)
             conv(state, f'{name}.conv3', out, mid, 1, norm=True)
             inputs = out
@@ -101,6 +102,10 @@ def test_fits(config):
     state = convert(official(*MODELS_OF_THE_ZOO[config]))
     assert guess_config(state) == config
     check_state(state, config)
+    # all of them: cvpods' own mean and no deviation
+    given = get_config(config).model.data_preprocessor
+    assert given.mean == [103.53, 116.28, 123.675]
+    assert given.std == [1.0, 1.0, 1.0] and not given.bgr_to_rgb
 
 
 def test_every_tensor_arrives():

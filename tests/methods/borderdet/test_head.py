@@ -192,7 +192,7 @@ def test_all_coarse_boxes_are_points():
     sum(losses.values()).backward()
     assert all(p.grad.isfinite().all() for p in head.parameters())
     found = head.predict_by_feat(*outs, batch_img_metas=[META] * 2)
-    assert found[0].bboxes.isfinite().all()
+    assert len(found[0]) and found[0].bboxes.isfinite().all()
     cfg = ConfigDict(CFG, min_bbox_size=0)
     found = head.predict_by_feat(*outs, batch_img_metas=[META] * 2, cfg=cfg)
     assert len(found[0]) == 0

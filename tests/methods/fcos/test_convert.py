@@ -14,6 +14,7 @@ from official_boxes import (
 )
 from official_weights import (
     MASKRCNN_BENCHMARK,
+    assert_deformable_converts,
     assert_loads,
     assert_scalar_scales,
     maskrcnn_benchmark,
@@ -40,6 +41,11 @@ def test_loads_strictly():
     theirs = official()
     ours, _ = assert_loads('fcos', theirs, MASKRCNN_BENCHMARK | SAME)
     assert_scalar_scales(ours, theirs, 'rpn.head')
+
+
+def test_deformable(tmp_path):
+    base = 'fcos-released_r50-caffe_fpn_gn-head_1x_coco'
+    assert_deformable_converts('fcos', official(), base, tmp_path)
 
 
 def test_file_with_a_wrapped_model(tmp_path):

@@ -152,6 +152,7 @@ def test_drop_block_and_norms():
         (dict(st_levels=(0, 4)), r'st_levels must .*0\.\.3, got \(0, 4\)'),
         (dict(gt_levels=(1, 1)), r'gt_levels must .*got \(1, 1\)'),
         (dict(rt_levels=(-1,)), 'rt_levels must be different levels'),
+        (dict(similarity_scale=0), 'similarity_scale must be positive'),
     ],
 )
 def test_refuses(options, message):

@@ -110,9 +110,11 @@ def grads_of(losses, head):
 
 def predict(head, rescale=False):
     with torch.no_grad():
-        return head.predict_by_feat(
+        found = head.predict_by_feat(
             *head(feats_of()), batch_img_metas=metas(), rescale=rescale
         )
+    assert all(map(len, found))
+    return found
 
 
 def mmdets():
@@ -259,7 +261,7 @@ def test_boxes_can_vote():
     head = make_head()
     head.test_cfg = ConfigDict(TEST_CFG, nms=dict(type='var_voting'))
     for result in predict(head):
-        assert len(result) and torch.isfinite(result.bboxes).all()
+        assert torch.isfinite(result.bboxes).all()
 
 
 @pytest.mark.parametrize('quality', ['centerness_guided', 'iou_guided'])
@@ -397,6 +399,7 @@ def test_distribution_learns_the_distance():
         (dict(quality='iou'), "quality must be one of .*'iou'"),
         (dict(box_weight='iou'), "box_weight must be one of .*'iou'"),
         (dict(delta=0.0), 'delta must be positive, got 0.0'),
+        (dict(reg_max=0), 'reg_max must be at least 1, got 0'),
         (dict(guide_eta=-1.0), 'guide_eta must be at least 0'),
         (dict(loss_cls=FOCAL), "FocalLoss does not fit quality='joint'"),
         (

@@ -192,6 +192,8 @@ def test_nothing_above_the_threshold_is_no_detection(cls, _):
             assert found.bboxes.shape == (0, 4)
             assert found.scores.shape == found.labels.shape == (0,)
             assert found.labels.dtype == torch.long
+    with pytest.raises(ValueError, match=r'loc_filter_thr .*\[0, 1\], got 2'):
+        build(cls, loc_filter_thr=2)
 
 
 def test_feature_adaption_equals_mmdets():

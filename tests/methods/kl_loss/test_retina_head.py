@@ -204,6 +204,7 @@ def test_rescaling():
         predict(head, (2.0, 4.0)),
         strict=True,
     ):
+        assert len(small)
         # pixels of the original shrink by side: the same average
         torch.testing.assert_close(small.bboxes * scale, large.bboxes)
         torch.testing.assert_close(small.box_sigmas * scale, large.box_sigmas)

@@ -317,6 +317,13 @@ def test_multi_scale_test_merges_twelve_views(tmp_path):
             'use_sigmoid must be True',
         ),
         (dict(cls_grad_mul=0), TypeError, 'cls_grad_mul'),
+        (dict(gradient_mul=2.0), ValueError, r'gradient_mul .*\[0, 1\]'),
+        (dict(cls_gradient_mul=-0.1), ValueError, 'cls_gradient_mul must'),
+        (
+            dict(transform_method='moment', use_grid_points=True),
+            ValueError,
+            "needs transform_method='minmax', got 'moment'",
+        ),
     ],
 )
 def test_wrong_options(options, error, text):

@@ -23,6 +23,9 @@ from official_weights import (
     maskrcnn_benchmark_rcnn,
 )
 
+from mmdet_assigners.conversion import convert_file
+from mmdet_assigners.utils import config_path
+
 RELEASED = 'sampling-free-released_{}_r{}-caffe_fpn_1x_coco'
 OUTPUTS = dict(cls_logits=720, bbox_pred=36)
 SAME = {
@@ -61,6 +64,23 @@ def official_rcnn(masks):
 def test_retinanet_loads_strictly():
     theirs = maskrcnn_benchmark(OUTPUTS, 2048, anchors=9, norm=False)
     assert_loads('sampling_free', theirs, MASKRCNN_BENCHMARK | SAME)
+
+
+def test_voc(tmp_path):
+    """The files of VOC fit the README's config."""
+    outputs = OUTPUTS | dict(cls_logits=180)
+    theirs = maskrcnn_benchmark(outputs, 2048, anchors=9, norm=False)
+    config, source = tmp_path / 'voc.py', tmp_path / 'in.pth'
+    base = config_path(RELEASED.format('retinanet', 50))
+    config.write_text(
+        f"_base_ = '{base}'\nmodel = dict(bbox_head=dict(num_classes=20))"
+    )
+    torch.save(dict(model=theirs), source)
+    with pytest.raises(ValueError, match=r'retina_cls\.weight \(180, '):
+        convert_file('sampling_free', source, tmp_path / 'out.pth')
+    out = tmp_path / 'out.pth'
+    _, found = convert_file('sampling_free', source, out, str(config))
+    assert found == str(config) and out.is_file()
 
 
 @pytest.mark.parametrize('masks', [False, True])

@@ -108,6 +108,12 @@ def test_class_thresholds_from_a_file(tmp_path):
         read(path, 3)
     with pytest.raises(ValueError, match=r'must be in \[0, 1\]'):
         read([0.1, 2], 2)
+    for content in ('{}', '[1]', 'no'):
+        path.write_text(content)
+        with pytest.raises(ValueError, match=r'statistics, got .*prior\.json'):
+            read(path, 2)
+    with pytest.raises(ValueError, match=r'got none\.json: .*No such file'):
+        read('none.json', 2)
 
 
 def toy_training(prior, guided, steps=500):

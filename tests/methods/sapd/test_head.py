@@ -128,6 +128,7 @@ def test_selection_net_is_not_part_of_inference():
         exported = torch.export.export(head, (feats,), strict=False)
         del head.select_net
         found = head.predict(feats, samples)[0]
+    assert len(expected)
     assert torch.equal(found.bboxes, expected.bboxes)
     assert torch.equal(found.scores, expected.scores)
     names = [str(node.target) for node in exported.graph.nodes]
@@ -339,6 +340,7 @@ def test_centerness():
     metas = [samples[0].metainfo]
     halved = head.predict_by_feat(*head(feats), metas, cfg)[0]
     full = plain.predict_by_feat(*args, None, metas, cfg)[0]
+    assert len(full) == 5
     torch.testing.assert_close(halved.scores, full.scores / 2)
 
 
@@ -349,6 +351,7 @@ def test_loss_and_predict():
     expected = head.loss(feats, samples)
     assert losses == expected
     found = head.predict(feats, samples)
+    assert len(found[1])
     assert torch.equal(detections[1].bboxes, found[1].bboxes)
 
 
