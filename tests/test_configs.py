@@ -3,6 +3,7 @@
 import argparse
 import functools
 import io
+import math
 import pickle
 import re
 from pathlib import Path
@@ -235,14 +236,17 @@ def test_autocast_is_finite(model):
     loss.backward()
 
 
-THRESHOLDS = ('score_thr', 'conf_thr', 'center_thr')
+# thresholds of test_cfg that untrained weights pass
+THRESHOLDS = dict(
+    score_thr=0.0, conf_thr=0.0, center_thr=0.0, distance_threshold=math.inf
+)
 
 
 def keep_untrained(model):
-    """Thresholds that the scores of untrained weights pass."""
+    """Let the outputs of untrained weights pass all thresholds."""
     for module in model.modules():
         cfg = getattr(module, 'test_cfg', None) or {}
-        cfg.update({key: 0.0 for key in THRESHOLDS if key in cfg})
+        cfg.update({k: v for k, v in THRESHOLDS.items() if k in cfg})
         if hasattr(module, 'loc_filter_thr'):
             module.loc_filter_thr = 0.0
 
