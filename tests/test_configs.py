@@ -249,6 +249,8 @@ def keep_untrained(model):
         cfg.update({k: v for k, v in THRESHOLDS.items() if k in cfg})
         if hasattr(module, 'loc_filter_thr'):
             module.loc_filter_thr = 0.0
+        if hasattr(module, 'reset_running_stats'):  # other tests move them
+            module.reset_running_stats()
 
 
 @for_each_type
