@@ -63,6 +63,16 @@ def test_resume_compares_models(tmp_path):
         check_resume(other, path)
 
 
+def test_resume_goes_on_averaging(tmp_path):
+    """Without the hook, mmengine would train the averages."""
+    path = tmp_path / 'epoch_1.pth'
+    torch.save(dict(state_dict={}, ema_state_dict={}), path)
+    with pytest.raises(CheckpointError, match=r'epoch_1.*no EMAHook.*--ema'):
+        check_resume(Config(dict(model=MODEL)), path)
+    hooks = [dict(type='mmengine.EMAHook')]
+    check_resume(Config(dict(model=MODEL, custom_hooks=hooks)), path)
+
+
 class Hostile:
     """Pickles as a command."""
 

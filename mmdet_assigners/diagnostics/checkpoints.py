@@ -13,6 +13,7 @@ from torch import nn
 
 from ..compat import allow_checkpoint_globals
 from ..config_diff import diff_dicts, flatten
+from ..utils import type_name
 from .problem import Problem
 
 
@@ -93,7 +94,7 @@ def find_last(work_dir: str | Path) -> Path | None:
 
 
 def check_resume(cfg: Config, path: Path) -> None:
-    """Check that a checkpoint is of the model of a config.
+    """Check that a checkpoint is of the training of a config.
 
     Nothing of the file is executed.
 
@@ -102,7 +103,8 @@ def check_resume(cfg: Config, path: Path) -> None:
         path: The checkpoint.
 
     Raises:
-        CheckpointError: It is damaged, or of another model.
+        CheckpointError: It is damaged, of another model, or its weights are
+            averages and the config doesn't average.
     """
     content = load(path)
     meta = content.get('meta', {})
@@ -123,6 +125,14 @@ def check_resume(cfg: Config, path: Path) -> None:
         raise CheckpointError(
             f'{path} is of an older mmcv and cannot be resumed',
             'use it as initial weights: --cfg-options load_from=FILE',
+        )
+    hooks = map(type_name, cfg.get('custom_hooks') or [])
+    if 'ema_state_dict' in content and not any('EMA' in one for one in hooks):
+        # without the hook mmengine would train the averages
+        raise CheckpointError(
+            f'{path} holds moving averages of the weights, and the config has '
+            'no EMAHook',
+            'resume as it was started: train --ema',
         )
     before = read_literal(meta.get('cfg', ''), 'model')
     if before is None:
