@@ -127,25 +127,32 @@ def var_voting(
         label = np.zeros(len(boxes), np.int64)
     else:
         label = labels.cpu().numpy()
-    order = torch.from_numpy(label.argsort(kind='stable'))
     boxes, scores, sigmas = (
-        one.to('cpu', dtype).index_select(0, order)
-        for one in (boxes, scores.detach(), sigmas)
+        one.to('cpu', dtype) for one in (boxes, scores.detach(), sigmas)
     )
-    if len(order) == 0:
-        return Votes(boxes.to(device), scores.to(device), order.to(device))
+    if len(label) == 0:
+        index = torch.from_numpy(label)
+        return Votes(boxes.to(device), scores.to(device), index.to(device))
+    order = label.argsort(kind='stable')
     counts = np.bincount(label)
     counts = counts[counts > 0]
-    geometry = _geometry(boxes.detach(), options)
-    picks, decayed = _pick(boxes.detach(), scores, geometry, counts, options)
-    precision = sigmas.clamp(*SIGMA_RANGE).square().reciprocal()
-    values = torch.cat(((boxes * precision).t(), precision.t()))
-    others = torch.cat(
+    own: Any = boxes.detach().numpy()[order]
+    own_scores: np.ndarray = scores.numpy()[order]
+    geometry = _geometry(own, options)
+    picks, decayed = _pick(own, own_scores, geometry, counts, options)
+    # NumPy, unless there is a gradient
+    xp: Any = np
+    own_sigmas: Any = sigmas.detach().numpy()[order]
+    if boxes.requires_grad or sigmas.requires_grad:
+        xp, own, own_sigmas = torch, boxes[order], sigmas[order]
+    precision = 1 / own_sigmas.clip(*SIGMA_RANGE) ** 2
+    values = xp.concatenate((own * precision, precision), 1)
+    others = xp.concatenate(
         [
             _neighbors(
                 geometry[:, rows],
-                scores.numpy()[rows],
-                values[:, rows],
+                own_scores[rows],
+                values[rows],
                 counts[classes],
                 picks[classes],
                 options,
@@ -154,17 +161,15 @@ def var_voting(
         ]
     )
     starts = counts.cumsum() - counts
-    picked = torch.from_numpy(
-        np.concatenate(picks) + starts.repeat([len(one) for one in picks])
-    )
-    above, below = others.split(4, 1)
-    own = boxes.index_select(0, picked)
+    picked = np.concatenate(picks)
+    picked += starts.repeat([len(one) for one in picks])
+    own, above, below = own[picked], others[:, :4], others[:, 4:]
     # the average, written so that a pick without neighbors stays as it is
     voted = own + (above - own * below) / (precision[picked] + below)
     return Votes(
-        voted.to(device),
+        torch.as_tensor(voted, device=device),
         torch.from_numpy(decayed).to(device),
-        order[picked].to(device),
+        torch.from_numpy(order[picked]).to(device),
     )
 
 
@@ -183,8 +188,8 @@ def _blocks(counts: np.ndarray) -> Iterator[tuple[slice, slice]]:
 
 
 def _pick(
-    boxes: Tensor,
-    scores: Tensor,
+    boxes: np.ndarray,
+    scores: np.ndarray,
     geometry: np.ndarray,
     counts: np.ndarray,
     options: VotingOptions,
@@ -195,7 +200,7 @@ def _pick(
     scores that meet no other one, divides by areas, and knows float32 alone.
 
     Args:
-        boxes: (N, 4) x1, y1, x2, y2 in pixels, on the CPU, class by class.
+        boxes: (N, 4) x1, y1, x2, y2 in pixels, class by class.
         scores: (N,).
         geometry: (5, N) of the boxes.
         counts: (K,) number of boxes of each class.
@@ -207,8 +212,8 @@ def _pick(
     """
     sizes = geometry[2:4] - geometry[:2]
     usual = (
-        boxes.dtype == torch.float32
-        and scores.numpy().min() >= options.min_score
+        boxes.dtype == np.float32
+        and scores.min() >= options.min_score
         and 0 < sizes.min() <= sizes.max() < np.inf
     )
     if usual:
@@ -217,7 +222,8 @@ def _pick(
         pick = partial(_pick_in_list, options=options)
     split = counts.tolist()
     with torch.inference_mode():  # a fifth less for a small class
-        found = map(pick, boxes.split(split), scores.split(split))
+        tensors = torch.from_numpy(boxes), torch.from_numpy(scores)
+        found = map(pick, *(one.split(split) for one in tensors))
         picks, decayed = zip(*found, strict=True)
     return list(picks), np.concatenate(decayed)
 
@@ -263,7 +269,7 @@ def _pick_in_list(
     Returns:
         tuple: Picked boxes in their order (P,) int64, and their scores (P,).
     """
-    geometry = torch.from_numpy(_geometry(boxes, options))
+    geometry = _geometry(boxes.numpy(), options)
     values = scores.numpy().copy()
     at = list(range(len(values)))
     step = 0
@@ -272,8 +278,8 @@ def _pick_in_list(
         at[step], at[best] = at[best], at[step]
         iou = _iou(geometry[:, at[step], None], geometry)
         rest = at[step + 1 :]
-        values[rest] *= _factor(iou, options).numpy()[rest]
-        low = (iou > 0).numpy() & (values < options.min_score)
+        values[rest] *= _factor(iou, options)[rest]
+        low = (iou > 0) & (values < options.min_score)
         place = step + 1
         while place < len(at):
             if low[at[place]]:
@@ -285,61 +291,64 @@ def _pick_in_list(
     return np.array(at), values[at]
 
 
-def _geometry(boxes: Tensor, options: VotingOptions) -> np.ndarray:
+def _geometry(boxes: np.ndarray, options: VotingOptions) -> np.ndarray:
     """Sides and area of (N, 4) boxes: (5, N) x1, y1, x2, y2, area."""
-    sides = boxes.numpy().T
-    found = np.empty((5, len(boxes)), sides.dtype)
-    found[:4] = sides
+    found = np.empty((5, len(boxes)), boxes.dtype)
+    found[:4] = boxes.T
     found[2:4] += options.plus_one
     width, height = (found[2:4] - found[:2]).clip(0)
     np.multiply(width, height, out=found[4])
     return found
 
 
-def _iou(ours: Tensor, others: Tensor) -> Tensor:
+def _iou(ours: np.ndarray, others: np.ndarray) -> np.ndarray:
     """IoU of the boxes of two geometries (5, ...); 0 without an area."""
     x1, y1, x2, y2, area = ours
     left, top, right, bottom, size = others
-    overlap = torch.minimum(x2, right)
-    overlap.sub_(torch.maximum(x1, left)).clamp_(min=0)
-    height = torch.minimum(y2, bottom)
-    height.sub_(torch.maximum(y1, top)).clamp_(min=0)
-    overlap.mul_(height)
-    union = torch.add(area, size, out=height).sub_(overlap)
-    return overlap.div_(union.clamp_(min=torch.finfo(union.dtype).tiny))
+    overlap: np.ndarray = np.minimum(x2, right)
+    overlap -= np.maximum(x1, left)
+    np.maximum(overlap, 0, out=overlap)
+    height: np.ndarray = np.minimum(y2, bottom)
+    height -= np.maximum(y1, top)
+    np.maximum(height, 0, out=height)
+    overlap *= height
+    union = np.add(area, size, out=height)
+    union -= overlap
+    overlap /= np.maximum(union, np.finfo(union.dtype).tiny, out=union)
+    return overlap
 
 
-def _factor(iou: Tensor, options: VotingOptions) -> Tensor:
+def _factor(iou: np.ndarray, options: VotingOptions) -> np.ndarray:
     """What a pick multiplies the scores of boxes of this IoU by."""
     if options.mode == 'soft':
-        return (-iou.square() / options.soft_sigma).exp()
-    return (iou <= options.iou_threshold).to(iou)
+        factor = iou * iou
+        factor /= -options.soft_sigma
+        return np.exp(factor, out=factor)
+    return (iou <= options.iou_threshold).astype(iou.dtype)
 
 
 def _neighbors(
     geometry: np.ndarray,
     scores: np.ndarray,
-    values: Tensor,
+    values: Any,
     counts: np.ndarray,
     picks: list[np.ndarray],
     options: VotingOptions,
-) -> Tensor:
+) -> Any:
     """Weighted sums over the neighbors of each pick, of K classes.
 
     Args:
         geometry: (5, N) of the boxes, class by class.
         scores: (N,) before NMS.
-        values: (V, N) what is summed.
+        values: (N, V) array or tensor, what is summed.
         counts: (K,) number of boxes of each class.
         picks: Rows of each class that are picked, in their order.
         options: Of the NMS and the votes.
 
     Returns:
-        Tensor: (M, V) for all picks, without the picks themselves.
+        (M, V) of that kind, for all picks, without the picks themselves.
     """
-    # NumPy, unless there is a gradient
-    xp: Any = torch if values.requires_grad else np
-    voters: Any = values if values.requires_grad else values.numpy()
+    xp: Any = torch if isinstance(values, Tensor) else np
     lengths = np.array([len(one) for one in picks])
     # (T, K) the pick of each class at each step
     real = np.arange(lengths.max())[:, None] < lengths
@@ -365,13 +374,12 @@ def _neighbors(
         voter: np.ndarray = geometry.take(left, 1)[:, None]
         if len(counts) > 1:
             pick = pick.take(label, 2)
-        iou = _iou(torch.from_numpy(pick), torch.from_numpy(voter))
+        iou = _iou(pick, voter)
         weight, after = _weights(iou, scores, (steps, own), poor, options)
-        weight = xp.asarray(weight)
-        own_voters = voters[:, left]
+        weight, voters = xp.asarray(weight), values[left]
         ends = np.bincount(label, minlength=len(counts)).cumsum().tolist()
         sums = [
-            own_voters[:, first:end] @ weight[:, first:end].T
+            weight[:, first:end] @ voters[first:end]
             for first, end in pairwise((0, *ends))
         ]
         parts.append(xp.stack(sums))
@@ -379,13 +387,11 @@ def _neighbors(
         left, label, poor = left[stays], label[stays], poor[stays]
         scores = after[stays]
         start = stop
-    # (K, T, V)
-    sums = xp.concatenate(parts, 2).swapaxes(1, 2)
-    return torch.as_tensor(sums[real.T])
+    return xp.concatenate(parts, 1)[real.T]
 
 
 def _weights(
-    table: Tensor,
+    iou: np.ndarray,
     scores: np.ndarray,
     own: tuple[np.ndarray, np.ndarray],
     poor: np.ndarray,
@@ -394,7 +400,7 @@ def _weights(
     """Weights of the boxes that are left, at some steps.
 
     Args:
-        table: (t, A) IoU of each box with the pick of its class at each step.
+        iou: (t, A) of each box with the pick of its class at each step.
         scores: (A,) before these steps.
         own: Steps and boxes of the picks, which don't vote for themselves.
         poor: (A,) bool, boxes that the first pick removes that they meet.
@@ -404,7 +410,7 @@ def _weights(
         tuple: Weights (t, A), 0 for boxes that don't vote, and the scores
         (A,) after these steps, NaN where a box was picked.
     """
-    iou, factor = table.numpy(), _factor(table, options).numpy()
+    factor = _factor(iou, options)
     factor[own] = np.nan
     if poor.any():
         factor[:, poor] = np.where(iou[:, poor] > 0, np.nan, 1)
