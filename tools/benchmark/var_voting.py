@@ -1,10 +1,10 @@
 """Variance voting, which is soft-NMS and more, against mmcv's soft-NMS.
 
 Where there are few boxes, as in the first row, the fixed costs decide: a call
-of mmcv's soft-NMS per class, so that scores are exact, takes more than half of
-the time of its one call with shifted classes, and the many small operations of
-the votes take the rest. The memory is PyTorch's; NumPy holds some tables of
-2^16 numbers beside it.
+of mmcv's soft-NMS per class, so that scores are exact, takes nearly as long as
+its one call with shifted classes, and the many small operations of the votes
+as long again. The memory is PyTorch's; NumPy holds some tables of 2^16 numbers
+beside it.
 """
 
 from collections.abc import Iterator

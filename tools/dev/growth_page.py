@@ -34,6 +34,8 @@ SLOWER_BECAUSE = {
     'guided_anchoring': "mmdet's prediction; random weights keep other "
     'locations',
     'hambox': 'decodes all anchors and matches a second time',
+    'mal': 'its cross entropy lets NaN through; with few objects there is '
+    'little beside it',
     'rdsnet': 'arranges the representations by anchor, 64 numbers each, which '
     'RetinaNet does not have; its losses see all levels at once, as those of '
     'gfl',
