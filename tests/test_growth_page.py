@@ -3,6 +3,7 @@
 import growth_figure
 import growth_page
 import pytest
+from PIL import Image
 
 
 def row(name, ours, peer):
@@ -70,6 +71,12 @@ def test_figure():
     lines = [line for ax in figure.axes for line in ax.lines]
     assert len(lines) == 6
     assert list(lines[1].get_ydata()) == pytest.approx([0.2, 2, 20])
+
+
+def test_the_figure_is_of_the_committed_rows():
+    """If not: python tools/dev/growth_figure.py."""
+    found = Image.open(growth_figure.IMAGE).info['Comment']
+    assert found == growth_figure.digest()
 
 
 def test_slower_heads_need_a_reason(monkeypatch):
