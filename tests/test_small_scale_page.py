@@ -341,6 +341,43 @@ def test_page_names_what_was_not_run(tmp_path):
     assert MASKS not in names and MASKS in names_on('shapes')
 
 
+def test_tuning_runs_alone_are_a_first_look(tmp_path):
+    """Beside their baseline, in no ranking, and not among the missing."""
+    method = 'd2det_r50_fpn_2x_coco'
+    baseline = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
+    look = result(method, [])
+    look['runs'] = [run(TUNING, 0.432, 0.002, epochs=6)]
+    summary = summarize(
+        tmp_path,
+        look,
+        result(baseline, nearly(0.4)),
+        result(RETINA, around(0.4)),
+        result(ATSS, nearly(0.5)),
+    )
+    found = summary['data']['bccd']
+    assert list(found['first_look']) == [baseline, method]
+    assert method not in found['models']
+    report(tmp_path)
+    text = page(tmp_path)
+    look = text.partition('First look')[2].partition('Not run')
+    head, _, *lines = look[0].partition('| model')[2].strip().splitlines()
+    assert 'lr 0.0005 | mAP, lr 0.001 | mAP, lr 0.002' in head
+    (line,) = [t for t in lines if 'D2Det' in t]
+    cells = line.partition('README.md) | ')[2].split(' | ')
+    assert cells == ['-', '-', '-', '0.432', '0.632', '6', '1.00 M |']
+    assert 'Faster R-CNN (mmdet)' in look[0]
+    assert 'RetinaNet' not in look[0] and method not in look[2]
+
+
+def test_spread_of_a_single_pair(tmp_path):
+    """Over the complete pairs; `nearly` adds 1, -1, 0, 2, 0 thousandths."""
+    summary = summarize(
+        tmp_path, result(RETINA, around(0.4)), result(ATSS, nearly(0.5))
+    )
+    # mean 0.4, squares 6 - 5 * 0.16 = 5.2 over 4
+    assert summary['deviation'] == pytest.approx(1.1402e-3, rel=1e-3)
+
+
 def test_masks_have_a_column(tmp_path):
     masks = result(MASKS, [0.5, 0.6], 'shapes')
     for index, single in enumerate(masks['runs']):

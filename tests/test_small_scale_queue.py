@@ -111,6 +111,12 @@ def test_first_seeds_now_and_the_others_later(root, monkeypatch):
 
     monkeypatch.setattr(small_scale, 'execute', execute)
     arguments = ['--jobs', '1', '--only', 'sapd_r50', '--data', 'bccd']
+    small_scale.main([*arguments, '--seeds', '0', '--rates', '0.002'])
+    (first,) = runs.read_runs('sapd_r50_fpn_1x_coco', 'bccd')
+    assert first['rate'] == 0.002 and not seeds()
+    small_scale.main([*arguments, '--seeds', '0'])
+    assert len(runs.read_runs('sapd_r50_fpn_1x_coco', 'bccd')) == 3
+    assert not seeds()
     small_scale.main([*arguments, '--seeds', '2'])
     assert seeds() == [0, 1]
     small_scale.main(arguments)

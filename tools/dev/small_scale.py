@@ -18,7 +18,7 @@ from fnmatch import fnmatch
 import small_scale_report
 from facts import ROOT
 from small_scale_page import compared_rows, runs_on
-from small_scale_runs import DATA, SEEDS, add_run, missing_runs
+from small_scale_runs import DATA, RATES, SEEDS, add_run, missing_runs
 
 from mmdet_assigners.experiments import execute
 from mmdet_assigners.reproduction.pool import work_off
@@ -38,13 +38,15 @@ def train(run_and_rate, _slot) -> None:
     print(folder.name, result['bbox_mAP'], flush=True)
 
 
-def queue(rows, datasets, seeds, jobs: int) -> dict:
+def queue(rows, datasets, rates, seeds, jobs: int) -> dict:
     """Train what is missing; returns the runs that failed."""
 
     def missing():
         for data in datasets:
             configs = [row.config for row in rows if runs_on(row, data)]
-            yield from missing_runs(dict.fromkeys(configs), data, seeds=seeds)
+            yield from missing_runs(
+                dict.fromkeys(configs), data, rates=rates, seeds=seeds
+            )
 
     return work_off(missing, train, range(jobs))
 
@@ -66,13 +68,23 @@ def main(argv: list[str] | None = None) -> int:
         '--data', nargs='+', choices=list(DATA), default=list(DATA)
     )
     parser.add_argument(
+        '--rates',
+        nargs='+',
+        type=float,
+        choices=RATES,
+        default=RATES,
+        metavar='LR',
+        help='only these learning rates of the grid',
+    )
+    parser.add_argument(
         '--seeds',
         type=int,
-        choices=range(1, len(SEEDS) + 1),
+        choices=range(len(SEEDS) + 1),
         default=len(SEEDS),
         metavar='N',
-        help='only the first N seeds: a first look at many methods, from '
-        'which the page claims nothing',
+        help='only the first N seeds, 0: only the tuning runs. A first look '
+        'at many methods, from which the page claims nothing, is --rates '
+        '0.002 --seeds 0',
     )
     args = parser.parse_args(argv)
     os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -83,7 +95,7 @@ def main(argv: list[str] | None = None) -> int:
     ]
     if not rows:
         sys.exit(f'--only {" ".join(args.only)}: no config has such a name')
-    failed = queue(rows, args.data, SEEDS[: args.seeds], args.jobs)
+    failed = queue(rows, args.data, args.rates, SEEDS[: args.seeds], args.jobs)
     return small_scale_report.main() or int(bool(failed))
 
 

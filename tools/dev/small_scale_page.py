@@ -13,6 +13,15 @@ from pathlib import Path
 
 from facts import ROOT, catalog, read_methods
 from small_scale_runs import DATA, LONGER, RECIPE, RESULTS
+from small_scale_words import (
+    AGREEMENT,
+    ALONE,
+    DEVIATION,
+    FIRST_LOOK,
+    GAIN_ALT,
+    HEAD,
+    LONGER_TEXT,
+)
 
 SUMMARY = RESULTS / 'summary.json'
 STEPS = Path('docs/results/benchmark/train_step.json')
@@ -81,8 +90,12 @@ def stamp(summary: dict, rows: list) -> str:
 def empty_summary() -> dict:
     """What stands for the summary before the first run."""
     nothing = {
-        'classes': [], 'models': {}, 'pairs': [], 'correlation': None
-    }  # fmt: skip
+        'classes': [],
+        'models': {},
+        'first_look': {},
+        'pairs': [],
+        'correlation': None,
+    }
     return {'versions': [], 'data': dict.fromkeys(DATA, nothing)}
 
 
@@ -114,6 +127,8 @@ class _Page:
         for data, title in DATA.items():
             yield f'\n## {title}\n'
             yield from self.table(data)
+            yield from self.first_look(data)
+            yield from self.not_run(data)
             yield ''
             yield from self.class_table(data)
             yield from self.figure(
@@ -263,22 +278,60 @@ class _Page:
             for row in content['rows']
         }
 
-    def table(self, data: str) -> Iterator[str]:
-        """Models that were run, and the names of the others."""
-        models = self.summary['data'][data]['models']
-        rows = [row for row in self.rows if runs_on(row, data)]
-        every = dict.fromkeys(Path(row.config).stem for row in rows)
-        done = {Path(config).stem for config in models}
-        missing = [name for name in every if name not in done]
-        if models:
-            yield from self.model_table(data, models)
-        if missing and models:
-            names = '`, `'.join(missing)
-            yield f'\nNot run ({len(missing)} of {len(every)}): `{names}`.'
-        elif missing:
+    def not_run(self, data: str) -> Iterator[str]:
+        """The names of the models without any run."""
+        content = self.summary['data'][data]
+        done = content['models'] | content['first_look']
+        every = [row.config for row in self.rows if runs_on(row, data)]
+        every = list(dict.fromkeys(every))
+        names = [Path(name).stem for name in every if name not in done]
+        if names and done:
+            text = '`, `'.join(names)
+            yield f'\nNot run ({len(names)} of {len(every)}): `{text}`.'
+        elif names:
             yield f'Not run: all {len(every)}.'
 
-    def model_table(self, data: str, models: dict) -> Iterator[str]:
+    def first_look(self, data: str) -> Iterator[str]:
+        """Models of which only the learning rate was looked for."""
+        found = self.summary['data'][data]['first_look']
+        if not found:
+            return
+        rates = sorted({r['rate'] for m in found.values() for r in m['runs']})
+        masks = any('segm_mAP' in r for m in found.values() for r in m['runs'])
+        yield FIRST_LOOK.format(self.summary['tuning_seed'])
+        if deviation := self.summary.get('deviation'):
+            yield DEVIATION.format(deviation)
+        head = ['model', *(f'mAP, lr {rate:g}' for rate in rates)]
+        head += ['best AP50', *['mask mAP'] * masks, 'epochs', 'parameters']
+        yield f'\n| {" | ".join(head)} |'
+        yield '|---' * len(head) + '|'
+        labels: dict[str, str] = {}
+        for row in self.rows:  # a baseline under its own name
+            labels.setdefault(row.config, self.link(row))
+        for config, label in labels.items():
+            if config in found:
+                cells = self.look_cells(found[config], rates, masks)
+                yield f'| {label} | {" | ".join(cells)} |'
+
+    def look_cells(self, model: dict, rates: list, masks: bool) -> list[str]:
+        by_rate = {run['rate']: run for run in model['runs']}
+        best = max(model['runs'], key=lambda run: run['bbox_mAP'])
+        cells = [
+            f'{by_rate[rate]["bbox_mAP"]:.3f}' if rate in by_rate else '-'
+            for rate in rates
+        ]
+        cells.append(f'{best["bbox_mAP_50"]:.3f}')
+        if masks:
+            cells.append(f'{best["segm_mAP"]:.3f}' * ('segm_mAP' in best))
+        return [
+            *cells, str(best['epochs']), f'{model["parameters"] / 1e6:.2f} M'
+        ]  # fmt: skip
+
+    def table(self, data: str) -> Iterator[str]:
+        """Models that were run with the seeds."""
+        models = self.summary['data'][data]['models']
+        if not models:
+            return
         metrics = dict(bbox_mAP='mAP', bbox_mAP_50='AP50', bbox_mAP_75='AP75')
         if any('segm_mAP' in model for model in models.values()):
             metrics['segm_mAP'] = 'mask mAP'
@@ -419,40 +472,3 @@ class _Page:
             'learning rate; a pair that learns slowly has more epochs, both '
             'the same.'
         )
-
-
-ALONE = {
-    'above': 'Above on {}, not decided on the other dataset, or not run:',
-    'below': 'Below on {}, not decided on the other dataset, or not run:',
-    'not told apart': 'Not told apart on {}, the interval includes zero:',
-    'not settled': 'Not settled on {}, a curve still moves:',
-}
-LONGER_TEXT = (
-    '  Six epochs were not enough: RetinaNet still moved by 0.032 mAP in the '
-    'last quarter. So the seeds were run {:g} times as long as the recipe '
-    'says, all of them; the learning rates were chosen with its schedule.'
-)
-GAIN_ALT = (
-    'Gain at small scale, with its 95 % interval, against the published gain '
-    'on COCO'
-)
-HEAD = """\
-# Small scale
-
-<!-- generated by tools/dev/generate_index.py: do not edit -->
-
-Methods next to their baselines, trained with one recipe, five times with the
-same five seeds; below each table stands what was not run yet. Differences on
-this page were measured for this project; they are not COCO results: no COCO AP
-was measured. Published gains are those of others, with their
-[sources](#published-gains). For numbers in minutes instead of a comparison
-there is the [quick form](quick_form.md).
-
-An order is claimed ("above", "below") only where all seeds were run, the 95 %
-interval of the paired difference excludes zero, and both curves are flat in
-the last quarter of training ([defined below](#protocol)).
-"""
-AGREEMENT = """
-Spearman's rank correlation of the differences with the published gains, over
-the pairs that have both and all seeds; the 95 % interval is from resampling
-the pairs. Pairs share baselines, so the true interval is wider."""

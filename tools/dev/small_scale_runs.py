@@ -93,16 +93,18 @@ def missing_runs(
     data: str,
     root: Path = ROOT,
     *,
+    rates: Iterable[float] = RATES,
     seeds: Iterable[int] = SEEDS,
 ) -> Iterator[tuple]:
     """Runs that can start, each with its learning rate.
 
-    Config by config, so that pairs are complete soon; tuning first.
+    Config by config, so that pairs are complete soon; tuning first. Seeds
+    wait for the tuning runs of the whole grid, whichever ``rates`` are asked.
     """
     for config in configs:
         finished = read_runs(config, data, root)
         done = {(run['seed'], run['rate']) for run in finished}
-        wanted = [(TUNING_SEED, rate) for rate in RATES]
+        wanted = [(TUNING_SEED, rate) for rate in rates]
         if best := best_rate(finished):
             wanted += [(seed, best) for seed in seeds]
         for seed, rate in wanted:

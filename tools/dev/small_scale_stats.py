@@ -22,6 +22,7 @@ RESAMPLES = 10_000
 MIN_POINTS = 5  # of a rank correlation
 METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
 MASK_METRIC = 'segm_mAP'  # of models with masks
+LOOK_KEYS = ('rate', 'epochs', *METRICS, MASK_METRIC)
 
 
 def read_results(root: Path) -> dict[str, dict[str, dict[str, Any]]]:
@@ -137,6 +138,32 @@ def summarize_model(result: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
+def first_look(rows: list, results: dict[str, Any]) -> dict[str, Any]:
+    """Tuning runs: config -> its parameters, and what each rate gave.
+
+    Of the models that have no other runs, and of their baselines.
+    """
+    waiting = {
+        row.config
+        for row in rows
+        if row.config in results and not counted_runs(results[row.config])
+    }
+    baselines = {row.baseline for row in rows if row.config in waiting}
+    found = {}
+    for config in (row.config for row in rows if row.config in results):
+        if config in waiting | baselines:
+            result = results[config]
+            found[config] = {
+                'parameters': result['parameters'],
+                'runs': [
+                    {key: run[key] for key in LOOK_KEYS if key in run}
+                    for run in result['runs']
+                    if run['seed'] == TUNING_SEED
+                ],
+            }
+    return found
+
+
 def interval(values: list[float]) -> tuple[float, float, float]:
     """95 % interval of a mean (Student's t), and the p value of zero."""
     count = len(values)
@@ -168,9 +195,10 @@ def summarize_pair(
         )
     values = [mine[s]['bbox_mAP'] - other[s]['bbox_mAP'] for s in seeds]
     difference = np.mean(values)
-    low = high = p = None
+    low = high = p = deviation = None
     if len(seeds) > 1:
         low, high, p = interval(values)
+        deviation = np.std(values, ddof=1)
     moves = [
         last_quarter([runs[seed] for seed in seeds], epochs)
         for runs in (mine, other)
@@ -183,6 +211,7 @@ def summarize_pair(
         'low': low,
         'high': high,
         'p': p,
+        'deviation': deviation,
         'moves': moves,
         'flat': is_flat(difference, moves),
     }
@@ -292,11 +321,15 @@ def summarize(root: Path, rows: list) -> dict[str, Any]:
         summary['data'][data] = {
             'classes': next((r['classes'] for r in models.values()), []),
             'models': {name: m for name, m in means.items() if m},
+            'first_look': first_look(rows, configs),
             'pairs': pairs,
             'correlation': correlation(*zip(*points, strict=True))
             if points
             else None,
         }
+    if complete:
+        variances = [pair['deviation'] ** 2 for pair in complete]
+        summary['deviation'] = np.sqrt(np.mean(variances))
     for pair, kept in zip(
         complete, holm([pair['p'] for pair in complete]), strict=True
     ):
