@@ -17,6 +17,7 @@ from mmdet_assigners.files import write_json
 EPOCHS = 160
 IMAGES = 16
 AP50 = 0.9
+PERSON = 1  # category of COCO
 OPTIONS = (
     # twice the steps of the overlay's 4 in about the same time
     'train_dataloader.batch_size=2',
@@ -35,23 +36,41 @@ mini = dict(train_dataloader=dict(dataset=dict(pipeline={pipeline!r})))
 """
 
 
-def richest_images(source, root):
-    """A dataset of images of another's train, those with most classes.
+def richest_images(content):
+    """The images with most classes, and all that is in them.
 
     A class that only some of 16 images show is learned late.
     """
-    split = resolve_data(str(source)).train
-    content = json.loads(split.ann_file.read_text())
     classes = defaultdict(set)
     for box in content['annotations']:
         classes[box['image_id']].add(box['category_id'])
     images = sorted(content['images'], key=lambda i: -len(classes[i['id']]))
-    images = images[:IMAGES]
+    return images[:IMAGES], content['annotations']
+
+
+def large_people(content):
+    """Photographs whose smallest person is largest, and the people there."""
+    people = [b for b in content['annotations'] if b['category_id'] == PERSON]
+    smallest = defaultdict(list)
+    for box in people:
+        smallest[box['image_id']].append(box['bbox'][2] * box['bbox'][3])
+    images = [i for i in content['images'] if i['id'] in smallest]
+    images.sort(key=lambda i: -min(smallest[i['id']]))
+    return images[:IMAGES], people
+
+
+def few_images(source, choose, root, masks=False):
+    """A dataset of some images of another's train, which is also its val."""
+    split = resolve_data(str(source), masks).train
+    content = json.loads(split.ann_file.read_text())
+    images, boxes = choose(content)
     kept = {image['id'] for image in images}
     content['images'] = images
-    content['annotations'] = [
-        box for box in content['annotations'] if box['image_id'] in kept
-    ]
+    content['annotations'] = [b for b in boxes if b['image_id'] in kept]
+    if choose is large_people:
+        content['categories'] = [
+            c for c in content['categories'] if c['id'] == PERSON
+        ]
     (root / 'annotations').mkdir(parents=True)
     (root / 'images').mkdir()
     for name in ('train', 'val'):
@@ -61,16 +80,22 @@ def richest_images(source, root):
     return root
 
 
-@pytest.fixture(scope='module', params=['shapes', 'bccd'])
+@pytest.fixture(scope='module', params=['shapes', 'bccd', 'coco128'])
 def images(request, tmp_path_factory):
-    root = tmp_path_factory.mktemp(request.param)
-    if request.param == 'shapes':
+    name = request.param
+    root = tmp_path_factory.mktemp(name)
+    few = root / 'few'
+    if name == 'shapes':
         source = generate_shapes(root / 'all')
-    elif Path('data/bccd').is_dir():
-        source = 'data/bccd'
-    else:
-        pytest.skip('BCCD is not part of the repository: put it at data/bccd')
-    return request.param, richest_images(source, root / 'few')
+        return name, few_images(source, richest_images, few)
+    source = Path('data') / name
+    if not source.is_dir():
+        pytest.skip(
+            f'{name} is not part of the repository: put it at {source}'
+        )
+    if name == 'bccd':
+        return name, few_images(source, richest_images, few)
+    return name, few_images(source, large_people, few, masks=True)
 
 
 def trains_masks(path):
@@ -118,8 +143,8 @@ def plain_config(path, folder):
 @pytest.mark.parametrize('path', main_configs(), ids=lambda p: p.stem)
 def test_overfits(request, path, images, tmp_path):
     data, images = images
-    if data == 'bccd' and trains_masks(path):
-        pytest.skip('BCCD has no masks')
+    if (data != 'shapes') and trains_masks(path) != (data == 'coco128'):
+        pytest.skip('BCCD is for methods without masks, COCO128 for others')
     reason = exception(path, 'DOES_NOT_OVERFIT', {}).get(data)
     if reason:
         request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
