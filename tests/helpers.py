@@ -75,7 +75,8 @@ def exception(path, name, default=None):
             images of a process, or a list of them; ``UP_TO_A_FACTOR``: why
             gradients of two processes differ by a factor; ``NO_GRADIENT``:
             parameter -> why it gets none; ``DOES_NOT_OVERFIT``: dataset ->
-            what was measured; ``PLAIN_PIPELINE``: how it loads images without
+            what was measured; ``OVERFIT_OPTIONS``: of its overfit runs;
+            ``PLAIN_PIPELINE``: how it loads images without
             augmentation; ``REPEATS``: config -> others with the same
             classes; ``FINDS_NOTHING``: configs that find no objects with
             untrained weights, whatever the thresholds.

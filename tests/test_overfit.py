@@ -153,7 +153,7 @@ def test_overfits(request, path, images, tmp_path):
         str(images),
         EPOCHS,
         eval_on='train',
-        options=OPTIONS,
+        options=OPTIONS + exception(path, 'OVERFIT_OPTIONS', ()),
     )
     result = execute(run, tmp_path / 'run', quiet=True)
     results = request.config.getoption('--overfit-results')

@@ -215,11 +215,11 @@ def gather_cells(maps: Tensor, index: Tensor) -> Tensor:
     return transpose_and_gather_feat(maps, index)
 
 
-def local_maxima(heatmap: Tensor, kernel: int = 3) -> Tensor:
-    """The values of the highest cells of their windows; others are zero.
+def window_maxima(heatmap: Tensor, kernel: int = 3) -> Tensor:
+    """The highest value in the window around each cell.
 
-    All cells of a plateau are maxima. Rows and columns are taken one after
-    the other, see ``tools/benchmark/keypoints.py``.
+    Rows and columns are taken one after the other, see
+    ``tools/benchmark/keypoints.py``.
 
     Args:
         heatmap: (..., H, W) probabilities.
@@ -233,7 +233,19 @@ def local_maxima(heatmap: Tensor, kernel: int = 3) -> Tensor:
         highest = padded.narrow(dim, 0, size)
         for shift in range(1, 2 * reach + 1):
             highest = highest.maximum(padded.narrow(dim, shift, size))
-    return heatmap * (highest == heatmap)
+    return highest
+
+
+def local_maxima(heatmap: Tensor, kernel: int = 3) -> Tensor:
+    """The values of the highest cells of their windows; others are zero.
+
+    All cells of a plateau are maxima.
+
+    Args:
+        heatmap: (..., H, W) probabilities.
+        kernel: Side of the window in cells, odd.
+    """
+    return heatmap * (window_maxima(heatmap, kernel) == heatmap)
 
 
 def peaks(

@@ -63,5 +63,5 @@ AP50 on the images that the model was trained on (epochs), which has to pass
 docs/results/overfit`. Evaluated every 20 epochs from 80 to 160 and stopped
 when it passes, unless the method changes during training (MAL, SAPD); seed 0.
 A method that needs masks learns the people of 16 photographs of COCO128
-instead of BCCD.
+instead of BCCD. ExtremeNet is tested with `center_kernel=3`, see its README.
 """

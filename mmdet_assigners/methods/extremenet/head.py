@@ -21,7 +21,7 @@ from ...models.dense_heads.center_point_head import (
 from ...models.dense_heads.instances import HeatmapView, pad_instances
 from ...models.dense_heads.loss_inputs import LossInputs, LossInputsMixin
 from ...ops.anchor_points import pad_rows
-from ...ops.heatmaps import gather_cells, to_image
+from ...ops.heatmaps import gather_cells, to_image, window_maxima
 from .functional import (
     NUM_MAPS,
     ExtremeTargets,
@@ -66,8 +66,9 @@ class ExtremeHead(LossInputsMixin, CornerHead):
         train_cfg: Not used.
         test_cfg: ``extreme_topk`` (40), ``local_maximum_kernel`` (3),
             ``aggr_weight`` (0.1, 0 for no edge aggregation), ``score_thr`` of
-            points and ``center_thr`` (0.1), ``num_dets`` before the NMS
-            (1000), ``nms`` (Gaussian soft-NMS), ``max_per_img`` (100),
+            points and ``center_thr`` (0.1), ``center_kernel`` (1: the side of
+            the window in which the center is looked for; 3 finds centers that
+            rounding moved), ``num_dets`` before the NMS (1000), ``nms`` (Gaussian soft-NMS), ``max_per_img`` (100),
             ``clip_border`` (True: boxes end at the image),
             ``suppress_ghost`` (False), ``ghost_multiplier`` (3),
             ``octagon_masks`` (False).
@@ -412,6 +413,7 @@ class ExtremeHead(LossInputsMixin, CornerHead):
             cfg.get('local_maximum_kernel', 3),
             cfg.get('aggr_weight', 0.1),
         )
+        centers = window_maxima(probs[:, 4], cfg.get('center_kernel', 1))
         return [
             group(
                 found,
@@ -420,7 +422,7 @@ class ExtremeHead(LossInputsMixin, CornerHead):
                 cfg.get('center_thr', 0.1),
                 cfg.get('num_dets', 1000),
             )
-            for found, center in zip(peaks, probs[:, 4], strict=True)
+            for found, center in zip(peaks, centers, strict=True)
         ]
 
     @staticmethod

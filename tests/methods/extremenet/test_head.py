@@ -77,6 +77,19 @@ def test_targets_as_predictions_give_the_objects():
     assert torch.equal(best.labels[order], OBJECTS.labels)
 
 
+def test_centers_that_rounding_moves():
+    """Left 2.6 and right 7.5 cells: trained at 5.05, looked for at 9 // 2."""
+    box = gt_of([[10.4, 8, 30, 40]], [1])
+    head = head_of(test_cfg=dict(aggr_weight=0.0))
+    (logits,), offsets = as_predictions(head, box)
+    logits[logits < 4] = -9  # no Gaussians
+    outs = [logits], offsets
+    assert not len(head.predict_by_feat(*outs, [META])[0])
+    head.test_cfg['center_kernel'] = 3
+    (found,) = head.predict_by_feat(*outs, [META])
+    torch.testing.assert_close(found.bboxes, box.bboxes)
+
+
 def test_predictions_of_a_pipeline_without_border():
     """As through mmdet's ``init_detector``; with one they are moved."""
     head = head_of()
