@@ -369,6 +369,24 @@ def test_tuning_runs_alone_are_a_first_look(tmp_path):
     assert 'RetinaNet' not in look[0] and method not in look[2]
 
 
+def test_first_look_at_masks(tmp_path):
+    masks = result(MASKS, [], 'shapes')
+    for single in masks['runs']:
+        single['segm_mAP'] = single['bbox_mAP'] - 0.2
+    baseline = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'
+    write(tmp_path, masks, result(baseline, [], 'shapes'))
+    report(tmp_path)
+    text = page(tmp_path).partition('First look')[2].partition('Not run')[0]
+    head, *lines = [t.split('|') for t in text.splitlines() if '|' in t]
+    column = head.index(' mask mAP ')
+    cells = {t[1].strip(' [').partition(']')[0]: t[column] for t in lines[1:]}
+    # the best rate has box mAP 0.301
+    assert cells == {
+        'Mask R-CNN (mmdet)': '  ',
+        'Mask Refining R-CNN': ' 0.101 ',
+    }
+
+
 def test_spread_of_a_single_pair(tmp_path):
     """Over the complete pairs; `nearly` adds 1, -1, 0, 2, 0 thousandths."""
     summary = summarize(

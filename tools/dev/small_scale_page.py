@@ -322,7 +322,8 @@ class _Page:
         ]
         cells.append(f'{best["bbox_mAP_50"]:.3f}')
         if masks:
-            cells.append(f'{best["segm_mAP"]:.3f}' * ('segm_mAP' in best))
+            found = best.get('segm_mAP')
+            cells.append('' if found is None else f'{found:.3f}')
         return [
             *cells, str(best['epochs']), f'{model["parameters"] / 1e6:.2f} M'
         ]  # fmt: skip
