@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from torch import Tensor, nn
 
+from ..utils import leaf_datasets
 from .detectors import Detector, evaluating
 from .heads import dense_head, forward_head
 from .images import load_image
@@ -112,10 +113,11 @@ def extreme_points(
         info: Record of the image.
         meta: Of the loaded image: scale and place in the input.
     """
-    dataset = cfg.train_dataloader.dataset
-    dataset = dataset.get('dataset', dataset)
-    for step in dataset.pipeline:
+    _, dataset = next(leaf_datasets(cfg.train_dataloader))
+    for step in dataset['pipeline']:
         if step['type'] == EXTREME_POINTS:
+            # all objects are drawn, also those that training skips
+            step = step | dict(missing='midpoints')
             load = dict(type='LoadAnnotations', with_bbox=True)
             steps = [dict(type='LoadImageFromFile'), load, step]
             pipeline = Compose([TRANSFORMS.build(dict(s)) for s in steps])

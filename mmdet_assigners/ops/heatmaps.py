@@ -224,7 +224,12 @@ def window_maxima(heatmap: Tensor, kernel: int = 3) -> Tensor:
     Args:
         heatmap: (..., H, W) probabilities.
         kernel: Side of the window in cells, odd.
+
+    Raises:
+        ValueError: An even kernel, or one below 1.
     """
+    if kernel < 1 or kernel % 2 == 0:
+        raise ValueError(f'kernel must be odd and at least 1, got {kernel}')
     reach = kernel // 2
     highest = heatmap
     for dim, pad in ((-1, (reach, reach)), (-2, (0, 0, reach, reach))):

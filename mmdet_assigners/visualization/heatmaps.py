@@ -25,7 +25,8 @@ def draw_heatmaps(
     The first line has the objects, and the detections above a score of 0.3:
     boxes, and the quadrilateral of their extreme points where they have some.
     Below it there are two lines for each class of the image, with all maps:
-    targets, and predictions. Crosses mark the corners, extreme points and
+    targets, and predictions; at most for the four classes with most objects.
+    Crosses mark the corners, extreme points and
     centers of the objects.
 
     Args:
@@ -53,6 +54,7 @@ def render(
         dpi: Pixels per inch.
     """
     labels, counts = np.unique(row.labels, return_counts=True)
+    classes = len(labels)
     labels = labels[np.argsort(-counts, kind='stable')][:MAX_CLASSES]
     columns, lines = max(2, len(row.maps)), 1 + 2 * len(labels)
     height = _WIDTH * row.image.shape[0] / row.image.shape[1]
@@ -77,7 +79,10 @@ def render(
     figure.text(left, top, row.name, fontsize=8.5, weight='bold', **style)
     style = style | dict(color=GRAY)
     top -= 0.2 / total[1]
-    figure.text(left, top, f'predictions of {weights}', fontsize=7.5, **style)
+    note = f'predictions of {weights}'
+    if classes > MAX_CLASSES:
+        note += f'; maps of {MAX_CLASSES} of {classes} classes'
+    figure.text(left, top, note, fontsize=7.5, **style)
     _draw_objects(place(0, 0), row, class_names)
     _draw_detections(place(0, 1), row, class_names)
     for i, label in enumerate(labels):

@@ -119,6 +119,12 @@ def test_peaks_are_fewer_than_asked_for():
     assert (scores.diff(dim=1) <= 0).all()
 
 
+@pytest.mark.parametrize('kernel', [2, 0, -1])
+def test_window_needs_a_middle(kernel):
+    with pytest.raises(ValueError, match=f'kernel must be odd.*got {kernel}'):
+        heatmaps.local_maxima(torch.zeros(1, 1, 4, 4), kernel)
+
+
 @pytest.mark.parametrize('kernel', [1, 3, 5])
 def test_local_maxima_are_those_of_mmdet(kernel):
     """Plateaus, borders and maps smaller than the window too."""

@@ -82,6 +82,8 @@ def test_points_and_quadruples_are_marked():
 def test_classes_beyond_the_limit():
     figure = render(example(range(6), [0.9] * 6), CLASSES)
     assert len(figure.axes) == 2 + 2 * 2 * MAX_CLASSES
+    note = figure.texts[1].get_text()
+    assert note.endswith(f'; maps of {MAX_CLASSES} of 6 classes')
 
 
 def test_an_image_without_objects(tmp_path):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ...models.checks import pick
 from ...ops.heatmaps import (
     cell_owners,
     draw_gaussians,
@@ -83,10 +84,10 @@ def corner_targets(
         rule: ``'mmdet'`` or ``'official'``, see ``RULES``.
 
     Raises:
-        ValueError: A class beyond C.
+        ValueError: A class beyond C, or no such rule.
     """
     height, width = map_size
-    radius_of, overlap, last = RULES[rule]
+    radius_of, overlap, last = pick(RULES, rule, 'rule')
     limit = boxes.new_tensor((input_size[1] - last, input_size[0] - last))
     ratio = boxes.new_tensor((width / input_size[1], height / input_size[0]))
     corners = boxes.unflatten(-1, (2, 2)).clamp(min=0).minimum(limit)

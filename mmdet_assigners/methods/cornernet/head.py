@@ -19,7 +19,7 @@ from ...models.checks import (
     refuse_ignored_regions,
     refuse_pos_weight,
 )
-from ...models.dense_heads.center_point_head import COUNT_EPS
+from ...models.dense_heads.center_point_head import COUNT_EPS, SOFT_NMS
 from ...models.dense_heads.instances import HeatmapView, pad_instances
 from ...models.dense_heads.loss_inputs import LossInputs, LossInputsMixin
 from ...ops.anchor_points import pad_gts
@@ -486,7 +486,8 @@ class CornerPairHead(LossInputsMixin, CornerHead):
         cfg = cfg or self.test_cfg or {}
         limit = cfg.get('max_per_img', 100)
         exponent = cfg.get('merge_exponent')
-        return merge_pairs(found, dict(cfg['nms']), limit, exponent)
+        nms = dict(cfg.get('nms', SOFT_NMS))
+        return merge_pairs(found, nms, limit, exponent)
 
 
 def _both(first: Tensor, second: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from ...models.dense_heads.center_point_head import (
     CLAMP,
     COUNT_EPS,
     HEATMAP_BIAS,
+    SOFT_NMS,
     merge_duplicates,
 )
 from ...models.dense_heads.instances import HeatmapView, pad_instances
@@ -33,13 +34,6 @@ from .grouping import Groups, both_directions, find_peaks, group
 from .points import edge_midpoints, warn_of_midpoints
 
 POINTS = ('top', 'left', 'bottom', 'right')
-NMS = dict(
-    type='soft_nms',
-    method='gaussian',
-    sigma=0.5,
-    min_score=0.001,
-    offset=1,  # inclusive corners
-)
 
 
 @MODELS.register_module()
@@ -68,10 +62,10 @@ class ExtremeHead(LossInputsMixin, CornerHead):
             ``aggr_weight`` (0.1, 0 for no edge aggregation), ``score_thr`` of
             points and ``center_thr`` (0.1), ``center_kernel`` (1: the side of
             the window in which the center is looked for; 3 finds centers that
-            rounding moved), ``num_dets`` before the NMS (1000), ``nms`` (Gaussian soft-NMS), ``max_per_img`` (100),
-            ``clip_border`` (True: boxes end at the image),
-            ``suppress_ghost`` (False), ``ghost_multiplier`` (3),
-            ``octagon_masks`` (False).
+            rounding moved), ``num_dets`` before the NMS (1000), ``nms``
+            (Gaussian soft-NMS), ``max_per_img`` (100), ``clip_border`` (True:
+            boxes end at the image), ``suppress_ghost`` (False),
+            ``ghost_multiplier`` (3), ``octagon_masks`` (False).
         loss_heatmap: Loss of the five heat maps.
         loss_offset: Loss of the offsets.
         clamp: Probabilities in the loss are this far from 0 and 1.
@@ -481,7 +475,7 @@ class ExtremeHead(LossInputsMixin, CornerHead):
         """
         cfg = cfg or self.test_cfg or {}
         limit = cfg.get('max_per_img', 100)
-        found = merge_duplicates(found, dict(cfg.get('nms', NMS)), limit)
+        found = merge_duplicates(found, dict(cfg.get('nms', SOFT_NMS)), limit)
         if cfg.get('suppress_ghost', False):
             for label in found.labels.unique():
                 own = found.labels == label

@@ -23,6 +23,14 @@ from .loss_inputs import LossInputs, LossInputsMixin
 HEATMAP_BIAS = -2.19
 CLAMP = 1e-4  # probabilities in the loss, from 0 and 1
 COUNT_EPS = 1e-4  # added to the number of coordinates
+# of detectors without an NMS of their own, once for all views
+SOFT_NMS = dict(
+    type='soft_nms',
+    method='gaussian',
+    sigma=0.5,
+    min_score=0.001,
+    offset=1,  # inclusive corners
+)
 MMDET_OVERLAP = 0.3
 RULES = ('official', 'mmdet')
 

@@ -165,3 +165,10 @@ def test_fewer_places_than_corners():
 def test_mirrored_boxes():
     found = mirror_boxes(torch.tensor([1.0, 2, 5, 7]), 32)
     assert found.tolist() == [27, 2, 31, 7]
+
+
+def test_refuses_a_rule():
+    boxes, labels = torch.zeros(1, 1, 4), torch.zeros(1, 1, dtype=torch.long)
+    valid = torch.ones(1, 1, dtype=torch.bool)
+    with pytest.raises(ValueError, match='rule must be one of mmdet, offic'):
+        corner_targets(boxes, labels, valid, 1, (8, 8), (32, 32), rule='x')

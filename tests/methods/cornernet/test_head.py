@@ -289,6 +289,15 @@ def test_targets_as_predictions_give_the_boxes():
         assert torch.equal(best.labels[order], OBJECTS.labels)
 
 
+def test_without_a_test_cfg():
+    head = head_of()
+    outs = as_predictions(head, OBJECTS)
+    (wanted,) = head.predict_by_feat(*outs, [META])
+    head.test_cfg = None
+    (found,) = head.predict_by_feat(*outs, [META])
+    assert len(found) and found.scores[0] == wanted.scores[0]
+
+
 def test_boxes_end_at_the_image():
     head = head_of(test_cfg=dict(clip_border=True))
     outs = as_predictions(head, OBJECTS)

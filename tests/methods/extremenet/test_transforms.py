@@ -1,12 +1,15 @@
 import logging
 import random
 
+import mmcv
 import numpy as np
 import pytest
 import torch
 from mmdet.structures.bbox import HorizontalBoxes
+from mmengine.config import Config
 from mmengine.logging import MMLogger
 
+from mmdet_assigners.analysis.heatmaps import extreme_points
 from mmdet_assigners.methods.extremenet import (
     ExtremeFlip,
     ExtremeResize,
@@ -179,3 +182,30 @@ def test_packing():
     found = sample.gt_instances.extreme_points
     assert found.tolist() == [[[x + 1, y + 1] for x, y in POINTS]]
     assert sample.ignored_instances.extreme_points.tolist() == [POINTS]
+
+
+def wrapped(*steps):
+    """A config whose dataset is joined and repeated, as those of VOC."""
+    leaf = dict(type='CocoDataset', pipeline=[dict(type=s) for s in steps])
+    joined = dict(type='ConcatDataset', datasets=[leaf])
+    dataset = dict(type='RepeatDataset', times=2, dataset=joined)
+    return leaf, Config(dict(train_dataloader=dict(dataset=dataset)))
+
+
+def test_points_for_pictures(tmp_path):
+    """Also of objects that training skips."""
+    path = str(tmp_path / 'image.png')
+    mmcv.imwrite(np.zeros((120, 200, 3), np.uint8), path)
+    box = dict(bbox=[60, 30, 140, 70], bbox_label=0, ignore_flag=0)
+    info = dict(img_path=path, instances=[box, box | dict(mask=[POLYGON])])
+    leaf, _ = wrapped('LoadExtremePoints')
+    leaf['pipeline'][0]['missing'] = 'skip'
+    cfg = Config(dict(train_dataloader=dict(dataset=leaf)))
+    points = extreme_points(cfg, info, {})
+    assert points.shape == (2, 4, 2)
+    assert points[1].tolist() == POINTS
+
+
+def test_no_points_for_pictures():
+    _, cfg = wrapped('LoadImageFromFile')
+    assert extreme_points(cfg, {}, {}) is None
