@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from mmdet.models.dense_heads import CenterNetHead
 from mmdet.registry import MODELS
+from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import InstanceList
 from mmengine.config import ConfigDict
 from mmengine.logging import MMLogger
@@ -203,6 +204,18 @@ class CenterPointHead(CenterPointViews, LossInputsMixin, CenterNetHead):
             for name in losses[0]
         }
 
+    def trained_targets(self, inputs: LossInputs) -> heatmaps.CenterTargets:
+        """Targets by the rule of this head."""
+        if self.gaussian_rule == 'official':
+            return self.center_targets(inputs)
+        boxes = [get_box_tensor(gt.bboxes) for gt in inputs.gts]
+        return self.mmdet_targets(
+            boxes,
+            [gt.labels for gt in inputs.gts],
+            inputs.outs[0][0].shape,
+            inputs.metas[0]['batch_input_shape'],
+        )
+
     def center_targets(self, inputs: LossInputs) -> heatmaps.CenterTargets:
         """Targets by the official rule."""
         boxes, labels, valid = self.objects(inputs)
@@ -301,6 +314,38 @@ class CenterPointHead(CenterPointViews, LossInputsMixin, CenterNetHead):
             least 1.
         """
         batch, _, height, width = feat_shape
+        found = self.mmdet_targets(gt_bboxes, gt_labels, feat_shape, img_shape)
+        index, valid = found.index, found.valid
+        owner = heatmaps.cell_owners(index, valid, height * width)[..., None]
+        has = (owner >= 0).to(found.size)
+
+        def dense(rows: Tensor) -> Tensor:
+            picked = rows.gather(1, owner.clamp(min=0).expand(-1, -1, 2))
+            maps = (picked * has).transpose(1, 2)
+            return maps.reshape(batch, 2, height, width)
+
+        targets = dict(
+            center_heatmap_target=found.heatmap,
+            wh_target=dense(found.size),
+            offset_target=dense(found.offset),
+            wh_offset_target_weight=dense(torch.ones_like(found.size)),
+        )
+        # distinct cells of a class, without another look at the maps
+        places = found.labels * height * width + index
+        places = places.where(valid, -1).sort(1).values
+        first = places[:, :1] >= 0
+        count = first.sum() + (places.diff() > 0).sum()
+        return targets, count.clamp(min=1)
+
+    def mmdet_targets(
+        self,
+        gt_bboxes: Sequence[Tensor],
+        gt_labels: Sequence[Tensor],
+        feat_shape: Sequence[int],
+        img_shape: Sequence[int],
+    ) -> heatmaps.CenterTargets:
+        """What `get_targets` makes maps of; boxes are not clipped."""
+        batch, _, height, width = feat_shape
         boxes, labels, valid = pad_gts(gt_bboxes, gt_labels)
         ratio = boxes.new_tensor((width / img_shape[1], height / img_shape[0]))
         low, high = boxes.chunk(2, -1)
@@ -312,35 +357,25 @@ class CenterPointHead(CenterPointViews, LossInputsMixin, CenterNetHead):
         radius = heatmaps.exact_radius(
             sides[..., 1], sides[..., 0], MMDET_OVERLAP
         )
+        radius = radius.long().clamp(min=0)
         heatmap = heatmaps.draw_gaussians(
             (batch, self.num_classes, height, width),
             labels,
             cells,
-            radius.long().clamp(min=0),
+            radius,
             valid,
             boxes.dtype,
         )
         index = cells[..., 1] * width + cells[..., 0]
-        owner = heatmaps.cell_owners(index, valid, height * width)[..., None]
-        has = (owner >= 0).to(boxes)
-
-        def dense(rows: Tensor) -> Tensor:
-            picked = rows.gather(1, owner.clamp(min=0).expand(-1, -1, 2))
-            maps = (picked * has).transpose(1, 2)
-            return maps.reshape(batch, 2, height, width)
-
-        targets = dict(
-            center_heatmap_target=heatmap,
-            wh_target=dense(sides),
-            offset_target=dense(center - cells),
-            wh_offset_target_weight=dense(torch.ones_like(sides)),
+        return heatmaps.CenterTargets(
+            heatmap=heatmap,
+            size=sides,
+            offset=center - cells,
+            labels=labels,
+            index=index.where(valid, 0),
+            valid=valid,
+            radius=radius.where(valid, -1),
         )
-        # distinct cells of a class, without another look at the maps
-        places = labels * height * width + index
-        places = places.where(valid, -1).sort(1).values
-        first = places[:, :1] >= 0
-        count = first.sum() + (places.diff() > 0).sum()
-        return targets, count.clamp(min=1)
 
     def predict(
         self,

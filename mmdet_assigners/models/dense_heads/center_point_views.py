@@ -16,7 +16,7 @@ from .loss_inputs import LossInputs
 class CenterPointViews:
     """Assignment and heat maps of a ``CenterPointHead``."""
 
-    center_targets: Any
+    trained_targets: Any
     assignment_uses_predictions = False
 
     def get_assignment(
@@ -44,7 +44,7 @@ class CenterPointViews:
         """
         heatmap = outs[0][-1]
         inputs = LossInputs(([heatmap],), batch_gt_instances, batch_img_metas)
-        targets = self.center_targets(inputs)
+        targets = self.trained_targets(inputs)
         height, width = heatmap.shape[2:]
         columns, rows = ratios(heatmap, batch_img_metas)[:2].tolist()
         y, x = torch.meshgrid(
@@ -71,7 +71,7 @@ class CenterPointViews:
         batch_gt_instances: InstanceList,
         batch_img_metas: list[dict],
     ) -> list[HeatmapView]:
-        """Heat maps of B images by the official rule, the last stack.
+        """Heat maps of B images, the last stack.
 
         Args:
             outs: What ``forward`` returned, heat maps (B, C, H, W) first.
@@ -80,7 +80,7 @@ class CenterPointViews:
         """
         heatmap = outs[0][-1]
         inputs = LossInputs(([heatmap],), batch_gt_instances, batch_img_metas)
-        targets = self.center_targets(inputs)
+        targets = self.trained_targets(inputs)
         return [
             HeatmapView(
                 ('centers',), wanted[None], found[None], centers_of(gt.bboxes)

@@ -272,6 +272,29 @@ def test_scales_are_merged_by_soft_nms():
     assert both.scores[0] == max(single.scores[0], detect([large]).scores[0])
 
 
+@pytest.mark.parametrize('rule', ['official', 'mmdet'])
+def test_drawn_targets_are_those_of_the_loss(rule):
+    """Also of a box that the border cuts."""
+    head = head_of(gaussian_rule=rule)
+    boxes = torch.tensor([[-60.0, 8, 24, 40], [60, 20, 92, 36]])
+    gt = InstanceData(bboxes=boxes, labels=torch.tensor([2, 0]))
+    outs = head([torch.zeros(1, 4, 24, 32)])
+    (view,) = head.get_heatmaps(outs, [gt], [META])
+    if rule == 'mmdet':
+        shape = outs[0][0].shape
+        wanted, _ = head.get_targets([boxes], [gt.labels], shape, SIZE)
+        wanted = wanted['center_heatmap_target']
+    else:
+        wanted = head.center_targets(
+            head.bind_inputs(*outs, [gt], [META])
+        ).heatmap
+    assert torch.equal(view.targets, wanted)
+    (found,) = head.get_assignment(outs, [gt], [META])
+    # mmdet leaves out what has its center outside
+    owners = {0, 1} if rule == 'official' else {1}
+    assert set(found.assigned_gt.tolist()) - {-1} == owners
+
+
 def test_assignment_for_the_analysis_tools():
     head = head_of()
     boxes = torch.tensor(
