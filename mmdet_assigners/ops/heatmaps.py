@@ -192,6 +192,60 @@ def center_targets(
     )
 
 
+def mmdet_center_targets(
+    boxes: Tensor,
+    labels: Tensor,
+    valid: Tensor,
+    num_classes: int,
+    size: tuple[int, int],
+    ratio: Tensor,
+    overlap: float = 0.3,
+) -> CenterTargets:
+    """Targets of CenterNet by mmdet's rule.
+
+    Boxes are not clipped; those whose center is outside the map are left out.
+
+    Args:
+        boxes: (B, G, 4) x1, y1, x2, y2 in px.
+        labels: (B, G) int64 classes.
+        valid: (B, G) bool, False for padding.
+        num_classes: Number C of classes.
+        size: (H, W) of the map.
+        ratio: (2,) cells per pixel, x and y.
+        overlap: Of `exact_radius`.
+
+    Raises:
+        ValueError: A class beyond C.
+    """
+    height, width = size
+    low, high = boxes.chunk(2, -1)
+    center = (low + high) * ratio / 2
+    sides = (high - low) * ratio
+    cells = center.long()
+    inside = (cells >= 0) & (cells < cells.new_tensor((width, height)))
+    valid = valid & inside.all(-1)
+    radius = exact_radius(sides[..., 1], sides[..., 0], overlap)
+    radius = radius.long().clamp(min=0)
+    heatmap = draw_gaussians(
+        (len(boxes), num_classes, height, width),
+        labels,
+        cells,
+        radius,
+        valid,
+        boxes.dtype,
+    )
+    index = cells[..., 1] * width + cells[..., 0]
+    return CenterTargets(
+        heatmap=heatmap,
+        size=sides,
+        offset=center - cells,
+        labels=labels,
+        index=index.where(valid, 0),
+        valid=valid,
+        radius=radius.where(valid, -1),
+    )
+
+
 def cell_owners(index: Tensor, valid: Tensor, cells: int) -> Tensor:
     """The object of each cell, the last one of several; -1 without any.
 

@@ -32,7 +32,6 @@ SOFT_NMS = dict(
     min_score=0.001,
     offset=1,  # inclusive corners
 )
-MMDET_OVERLAP = 0.3
 RULES = ('official', 'mmdet')
 
 
@@ -344,37 +343,16 @@ class CenterPointHead(CenterPointViews, LossInputsMixin, CenterNetHead):
         feat_shape: Sequence[int],
         img_shape: Sequence[int],
     ) -> heatmaps.CenterTargets:
-        """What `get_targets` makes maps of; boxes are not clipped."""
-        batch, _, height, width = feat_shape
+        """What `get_targets` makes maps of, with its arguments.
+
+        Returns:
+            CenterTargets: Of the objects in B images, (B, G, ...).
+        """
+        height, width = feat_shape[2:]
         boxes, labels, valid = pad_gts(gt_bboxes, gt_labels)
         ratio = boxes.new_tensor((width / img_shape[1], height / img_shape[0]))
-        low, high = boxes.chunk(2, -1)
-        center = (low + high) * ratio / 2
-        sides = (high - low) * ratio
-        cells = center.long()
-        inside = (cells >= 0) & (cells < cells.new_tensor((width, height)))
-        valid = valid & inside.all(-1)
-        radius = heatmaps.exact_radius(
-            sides[..., 1], sides[..., 0], MMDET_OVERLAP
-        )
-        radius = radius.long().clamp(min=0)
-        heatmap = heatmaps.draw_gaussians(
-            (batch, self.num_classes, height, width),
-            labels,
-            cells,
-            radius,
-            valid,
-            boxes.dtype,
-        )
-        index = cells[..., 1] * width + cells[..., 0]
-        return heatmaps.CenterTargets(
-            heatmap=heatmap,
-            size=sides,
-            offset=center - cells,
-            labels=labels,
-            index=index.where(valid, 0),
-            valid=valid,
-            radius=radius.where(valid, -1),
+        return heatmaps.mmdet_center_targets(
+            boxes, labels, valid, self.num_classes, (height, width), ratio
         )
 
     def predict(
