@@ -1,13 +1,15 @@
 """Parts of PBM: models and data of pairs of boxes."""
 
 _pbm_coder = dict(type='PairedDeltaXYWHBBoxCoder')
+# mmdet's head on CrowdHuman is replaced, and its stds with it
+_pbm_roi_coder = dict(_pbm_coder, target_stds=[0.1, 0.1, 0.2, 0.2])
 _pbm_assigner = dict(_delete_=True, type='PairedMaxIoUAssigner')
 pbm_rpn_head = dict(type='PairedRPNHead', bbox_coder=_pbm_coder)
 pbm_roi_head = dict(
     type='PairedRoIHead',
     bbox_roi_extractor=dict(type='PairedRoIExtractor'),
     bbox_head=dict(
-        type='PairedBBoxHead', in_channels=512, bbox_coder=_pbm_coder
+        type='PairedBBoxHead', in_channels=512, bbox_coder=_pbm_roi_coder
     ),
 )
 pbm_train_cfg = dict(

@@ -54,6 +54,25 @@ def model():
     return build()
 
 
+@pytest.mark.parametrize(
+    'name',
+    [
+        MAIN,
+        CONCAT,
+        'pbm-npm_faster-rcnn_r50_fpn_30e_crowdhuman',
+        'pbm-nms_faster-rcnn_r50_fpn_30e_crowdhuman',
+        'pbm_faster-rcnn_r50_fpn_1x_coco-pairs',
+    ],
+)
+def test_deltas_are_scaled_as_those_of_the_baseline(name):
+    coders = [
+        build(config).roi_head.bbox_head.bbox_coder
+        for config in (name, 'pbm-baseline_faster-rcnn_r50_fpn_30e_crowdhuman')
+    ]
+    ours, theirs = (tuple(coder.stds) for coder in coders)
+    assert ours == theirs == (0.1, 0.1, 0.2, 0.2)
+
+
 def test_coder_takes_one_prior_or_two():
     priors, full, visible = (random_boxes(5, seed) for seed in range(3))
     coder = PairedDeltaXYWHBBoxCoder(target_stds=(0.1, 0.1, 0.2, 0.2))
