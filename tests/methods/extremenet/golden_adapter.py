@@ -13,12 +13,12 @@ from mmdet_assigners.methods.extremenet.functional import (
 )
 from mmdet_assigners.methods.extremenet.grouping import Groups
 from mmdet_assigners.methods.extremenet.head import (
-    NMS,
     ExtremeHead,
     both_directions,
 )
 from mmdet_assigners.methods.extremenet.points import extreme_points
 from mmdet_assigners.models.dense_heads.center_point_head import (
+    SOFT_NMS,
     merge_duplicates,
 )
 
@@ -170,7 +170,7 @@ def soft_nms(case):
     params = case.params
     found = from_rows(case['dets'])
     nms = dict(
-        NMS,
+        SOFT_NMS,
         sigma=params['sigma'],
         min_score=params['min_score'],
         offset=int(params['plus_one']),
