@@ -37,7 +37,7 @@ mini = dict(train_dataloader=dict(dataset=dict(pipeline={pipeline!r})))
 
 
 def richest_images(content):
-    """The images with most classes, and all that is in them.
+    """Images of a dataset by the number of their classes, and all boxes.
 
     A class that only some of 16 images show is learned late.
     """
@@ -45,32 +45,30 @@ def richest_images(content):
     for box in content['annotations']:
         classes[box['image_id']].add(box['category_id'])
     images = sorted(content['images'], key=lambda i: -len(classes[i['id']]))
-    return images[:IMAGES], content['annotations']
+    return content | dict(images=images)
 
 
 def large_people(content):
-    """Photographs whose smallest person is largest, and the people there."""
+    """Photographs by the size of their smallest person, only the people."""
     people = [b for b in content['annotations'] if b['category_id'] == PERSON]
     smallest = defaultdict(list)
     for box in people:
         smallest[box['image_id']].append(box['bbox'][2] * box['bbox'][3])
     images = [i for i in content['images'] if i['id'] in smallest]
     images.sort(key=lambda i: -min(smallest[i['id']]))
-    return images[:IMAGES], people
+    kept = [c for c in content['categories'] if c['id'] == PERSON]
+    return content | dict(images=images, annotations=people, categories=kept)
 
 
 def few_images(source, choose, root, masks=False):
-    """A dataset of some images of another's train, which is also its val."""
+    """The first images that ``choose`` names, of train, as train and val."""
     split = resolve_data(str(source), masks).train
-    content = json.loads(split.ann_file.read_text())
-    images, boxes = choose(content)
+    content = choose(json.loads(split.ann_file.read_text()))
+    images = content['images'] = content['images'][:IMAGES]
     kept = {image['id'] for image in images}
-    content['images'] = images
-    content['annotations'] = [b for b in boxes if b['image_id'] in kept]
-    if choose is large_people:
-        content['categories'] = [
-            c for c in content['categories'] if c['id'] == PERSON
-        ]
+    content['annotations'] = [
+        box for box in content['annotations'] if box['image_id'] in kept
+    ]
     (root / 'annotations').mkdir(parents=True)
     (root / 'images').mkdir()
     for name in ('train', 'val'):

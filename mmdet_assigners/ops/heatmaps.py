@@ -170,26 +170,9 @@ def center_targets(
     valid = valid & (sides > 0).all(-1)
     sides = sides.where(valid[..., None], 0)
     center = ((low + high) / 2).where(valid[..., None], 0)
-    cells = center.long()
     whole = sides.ceil()
     radius = official_radius(whole[..., 1], whole[..., 0], overlap).long()
-    heatmap = draw_gaussians(
-        (len(boxes), num_classes, height, width),
-        labels,
-        cells,
-        radius,
-        valid,
-        boxes.dtype,
-    )
-    return CenterTargets(
-        heatmap=heatmap,
-        size=sides,
-        offset=center - cells,
-        labels=labels,
-        index=cells[..., 1] * width + cells[..., 0],
-        valid=valid,
-        radius=radius.where(valid, -1),
-    )
+    return _drawn(center, sides, radius, labels, valid, num_classes, size)
 
 
 def mmdet_center_targets(
@@ -226,13 +209,28 @@ def mmdet_center_targets(
     valid = valid & inside.all(-1)
     radius = exact_radius(sides[..., 1], sides[..., 0], overlap)
     radius = radius.long().clamp(min=0)
+    return _drawn(center, sides, radius, labels, valid, num_classes, size)
+
+
+def _drawn(
+    center: Tensor,
+    sides: Tensor,
+    radius: Tensor,
+    labels: Tensor,
+    valid: Tensor,
+    num_classes: int,
+    size: tuple[int, int],
+) -> CenterTargets:
+    """Targets of centers (B, G, 2) and sides (B, G, 2) in cells."""
+    height, width = size
+    cells = center.long()
     heatmap = draw_gaussians(
-        (len(boxes), num_classes, height, width),
+        (len(center), num_classes, height, width),
         labels,
         cells,
         radius,
         valid,
-        boxes.dtype,
+        center.dtype,
     )
     index = cells[..., 1] * width + cells[..., 0]
     return CenterTargets(
@@ -284,6 +282,8 @@ def window_maxima(heatmap: Tensor, kernel: int = 3) -> Tensor:
     """
     if kernel < 1 or kernel % 2 == 0:
         raise ValueError(f'kernel must be odd and at least 1, got {kernel}')
+    if kernel == 1:
+        return heatmap
     reach = kernel // 2
     highest = heatmap
     for dim, pad in ((-1, (reach, reach)), (-2, (0, 0, reach, reach))):
