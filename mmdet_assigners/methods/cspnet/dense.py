@@ -107,8 +107,8 @@ class PartialDenseStage(BaseModule):
         act_cfg: Config of the activations.
 
     Raises:
-        ValueError: An unknown mode, or ``gamma`` that leaves no channels for
-            the layers or is above 1.
+        ValueError: An unknown mode, ``gamma`` that leaves no channels for the
+            layers or is above 1, or no width of a T or U that the mode has.
     """
 
     def __init__(
@@ -132,6 +132,15 @@ class PartialDenseStage(BaseModule):
                 f'gamma must be in (0, 1] and leave channels, got {gamma} of '
                 f'{in_channels} channels'
             )
+        for name, used, channels in (
+            ('t_channels', with_t, t_channels),
+            ('u_channels', with_u, u_channels),
+        ):
+            if used and channels < 1:
+                raise ValueError(
+                    f'{name} must be positive with mode={mode!r}, got '
+                    f'{channels}'
+                )
         self.split = [in_channels - inside, inside]
         widths = [inside + growth * i for i in range(num_layers + 1)]
         args = (norm_cfg, act_cfg)

@@ -12,7 +12,7 @@ from mmengine.model import ModuleList
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ...models.checks import pick
+from ...models.checks import check_delta_loss, pick
 from ...models.roi_heads.dict_roi_head import (
     BoxOutputs,
     DictBBoxHeadMixin,
@@ -76,6 +76,7 @@ class DoubleHeadExtBBoxHead(DictBBoxHeadMixin, DoubleConvFCBBoxHead):
     Raises:
         ValueError: A lambda outside [0, 1], a negative omega, more non-local
             blocks than bottlenecks, an unknown ``test_mode``.
+        TypeError: ``loss_bbox`` compares boxes.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class DoubleHeadExtBBoxHead(DictBBoxHeadMixin, DoubleConvFCBBoxHead):
             init_cfg=init_cfg,
             **kwargs,
         )
+        check_delta_loss(self)
         width = self.conv_out_channels
         self.nonlocal_branch = ModuleList(
             GroupNonLocal2d(

@@ -18,6 +18,7 @@ def by_visible(nms_cfg: dict) -> tuple[bool, dict]:
 
     Raises:
         TypeError: A key that R2NMS does not have.
+        ValueError: ``iou_threshold`` is missing or not in [0, 1].
     """
     if nms_cfg.get('type') != 'r2nms':
         return False, nms_cfg
@@ -27,6 +28,11 @@ def by_visible(nms_cfg: dict) -> tuple[bool, dict]:
         raise TypeError(
             f'r2nms has no key {sorted(wrong)[0]}; it has iou_threshold and '
             'class_agnostic'
+        )
+    threshold = nms_cfg.get('iou_threshold')
+    if threshold is None or not 0 <= threshold <= 1:
+        raise ValueError(
+            f'iou_threshold of r2nms must be 0 to 1, got {threshold}'
         )
     return True, ConfigDict(nms_cfg, type='nms')
 

@@ -236,4 +236,6 @@ def _check_stages(
     frozen_stages: int = -1,
     **_: Any,
 ) -> None:
+    if not 1 <= num_stages <= 4:
+        raise ValueError(f'num_stages must be 1 to 4, got {num_stages}')
     check_stages(num_stages, out_indices, frozen_stages)

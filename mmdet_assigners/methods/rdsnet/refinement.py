@@ -1,9 +1,13 @@
 """Boxes refined by their masks (MBRM)."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+import pycocotools.mask as mask_api
 import torch
 from mmdet.registry import MODELS
+from mmdet.structures.mask import BaseInstanceMasks
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
@@ -122,8 +126,9 @@ class MaskBoundaryRefinement(nn.Module):
         """Detections of any detector with masks.
 
         Args:
-            results: With ``bboxes`` (N, 4) and ``masks`` (N, H, W) in pixels
-                of the same image.
+            results: With ``bboxes`` (N, 4) and ``masks`` in pixels of the same
+                image: (N, H, W), ``BitmapMasks``, ``PolygonMasks`` or a list
+                of N encoded ones (RLE), as ``CocoMetric`` has them.
 
         Returns:
             InstanceData: A copy with refined boxes.
@@ -137,5 +142,22 @@ class MaskBoundaryRefinement(nn.Module):
                 f'{", ".join(sorted(results.keys()))}'
             )
         results = results.clone()
-        results.bboxes = self(results.masks, results.bboxes)
+        boxes = results.bboxes
+        results.bboxes = self(as_tensor(results.masks, boxes), boxes)
         return results
+
+
+def as_tensor(masks: Any, boxes: Tensor) -> Tensor:
+    """Masks (N, H, W) of any form that detectors of mmdet give.
+
+    Args:
+        masks: Tensor, array, ``BaseInstanceMasks`` or a list of RLE.
+        boxes: (N, 4), where the masks are put.
+    """
+    if isinstance(masks, Tensor):
+        return masks
+    if isinstance(masks, BaseInstanceMasks):
+        return masks.to_tensor(torch.bool, boxes.device)
+    if len(masks) and isinstance(masks[0], dict):
+        masks = mask_api.decode(list(masks)).transpose(2, 0, 1)
+    return torch.as_tensor(np.asarray(masks), device=boxes.device)

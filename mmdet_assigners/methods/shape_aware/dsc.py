@@ -126,7 +126,8 @@ class DSCRoIHead(ShapeCascadeRoIHead):
             dict: Losses by name.
 
         Raises:
-            ValueError: A head of masks gets ground truths without them.
+            ValueError: A head of masks gets ground truths without them, or
+                a semantic head images without ``gt_sem_seg``.
         """
         samples = real_samples(batch_data_samples)
         gts, ignored, metas = unpack_gt_instances(samples)
@@ -137,6 +138,12 @@ class DSCRoIHead(ShapeCascadeRoIHead):
         if self.with_semantic:
             logits, feat = self.semantic_head(x)
             inputs = inputs._replace(semantic_feat=feat)
+            if not all('gt_sem_seg' in one for one in samples):
+                raise ValueError(
+                    'gt_sem_seg is missing: the semantic head trains on maps '
+                    'of stuff, which data_prefix.seg names; without them use '
+                    'dsc-without-semantic_r50_fpn_1x_coco'
+                )
             labels = torch.stack([one.gt_sem_seg.sem_seg for one in samples])
             losses['loss_semantic_seg'] = self.semantic_head.loss(
                 logits, labels

@@ -12,7 +12,7 @@ from mmengine.config import ConfigDict
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ...models.checks import check_parts, pick
+from ...models.checks import check_delta_loss, check_parts, pick
 from ...models.roi_heads.dict_roi_head import BoxOutputs, DictBBoxHeadMixin
 from ...ops.own_columns import own_columns
 from . import functional as tsd
@@ -75,7 +75,8 @@ class TSDBBoxHead(DictBBoxHeadMixin, Shared2FCBBoxHead):
         **kwargs: Of ``Shared2FCBBoxHead``.
 
     Raises:
-        TypeError: ``bbox_coder`` is no ``DeltaXYWHBBoxCoder``.
+        TypeError: ``bbox_coder`` is no ``DeltaXYWHBBoxCoder``, or
+            ``loss_bbox`` compares boxes.
         ValueError: An option is out of its range, or a margin is given without
             a sibling.
     """
@@ -98,6 +99,7 @@ class TSDBBoxHead(DictBBoxHeadMixin, Shared2FCBBoxHead):
     ) -> None:
         super().__init__(*args, init_cfg=init_cfg, **kwargs)
         check_parts(self, bbox_coder=DeltaXYWHBBoxCoder)
+        check_delta_loss(self)
         for name, margin in (
             ('cls_pc_margin', cls_pc_margin),
             ('loc_pc_margin', loc_pc_margin),

@@ -106,3 +106,17 @@ def test_without_a_bypass_it_is_the_plain_stage():
     ours.load_state_dict(state)
     x = torch.rand(2, 8, 6, 7)
     assert torch.equal(ours(x), plain(x))
+
+
+@pytest.mark.parametrize(
+    ('mode', 'widths', 'name'),
+    [
+        ('csp', {}, 't_channels'),
+        ('csp', dict(t_channels=6), 'u_channels'),
+        ('fusion_first', dict(t_channels=6), 'u_channels'),
+        ('fusion_last', dict(u_channels=6), 't_channels'),
+    ],
+)
+def test_refuses_no_width(mode, widths, name):
+    with pytest.raises(ValueError, match=f'{name} must be positive with mode'):
+        PartialDenseStage(8, 2, 4, mode=mode, **widths)

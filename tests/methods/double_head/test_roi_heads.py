@@ -239,6 +239,11 @@ def test_refuses(options, text):
         build(**options)
 
 
+def test_refuses_a_loss_of_boxes():
+    with pytest.raises(TypeError, match='loss_bbox .* compares deltas'):
+        build(loss_bbox=dict(type='GIoULoss'))
+
+
 @pytest.mark.parametrize('name', [MAIN, CASCADE])
 def test_refuses_a_scale(name):
     cfg = mini_config(config_path(name))

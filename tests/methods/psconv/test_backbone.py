@@ -207,6 +207,7 @@ def test_a_plain_network_of_other_widths():
         (dict(depth='x101'), r"152, got 'x101'; did you mean 101\?"),
         (dict(frozen_stages=5), 'frozen_stages must be -1 to 4, got 5'),
         (dict(num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1)), '0 to 2'),
+        (dict(num_stages=5), 'num_stages must be 1 to 4, got 5'),
         (dict(out_indices=(0, 4)), r'out_indices .* 0 to 3, got \(0, 4\)'),
         (dict(out_indices=(2, 1)), r'out_indices must increase, got \(2, 1'),
         (dict(out_indices=()), r'out_indices must be .* 0 to 3, got \(\)'),

@@ -3,11 +3,14 @@
 import copy
 from pathlib import Path
 
+import numpy as np
+import pycocotools.mask as mask_api
 import pytest
 import torch
 from helpers import BOXES, demo_batch, mini_config, mini_model
 from mmdet.registry import MODELS
 from mmdet.structures.bbox import bbox_overlaps
+from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 from mmengine.runner.checkpoint import load_state_dict
 from mmengine.structures import InstanceData
@@ -123,6 +126,21 @@ def test_results_of_any_detector():
         MaskBoundaryRefinement().refine(results)
     with pytest.raises(ValueError, match='expected, got 1 and 2'):
         MaskBoundaryRefinement()(rectangle(), torch.zeros(2, 4))
+
+
+def test_forms_of_masks():
+    mask = rectangle().bool()
+    array = mask.numpy().astype(np.uint8)
+    size = array.shape[-2:]
+    box = [33, 22, 67, 56]
+    for masks in (
+        array,
+        BitmapMasks(array, *size),
+        [mask_api.encode(np.asfortranarray(array[0]))],
+    ):
+        results = InstanceData(bboxes=torch.tensor([box]).float(), masks=masks)
+        refined = MaskBoundaryRefinement().refine(results)
+        assert refined.bboxes.tolist() == [RECTANGLE]
 
 
 def detections(model, rescale=True):

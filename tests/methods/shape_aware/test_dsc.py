@@ -185,6 +185,8 @@ def test_semantic_branch():
 
     model = detector(semantic).train()
     batch = demo_batch([BOXES, BOXES[:2]])
+    with pytest.raises(ValueError, match='gt_sem_seg is missing'):
+        losses_of(model, batch)
     for sample in batch['data_samples']:
         sample.gt_sem_seg = PixelData(
             sem_seg=torch.randint(0, 3, (1, 128, 160))

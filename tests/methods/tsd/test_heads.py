@@ -312,6 +312,11 @@ def test_bfloat16():
         (dict(sampling_ratio=0), ValueError, 'sampling_ratio must be posit'),
         (dict(with_avg_pool=True), ValueError, 'with_avg_pool False'),
         (
+            dict(loss_bbox=dict(type='GIoULoss')),
+            TypeError,
+            'loss_bbox of TSDBBoxHead compares deltas',
+        ),
+        (
             dict(bbox_coder=dict(type='TBLRBBoxCoder')),
             TypeError,
             'bbox_coder must be a DeltaXYWHBBoxCoder',
