@@ -240,7 +240,7 @@ def test_refuses(options, text):
 
 
 def test_refuses_a_loss_of_boxes():
-    with pytest.raises(TypeError, match='loss_bbox .* compares deltas'):
+    with pytest.raises(TypeError, match=r'loss_bbox .* compares deltas'):
         build(loss_bbox=dict(type='GIoULoss'))
 
 

@@ -251,7 +251,9 @@ def test_r2nms_refuses_other_keys(model):
 def test_r2nms_needs_a_threshold(model, nms):
     head = model.roi_head.bbox_head
     cfg = ConfigDict(score_thr=0.1, nms=nms, max_per_img=9)
-    with pytest.raises(ValueError, match='r2nms must be 0 to 1, got (None|5)'):
+    with pytest.raises(
+        ValueError, match=r'r2nms must be 0 to 1, got (None|5)'
+    ):
         head._predict_by_feat_single(**head_inputs(head), rcnn_test_cfg=cfg)
 
 
